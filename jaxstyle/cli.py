@@ -1,0 +1,231 @@
+"""The command line: what the arguments are, and one clear line for what is wrong.
+
+Nothing heavy is imported here, so that ``--help`` answers at once.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module, metadata
+from typing import NoReturn
+
+from jaxstyle.presets import PRESETS
+
+COMMANDS = {
+    "optimize": "jaxstyle.optimize_command",
+    "weights": "jaxstyle.weights_command",
+}
+"""Where each command's ``run(arguments) -> exit code`` is."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 2 for bad input."""
+    arguments = build_parser().parse_args(argv)
+    command = import_module(COMMANDS[arguments.command])
+    try:
+        return int(command.run(arguments))
+    except (ValueError, OSError) as error:
+        message = " ".join(str(error).split())
+        print(f"jaxstyle {arguments.command}: error: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"jaxstyle {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = Parser(prog="jaxstyle", description="Neural style transfer in JAX.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_optimize(commands)
+    _add_weights(commands)
+    return parser
+
+
+def _version() -> str:
+    return f"jaxstyle {metadata.version('jaxstyle')}"
+
+
+def _add_optimize(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = commands.add_parser(
+        "optimize",
+        help="turn a photo and a painting into a picture, by optimising its pixels",
+        description="Turn a photo and one or more paintings into a picture, by "
+        "optimising its pixels (Gatys et al., 2016).",
+        epilog="presets:\n"
+        + "\n".join(f"  {name:<12} {p.summary}" for name, p in PRESETS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("content", metavar="CONTENT", help="the photo to keep")
+    add("styles", metavar="STYLE", nargs="+", help="the painting, or several")
+    add(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help="the picture to write: .png, .jpg, .webp or .tif; its settings are "
+        "recorded in it",
+    )
+    main = parser.add_argument_group("picture")
+    add = main.add_argument
+    add(
+        "--size",
+        metavar="PIXELS",
+        type=positive_int,
+        default=512,
+        help="the picture's longer side (default: 512)",
+    )
+    add(
+        "--style-size",
+        metavar="PIXELS",
+        type=positive_int,
+        help="the paintings' longer side: larger gives larger strokes "
+        "(default: that of the picture)",
+    )
+    add(
+        "--blend",
+        metavar="W,W,...",
+        type=numbers,
+        help="how much each of several paintings counts (default: equally)",
+    )
+    add(
+        "--preset",
+        choices=tuple(PRESETS),
+        metavar="NAME",
+        default="default",
+        help="where the settings below come from; see the end of this help",
+    )
+    add(
+        "--init",
+        metavar="content|noise|IMAGE",
+        help="what to start from",
+    )
+    loss = parser.add_argument_group(
+        "loss", "A weight is a number, or LAYER=NUMBER,LAYER=NUMBER,... by layer."
+    )
+    add = loss.add_argument
+    add(
+        "--content-weight",
+        metavar="W",
+        type=weight,
+        help="more keeps more of the photo",
+    )
+    add("--style-weight", metavar="W", type=weight, help="more gives more style")
+    add(
+        "--tv-weight",
+        metavar="W",
+        type=nonnegative_float,
+        dest="total_variation",
+        help="of the total variation: more gives a smoother picture",
+    )
+    add(
+        "--vgg",
+        metavar="vgg16|vgg19|FILE",
+        help="the network that looks at the picture (vgg16 ships with jaxstyle)",
+    )
+    add(
+        "--pooling",
+        metavar="max|average|l2",
+        help="the network's pooling",
+    )
+    add(
+        "--activations",
+        metavar="layer|filter|raw",
+        help="normalise the network's mean activations to 1 by layer or by filter, "
+        "or leave them raw",
+    )
+    run = parser.add_argument_group("run")
+    add = run.add_argument
+    add(
+        "--steps",
+        metavar="N",
+        type=positive_int,
+        help="how many times the loss is evaluated",
+    )
+    add("--optimizer", metavar="lbfgs|adam", help="how the pixels are moved")
+    add(
+        "--learning-rate",
+        metavar="RATE",
+        type=positive_float,
+        help="of adam (default: 0.02)",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="of the noise (default: 0)")
+    add(
+        "--save-every",
+        metavar="N",
+        type=positive_int,
+        help="write the picture so far every N steps, as OUT with the step's number",
+    )
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def _add_weights(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = commands.add_parser(
+        "weights",
+        help="download a VGG network",
+        description="Download a VGG network that Keras publishes, check it, and keep "
+        "it where --vgg NAME finds it.",
+    )
+    parser.add_argument("network", metavar="NAME", help="vgg16 or vgg19")
+    parser.add_argument("--url", help="fetch the same file from elsewhere")
+
+
+# --- kinds of values ----------------------------------------------------------------
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of at least 1, got {text!r}"
+        )
+    return value
+
+
+def nonnegative_float(text: str) -> float:
+    """Parse a finite number that is not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"expected a finite number that is not negative, got {text!r}"
+        )
+    return value
+
+
+def positive_float(text: str) -> float:
+    """Parse a finite number greater than zero."""
+    value = nonnegative_float(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("expected a number greater than 0, got 0")
+    return value
+
+
+def numbers(text: str) -> list[float]:
+    """Parse numbers, none negative, between commas."""
+    return [nonnegative_float(part) for part in text.split(",")]
+
+
+def weight(text: str) -> float | Mapping[str, float]:
+    """Parse a weight for all layers, or one for each: ``relu1_2=1e4,relu2_2=1e3``."""
+    if "=" not in text:
+        return nonnegative_float(text)
+    pairs = [part.partition("=") for part in text.split(",")]
+    return {layer.strip(): nonnegative_float(value) for layer, _, value in pairs}

@@ -1,0 +1,300 @@
+"""``jaxstyle optimize``: files in, a picture out, with progress on the way."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+from tqdm import tqdm
+
+from jaxstyle import gatys, vgg
+from jaxstyle.image_files import check_output_path, load_image, save_image
+from jaxstyle.images import Image
+from jaxstyle.interrupts import catch_interrupts
+from jaxstyle.optimizers import OPTIMIZERS
+from jaxstyle.perceptual import Metrics, Weights, make_targets
+from jaxstyle.presets import PRESETS, Preset
+from jaxstyle.pretrained import cache_folder, load_vgg
+
+CAPACITY = 50
+"""The most steps that are made without a word from the device."""
+
+SECONDS_PER_CALL = 0.5
+"""About how long the device is left alone, once it is known how fast it is."""
+
+OVERRIDES = (
+    "init",
+    "steps",
+    "optimizer",
+    "vgg",
+    "activations",
+    "pooling",
+    "total_variation",
+)
+"""The arguments that replace a preset's setting of the same name."""
+
+Run = Callable[[gatys.State, gatys.Problem, ArrayLike], tuple[gatys.State, Metrics]]
+
+
+class Inputs(NamedTuple):
+    """What was read from files."""
+
+    content: Image
+    styles: list[Image]
+    init: Image
+    params: vgg.Params
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the picture; return the exit code."""
+    _check_output(arguments)
+    preset = choose_settings(arguments)
+    optimizer = make_optimizer(preset.optimizer, arguments.learning_rate)
+    inputs = load_inputs(arguments, preset)
+    use_compilation_cache()
+    say = partial(print, file=sys.stderr) if not arguments.quiet else _say_nothing
+    height, width, _ = inputs.content.shape
+    say(f"compiling for {width}x{height} pixels on {jax.devices()[0].device_kind} ...")
+    started = time.perf_counter()
+    state, problem, run_steps = compile_run(
+        inputs, preset, optimizer, style_weights=arguments.blend
+    )
+    say(f"compiled in {time.perf_counter() - started:.1f} s")
+    record = {"arguments": vars(arguments), "preset": asdict(preset)} | versions()
+    return optimize(
+        run_steps,
+        state,
+        problem,
+        steps=preset.steps,
+        arguments=arguments,
+        record=record,
+    )
+
+
+def _say_nothing(*_: object) -> None:
+    pass
+
+
+# --- settings and inputs ------------------------------------------------------------
+
+
+def choose_settings(arguments: argparse.Namespace) -> Preset:
+    """Return the preset with what the arguments replace in it."""
+    preset = PRESETS[arguments.preset]
+    given = {name: getattr(arguments, name) for name in OVERRIDES}
+    return replace(
+        preset,
+        content=_override_weights(preset.content, arguments.content_weight),
+        style=_override_weights(preset.style, arguments.style_weight),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _override_weights(
+    weights: Mapping[str, float], given: float | Mapping[str, float] | None
+) -> Mapping[str, float]:
+    if given is None:
+        return weights
+    return given if isinstance(given, Mapping) else dict.fromkeys(weights, given)
+
+
+def make_optimizer(
+    name: str, learning_rate: float | None
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optimizer by name.
+
+    Raises:
+        ValueError: there is no such optimizer, or it takes no learning rate.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"no optimizer {name!r}; known are {', '.join(OPTIMIZERS)}")
+    if learning_rate is None:
+        return OPTIMIZERS[name]()
+    if name != "adam":
+        raise ValueError(f"--learning-rate is of adam only, not of {name}")
+    return OPTIMIZERS[name](learning_rate=learning_rate)
+
+
+def load_inputs(arguments: argparse.Namespace, preset: Preset) -> Inputs:
+    """Read and check the images and the network."""
+    content = load_image(arguments.content, longest_side=arguments.size)
+    style_size = arguments.style_size or arguments.size
+    return Inputs(
+        content=jnp.asarray(content),
+        styles=[
+            jnp.asarray(load_image(path, longest_side=style_size))
+            for path in arguments.styles
+        ],
+        init=load_init(preset.init, jnp.asarray(content), seed=arguments.seed),
+        params=load_params(preset),
+    )
+
+
+def load_init(init: str, content: Image, *, seed: int) -> Image:
+    """Return the content, noise, or the image in a file, scaled to the content."""
+    if init == "content":
+        return content
+    if init == "noise":
+        return jax.random.uniform(jax.random.key(seed), content.shape)
+    image = jnp.asarray(load_image(init, longest_side=max(content.shape)))
+    resized: Image = jax.image.resize(image, content.shape, "lanczos3")
+    return resized
+
+
+def load_params(preset: Preset) -> vgg.Params:
+    """Return the network's parameters, normalised and as deep as the layers ask."""
+    layers = (*preset.content, *preset.style)
+    params = vgg.truncate(load_vgg(preset.vgg), layers)
+    if preset.activations == "raw":
+        return params
+    return vgg.normalize(params, per=preset.activations)
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    check_output_path(arguments.output)
+    output = Path(arguments.output).resolve()
+    for path in (arguments.content, *arguments.styles, arguments.init or ""):
+        if Path(path).resolve() == output:
+            raise ValueError(f"{path} is an input; writing the picture would lose it")
+
+
+# --- the program --------------------------------------------------------------------
+
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs on disk, so that the next run of a size starts at once."""
+    folder = cache_folder() / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # type: ignore[no-untyped-call]
+
+
+def compile_run(
+    inputs: Inputs,
+    preset: Preset,
+    optimizer: optax.GradientTransformation,
+    *,
+    style_weights: list[float] | None,
+) -> tuple[gatys.State, gatys.Problem, Run]:
+    """Compute the targets; return the first state, the problem, and compiled steps.
+
+    The steps reuse the memory of the state that they are given.
+    """
+    weights = Weights(preset.content, preset.style, preset.total_variation)
+    params = inputs.params
+    if jax.default_backend() == "cpu":
+        params = jax.jit(vgg.prepare_for_cpu)(params)
+    targets = jax.jit(
+        partial(make_targets, style_weights=style_weights, pooling=preset.pooling)
+    )(params, inputs.content, inputs.styles, weights)
+    problem = gatys.Problem(jax.device_put(params), targets, weights)
+    state = jax.jit(partial(gatys.init_state, optimizer=optimizer))(inputs.init)
+    step = gatys.make_step(optimizer, pooling=preset.pooling)
+    run_steps = partial(gatys.run_steps, step, capacity=CAPACITY)
+    compiled = jax.jit(run_steps, donate_argnums=0).lower(state, problem, 1).compile()
+    return state, problem, compiled
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what shapes the numbers, and the kind of device."""
+    packages = ("jaxstyle", "jax", "jaxlib", "optax", "numpy")
+    return {name: metadata.version(name) for name in packages} | {
+        "device": jax.devices()[0].device_kind
+    }
+
+
+# --- the loop -----------------------------------------------------------------------
+
+
+def drive(
+    run_steps: Run,
+    start: gatys.State,
+    problem: gatys.Problem,
+    *,
+    steps: int,
+    save_every: int,
+) -> Iterator[tuple[gatys.State, np.ndarray]]:
+    """Yield the state and the losses since the last one, until the steps are made.
+
+    The device makes as many steps in one call as take about `SECONDS_PER_CALL`, and
+    stops at every multiple of ``save_every``. A loss that is not finite ends it.
+    """
+    state, count, done, finite = start, 1, 0, True
+    while done < steps and finite:
+        count = min(count, steps - done, save_every - done % save_every)
+        started = time.perf_counter()
+        state, history = run_steps(state, problem, count)
+        made = int(state.step) - done  # waits for the device
+        pace = made / (time.perf_counter() - started)
+        losses = np.asarray(history["loss"])[:made]
+        finite = bool(np.isfinite(losses[-1]))
+        done += made
+        yield state, losses
+        count = max(1, min(int(SECONDS_PER_CALL * pace), CAPACITY))
+
+
+def optimize(
+    run_steps: Run,
+    start: gatys.State,
+    problem: gatys.Problem,
+    *,
+    steps: int,
+    arguments: argparse.Namespace,
+    record: Mapping[str, Any],
+) -> int:
+    """Run to the end, to an interrupt or to a loss that is not finite, and save."""
+    save_every = arguments.save_every or steps
+    with (
+        catch_interrupts() as interrupts,
+        tqdm(total=steps, unit="step", disable=arguments.quiet) as bar,
+    ):
+        for state, losses in drive(
+            run_steps, start, problem, steps=steps, save_every=save_every
+        ):
+            bar.update(len(losses))
+            bar.set_postfix(loss=f"{losses[-1]:.4g}")
+            step = int(state.step)
+            if step % save_every == 0 and step < steps:
+                save(state, numbered(arguments.output, step), record)
+            if interrupts.received:
+                break
+    if not np.isfinite(losses[-1]):
+        return _report_not_finite(state, arguments.output, record)
+    save(state, arguments.output, record)
+    print(f"{arguments.output}: {step} steps, loss {float(state.best_loss):.5g}")
+    if step < steps:
+        print(f"interrupted after step {step} of {steps}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def save(state: gatys.State, path: str | Path, record: Mapping[str, Any]) -> None:
+    """Write the best picture so far with its settings."""
+    result = {"steps": int(state.step), "loss": float(state.best_loss)}
+    save_image(state.best, path, settings={**record, "result": result})
+
+
+def numbered(path: str, step: int) -> Path:
+    """Put a step's number before the suffix: ``out.00050.png``."""
+    return Path(path).with_suffix(f".{step:05d}{Path(path).suffix}")
+
+
+def _report_not_finite(
+    state: gatys.State, output: str, record: Mapping[str, Any]
+) -> int:
+    """Keep the last good picture, if there is one, and say so; return 1."""
+    message = f"the loss is not finite at step {int(state.step)}"
+    if np.isfinite(state.best_loss):
+        save(state, output, record)
+        message += f"; {output} is the best picture before it"
+    print(f"jaxstyle optimize: error: {message}", file=sys.stderr)
+    return 1

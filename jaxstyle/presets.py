@@ -1,0 +1,72 @@
+"""Named settings of style optimisation: plain data, importable without JAX."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+_GATYS_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """All that shapes the picture but the images.
+
+    Attributes:
+        summary: what it is, in one line.
+        content: weight of the content loss by layer.
+        style: weight of the style loss by layer.
+        total_variation: weight of the total variation.
+        init: the image to start from, ``"content"`` or ``"noise"``.
+        steps: how many times the loss and its gradient are evaluated.
+        optimizer: a key of `jaxstyle.optimizers.OPTIMIZERS`.
+        vgg: the network, as `jaxstyle.load_vgg` takes it.
+        activations: ``"layer"`` or ``"filter"``, the granularity in which mean
+            activations are normalised to 1 (see `jaxstyle.vgg.normalize`), or
+            ``"raw"``.
+        pooling: a key of `jaxstyle.vgg.POOLINGS`.
+    """
+
+    summary: str
+    content: Mapping[str, float]
+    style: Mapping[str, float]
+    total_variation: float = 0.0
+    init: str = "content"
+    steps: int = 300
+    optimizer: str = "lbfgs"
+    vgg: str = "vgg16"
+    activations: str = "layer"
+    pooling: str = "max"
+
+
+PRESETS: Mapping[str, Preset] = {
+    "default": Preset(
+        summary="large strokes over a readable photograph; needs no tuning",
+        content={"relu3_3": 0.5},
+        style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
+    ),
+    "gatys2016": Preset(
+        summary="the released code of Gatys et al. (2016), on VGG-19",
+        content={"relu4_2": 1.0},
+        style=dict.fromkeys(_GATYS_STYLE, 1e3),
+        steps=500,
+        vgg="vgg19",
+        activations="filter",
+    ),
+    "johnson2016": Preset(
+        summary="the layers and weights of Johnson et al. (2016)",
+        content={"relu3_3": 1.0},
+        style=dict.fromkeys(_JOHNSON_STYLE, 5.0),
+        activations="raw",
+    ),
+    "seed": Preset(
+        summary="VGG-16 from the content image, content 0.5, style 1e7",
+        content={"relu3_3": 0.5},
+        style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
+    ),
+    "seed-noise": Preset(
+        summary="VGG-16 from noise, content 0.5, style 1e5",
+        content={"relu3_3": 0.5},
+        style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+        init="noise",
+    ),
+}
