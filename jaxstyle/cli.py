@@ -4,12 +4,19 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 """
 
 import argparse
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import NoReturn
 
+from jaxstyle.argument_types import (
+    nonnegative_float,
+    positive_float,
+    positive_int,
+    seed,
+    shares,
+    weight,
+)
 from jaxstyle.presets import PRESETS
 
 COMMANDS = {
@@ -30,16 +37,15 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for bad input."""
     arguments = build_parser().parse_args(argv)
-    command = import_module(COMMANDS[arguments.command])
     try:
+        command = import_module(COMMANDS[arguments.command])
         return int(command.run(arguments))
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"jaxstyle {arguments.command}: error: {message}", file=sys.stderr)
-        return 2
+        code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:
-        print(f"jaxstyle {arguments.command}: interrupted", file=sys.stderr)
-        return 130
+        code, message = 130, "interrupted"
+    print(f"jaxstyle {arguments.command}: {message}", file=sys.stderr)
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +67,7 @@ def _add_optimize(commands: "argparse._SubParsersAction[Parser]") -> None:
         "optimize",
         help="turn a photo and a painting into a picture, by optimising its pixels",
         description="Turn a photo and one or more paintings into a picture, by "
-        "optimising its pixels (Gatys et al., 2016).",
+        "optimising its pixels\n(Gatys et al., 2016).",
         epilog="presets:\n"
         + "\n".join(f"  {name:<12} {p.summary}" for name, p in PRESETS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -96,7 +102,7 @@ def _add_optimize(commands: "argparse._SubParsersAction[Parser]") -> None:
     add(
         "--blend",
         metavar="W,W,...",
-        type=numbers,
+        type=shares,
         help="how much each of several paintings counts (default: equally)",
     )
     add(
@@ -160,7 +166,7 @@ def _add_optimize(commands: "argparse._SubParsersAction[Parser]") -> None:
         type=positive_float,
         help="of adam (default: 0.02)",
     )
-    add("--seed", metavar="N", type=int, default=0, help="of the noise (default: 0)")
+    add("--seed", metavar="N", type=seed, default=0, help="of the noise (default: 0)")
     add(
         "--save-every",
         metavar="N",
@@ -179,53 +185,3 @@ def _add_weights(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("network", metavar="NAME", help="vgg16 or vgg19")
     parser.add_argument("--url", help="fetch the same file from elsewhere")
-
-
-# --- kinds of values ----------------------------------------------------------------
-
-
-def positive_int(text: str) -> int:
-    """Parse a whole number of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of at least 1, got {text!r}"
-        )
-    return value
-
-
-def nonnegative_float(text: str) -> float:
-    """Parse a finite number that is not negative."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"expected a finite number that is not negative, got {text!r}"
-        )
-    return value
-
-
-def positive_float(text: str) -> float:
-    """Parse a finite number greater than zero."""
-    value = nonnegative_float(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("expected a number greater than 0, got 0")
-    return value
-
-
-def numbers(text: str) -> list[float]:
-    """Parse numbers, none negative, between commas."""
-    return [nonnegative_float(part) for part in text.split(",")]
-
-
-def weight(text: str) -> float | Mapping[str, float]:
-    """Parse a weight for all layers, or one for each: ``relu1_2=1e4,relu2_2=1e3``."""
-    if "=" not in text:
-        return nonnegative_float(text)
-    pairs = [part.partition("=") for part in text.split(",")]
-    return {layer.strip(): nonnegative_float(value) for layer, _, value in pairs}

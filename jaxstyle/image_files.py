@@ -5,7 +5,6 @@ with 8 bits of precision. Writing keeps the settings that made the picture in th
 two EXIF tags for every format.
 """
 
-import io
 import json
 import os
 import tempfile
@@ -22,6 +21,7 @@ from jaxtyping import Float, UInt8
 
 from jaxstyle.files import atomic_path
 from jaxstyle.images import check_images, fit_size
+from jaxstyle.pillow_rgb import to_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,11 +36,7 @@ _WRITERS: dict[str, dict[str, Any]] = {
 _WRITERS |= {".jpeg": _WRITERS[".jpg"], ".tiff": _WRITERS[".tif"]}
 
 # EXIF tags.
-_DESCRIPTION, _ORIENTATION, _SOFTWARE = 0x010E, 0x0112, 0x0131
-
-# Pillow mode -> 8-bit mode without alpha; the wide ones -> nominal white; others: RGB.
-_COLOUR_MODES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
-_WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "F": 1}
+_DESCRIPTION, _SOFTWARE = 0x010E, 0x0131
 
 
 def load_image(
@@ -48,8 +44,8 @@ def load_image(
 ) -> Float[np.ndarray, "h w 3"]:
     """Read the first frame of an image file as sRGB ``[h, w, 3]``, upright, over white.
 
-    White is 65535 in wide integer pixels and 1.0 in floating-point ones, or the image's
-    own maximum where that is larger; floats below 0 are black.
+    How pixels of more than 8 bits and embedded profiles are read is told in
+    `jaxstyle.pillow_rgb.to_srgb`.
 
     Args:
         path: a file in any format that Pillow reads.
@@ -62,8 +58,7 @@ def load_image(
     from PIL import Image
 
     with _decoded(Path(path)) as source:
-        colour = _to_srgb(_without_alpha(source), source.info.get("icc_profile"))
-        picture = _upright(_over_white(colour, source), source)
+        picture = to_srgb(source)
     if longest_side is not None:
         height, width = fit_size(picture.height, picture.width, longest_side)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
@@ -165,75 +160,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
             Image.open(file).verify()  # the checksums of a PNG, which loading ignores
             with Image.open(file) as image:
                 image.load()
-                # Of the modes with premultiplied colours, files come only in this one.
-                yield image.convert("LA") if image.mode == "La" else image
-
-
-def _without_alpha(image: "Image.Image") -> "Image.Image":
-    """Return the colours as 8-bit L, RGB or CMYK; wide greyscale is not clipped."""
-    from PIL import Image
-
-    if image.mode not in _WHITE:
-        return image.convert(_COLOUR_MODES.get(image.mode, "RGB"))
-    values = np.asarray(image, np.float32)
-    if not np.isfinite(values).all() or (image.mode == "I" and values.min() < 0):
-        raise ValueError("some pixels are NaN, infinite, or integers beyond 31 bits")
-    values = values.clip(min=0) / max(_WHITE[image.mode], values.max())
-    return Image.fromarray(np.rint(values * 255).astype(np.uint8))
-
-
-def _to_srgb(colour: "Image.Image", profile: bytes | None) -> "Image.Image":
-    """Convert to sRGB by the embedded profile, where there is one that fits."""
-    from PIL import ImageCms
-
-    if not profile:
-        return colour.convert("RGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if colour.mode == "L" and source.profile.xcolor_space == "RGB ":
-            colour = colour.convert("RGB")
-        srgb = ImageCms.createProfile("sRGB")
-        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-        options = ImageCms.Flags
-        flags = options.BLACKPOINTCOMPENSATION | options.HIGHRESPRECALC
-        return ImageCms.buildTransform(
-            source, srgb, colour.mode, "RGB", intent, flags
-        ).apply(colour)
-    except (OSError, ImageCms.PyCMSError):  # damaged, or for another kind of pixels
-        return colour.convert("RGB")
-
-
-def _over_white(colour: "Image.Image", source: "Image.Image") -> "Image.Image":
-    """Lay the colours over white, as far as their source is transparent."""
-    from PIL import Image
-
-    if not source.has_transparency_data:
-        return colour
-    white = Image.new("RGB", colour.size, "white")
-    white.paste(colour, mask=_alpha(source))
-    return white
-
-
-def _alpha(image: "Image.Image") -> "Image.Image":
-    """Return the opacity of an image that has transparency, as 8-bit or 1-bit grey."""
-    from PIL import Image
-
-    if image.mode in _WHITE:  # Pillow would compare just 8 bits with the clear value
-        return Image.fromarray(np.asarray(image) != image.info["transparency"])
-    return image.convert("RGBA").getchannel("A")
-
-
-def _upright(picture: "Image.Image", source: "Image.Image") -> "Image.Image":
-    """Turn the picture as the EXIF block of its source says."""
-    from PIL import ImageOps
-
-    try:
-        orientation = source.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return picture
-    picture.info.clear()  # or Pillow rewrites all other tags too, and often fails
-    picture.getexif()[_ORIENTATION] = orientation
-    return ImageOps.exif_transpose(picture)
+                yield image
 
 
 def _to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:

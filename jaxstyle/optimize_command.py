@@ -3,28 +3,35 @@
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from jaxstyle import gatys, vgg
-from jaxstyle.image_files import check_output_path, load_image, save_image
-from jaxstyle.images import Image
+from jaxstyle.image_files import save_image
 from jaxstyle.interrupts import catch_interrupts
-from jaxstyle.optimizers import OPTIMIZERS
+from jaxstyle.optimize_inputs import (
+    Inputs,
+    check_arguments,
+    choose_settings,
+    load_inputs,
+    make_optimizer,
+    numbered,
+)
 from jaxstyle.perceptual import Metrics, Weights, make_targets
-from jaxstyle.presets import PRESETS, Preset
-from jaxstyle.pretrained import cache_folder, load_vgg
+from jaxstyle.presets import Preset
+from jaxstyle.pretrained import cache_folder
 
 CAPACITY = 50
 """The most steps that are made without a word from the device."""
@@ -32,33 +39,34 @@ CAPACITY = 50
 SECONDS_PER_CALL = 0.5
 """About how long the device is left alone, once it is known how fast it is."""
 
-OVERRIDES = (
-    "init",
-    "steps",
-    "optimizer",
-    "vgg",
-    "activations",
-    "pooling",
-    "total_variation",
-)
-"""The arguments that replace a preset's setting of the same name."""
-
 Run = Callable[[gatys.State, gatys.Problem, ArrayLike], tuple[gatys.State, Metrics]]
-
-
-class Inputs(NamedTuple):
-    """What was read from files."""
-
-    content: Image
-    styles: list[Image]
-    init: Image
-    params: vgg.Params
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the picture; return the exit code."""
-    _check_output(arguments)
+    with explain_lack_of_memory(arguments.size):
+        return make_picture(arguments)
+
+
+@contextmanager
+def explain_lack_of_memory(size: int) -> Iterator[None]:
+    """Turn a lack of memory, on the host or on the device, into a ValueError."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
+            error
+        ):
+            raise
+        raise ValueError(
+            f"not enough memory for --size {size}; use a smaller one"
+        ) from error
+
+
+def make_picture(arguments: argparse.Namespace) -> int:
+    """Read the files, compile, and optimise; return the exit code."""
     preset = choose_settings(arguments)
+    check_arguments(arguments, steps=preset.steps)
     optimizer = make_optimizer(preset.optimizer, arguments.learning_rate)
     inputs = load_inputs(arguments, preset)
     use_compilation_cache()
@@ -85,94 +93,15 @@ def _say_nothing(*_: object) -> None:
     pass
 
 
-# --- settings and inputs ------------------------------------------------------------
-
-
-def choose_settings(arguments: argparse.Namespace) -> Preset:
-    """Return the preset with what the arguments replace in it."""
-    preset = PRESETS[arguments.preset]
-    given = {name: getattr(arguments, name) for name in OVERRIDES}
-    return replace(
-        preset,
-        content=_override_weights(preset.content, arguments.content_weight),
-        style=_override_weights(preset.style, arguments.style_weight),
-        **{name: value for name, value in given.items() if value is not None},
-    )
-
-
-def _override_weights(
-    weights: Mapping[str, float], given: float | Mapping[str, float] | None
-) -> Mapping[str, float]:
-    if given is None:
-        return weights
-    return given if isinstance(given, Mapping) else dict.fromkeys(weights, given)
-
-
-def make_optimizer(
-    name: str, learning_rate: float | None
-) -> optax.GradientTransformationExtraArgs:
-    """Return an optimizer by name.
-
-    Raises:
-        ValueError: there is no such optimizer, or it takes no learning rate.
-    """
-    if name not in OPTIMIZERS:
-        raise ValueError(f"no optimizer {name!r}; known are {', '.join(OPTIMIZERS)}")
-    if learning_rate is None:
-        return OPTIMIZERS[name]()
-    if name != "adam":
-        raise ValueError(f"--learning-rate is of adam only, not of {name}")
-    return OPTIMIZERS[name](learning_rate=learning_rate)
-
-
-def load_inputs(arguments: argparse.Namespace, preset: Preset) -> Inputs:
-    """Read and check the images and the network."""
-    content = load_image(arguments.content, longest_side=arguments.size)
-    style_size = arguments.style_size or arguments.size
-    return Inputs(
-        content=jnp.asarray(content),
-        styles=[
-            jnp.asarray(load_image(path, longest_side=style_size))
-            for path in arguments.styles
-        ],
-        init=load_init(preset.init, jnp.asarray(content), seed=arguments.seed),
-        params=load_params(preset),
-    )
-
-
-def load_init(init: str, content: Image, *, seed: int) -> Image:
-    """Return the content, noise, or the image in a file, scaled to the content."""
-    if init == "content":
-        return content
-    if init == "noise":
-        return jax.random.uniform(jax.random.key(seed), content.shape)
-    image = jnp.asarray(load_image(init, longest_side=max(content.shape)))
-    resized: Image = jax.image.resize(image, content.shape, "lanczos3")
-    return resized
-
-
-def load_params(preset: Preset) -> vgg.Params:
-    """Return the network's parameters, normalised and as deep as the layers ask."""
-    layers = (*preset.content, *preset.style)
-    params = vgg.truncate(load_vgg(preset.vgg), layers)
-    if preset.activations == "raw":
-        return params
-    return vgg.normalize(params, per=preset.activations)
-
-
-def _check_output(arguments: argparse.Namespace) -> None:
-    check_output_path(arguments.output)
-    output = Path(arguments.output).resolve()
-    for path in (arguments.content, *arguments.styles, arguments.init or ""):
-        if Path(path).resolve() == output:
-            raise ValueError(f"{path} is an input; writing the picture would lose it")
-
-
 # --- the program --------------------------------------------------------------------
 
 
 def use_compilation_cache() -> None:
-    """Keep compiled programs on disk, so that the next run of a size starts at once."""
+    """Keep compiled programs on disk, so that the next run of a size starts at once.
+
+    Without a folder to write to, or with a damaged one, every run compiles anew.
+    """
+    warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
     folder = cache_folder() / "xla"
     jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # type: ignore[no-untyped-call]
@@ -263,7 +192,7 @@ def optimize(
             bar.update(len(losses))
             bar.set_postfix(loss=f"{losses[-1]:.4g}")
             step = int(state.step)
-            if step % save_every == 0 and step < steps:
+            if step % save_every == 0 and step < steps and np.isfinite(losses[-1]):
                 save(state, numbered(arguments.output, step), record)
             if interrupts.received:
                 break
@@ -281,11 +210,6 @@ def save(state: gatys.State, path: str | Path, record: Mapping[str, Any]) -> Non
     """Write the best picture so far with its settings."""
     result = {"steps": int(state.step), "loss": float(state.best_loss)}
     save_image(state.best, path, settings={**record, "result": result})
-
-
-def numbered(path: str, step: int) -> Path:
-    """Put a step's number before the suffix: ``out.00050.png``."""
-    return Path(path).with_suffix(f".{step:05d}{Path(path).suffix}")
 
 
 def _report_not_finite(

@@ -10,14 +10,15 @@ from jaxstyle.images import Image
 
 
 def lbfgs(
-    *, memory_size: int = 20, exponent: float = 0.25
+    *, memory_size: int = 50, exponent: float = 0.25
 ) -> optax.GradientTransformationExtraArgs:
     """Return L-BFGS with full steps, in a basis that favours coarse structure.
 
-    With the basis (see `in_spectral_basis`) it reaches in 100 evaluations what L-BFGS
-    on the pixels themselves (``exponent=0``) takes about 120 for. There is no line
-    search, as in most implementations of Gatys et al. (2016): each step is one
-    evaluation of the loss and its gradient.
+    The basis (see `in_spectral_basis`) leaves up to a tenth less of the loss after as
+    many evaluations as L-BFGS on the pixels themselves (``exponent=0``) takes; see
+    ``scripts/benchmark_convergence.py``. There is no line search, as in most
+    implementations of Gatys et al. (2016): each step is one evaluation of the loss and
+    its gradient.
 
     Args:
         memory_size: how many past steps shape the next; each takes the memory of two

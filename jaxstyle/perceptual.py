@@ -130,8 +130,14 @@ def perceptual_loss(
     Returns:
         The loss ``[*n]``, and its three weighted parts by name: ``content``, ``style``
         and ``total_variation``.
+
+    Raises:
+        TypeError: the images are not floating-point.
+        ValueError: a shape or a layer is wrong, or the targets are for other layers or
+            for images of another size.
     """
     features = vgg.features(params, images, pooling=pooling)
+    _check_targets(features, targets, weights)
     content = [
         weight * content_loss(features[layer], targets.content[layer])
         for layer, weight in weights.content.items()
@@ -146,6 +152,21 @@ def perceptual_loss(
         "total_variation": weights.total_variation * total_variation(images),
     }
     return _add(parts.values(), images), parts
+
+
+def _check_targets(features: vgg.Features, targets: Targets, weights: Weights) -> None:
+    """Raise unless there is a target for each layer, of the features' size."""
+    absent = [layer for layer in weights.content if layer not in targets.content]
+    absent += [layer for layer in weights.style if layer not in targets.style]
+    if absent:
+        raise ValueError(f"no target for {', '.join(absent)}; make_targets makes them")
+    for layer in weights.content:
+        got, expected = features[layer].shape[-3:], targets.content[layer].shape[-3:]
+        if got != expected:
+            raise ValueError(
+                f"the images are of another size than the content of the targets: "
+                f"{layer} is {got}, expected {expected}"
+            )
 
 
 def _add(terms: Iterable[Array], images: Images) -> Float[Array, "*n"]:

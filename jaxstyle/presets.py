@@ -23,7 +23,7 @@ class Preset:
         activations: ``"layer"`` or ``"filter"``, the granularity in which mean
             activations are normalised to 1 (see `jaxstyle.vgg.normalize`), or
             ``"raw"``.
-        pooling: a key of `jaxstyle.vgg.POOLINGS`.
+        pooling: a key of `jaxstyle.pooling.POOLINGS`.
     """
 
     summary: str
@@ -40,9 +40,9 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "default": Preset(
-        summary="large strokes over a readable photograph; needs no tuning",
+        summary="strong style, the photo still easy to read; needs no tuning",
         content={"relu3_3": 0.5},
-        style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
+        style=dict.fromkeys(_JOHNSON_STYLE, 1e6),
     ),
     "gatys2016": Preset(
         summary="the released code of Gatys et al. (2016), on VGG-19",
@@ -59,12 +59,12 @@ PRESETS: Mapping[str, Preset] = {
         activations="raw",
     ),
     "seed": Preset(
-        summary="VGG-16 from the content image, content 0.5, style 1e7",
+        summary="the settings jaxstyle grew from: the wildest, style 1e7",
         content={"relu3_3": 0.5},
         style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
     ),
     "seed-noise": Preset(
-        summary="VGG-16 from noise, content 0.5, style 1e5",
+        summary="the same from noise, with style 1e5",
         content={"relu3_3": 0.5},
         style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
         init="noise",

@@ -11,7 +11,7 @@ through the same code. Layers are named by block and convolution, counted from 1
 ``relu4_2`` is the output of the second convolution of the fourth block.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -22,10 +22,10 @@ from jaxtyping import Array, Float
 
 from jaxstyle import winograd
 from jaxstyle.images import Images, check_images
+from jaxstyle.pooling import POOLINGS, Pool, max_pool
 
 Params: TypeAlias = Mapping[str, Any]
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
-Pool: TypeAlias = Callable[[Float[Array, "*n h w c"]], Float[Array, "*n h//2 w//2 c"]]
 
 NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """The number of convolutions in each of a network's five blocks."""
@@ -57,51 +57,6 @@ def _convolutions(params: Params) -> tuple[str, ...]:
 def _block(name: str) -> int:
     """Return the number of the block that a layer or convolution belongs to."""
     return int(name[4])
-
-
-# --- pooling ------------------------------------------------------------------------
-
-
-def _windows(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 2 w//2 2 c"]:
-    """Cut into 2x2 windows; an odd last row or column is left out, as in the papers."""
-    n, h, w, c = x.shape
-    h, w = h // 2, w // 2
-    return x[:, : 2 * h, : 2 * w].reshape(n, h, 2, w, 2, c)
-
-
-def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
-    """Take the maximum of every 2x2 window.
-
-    Among equal maxima the gradient is shared, where other implementations give it to
-    the first: on flat areas it does not depend on the order of the pixels.
-    """
-    return _windows(x).max((2, 4))
-
-
-def average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
-    """Take twice the mean of every 2x2 window.
-
-    The factor is not in the paper. It keeps deeper activations about as large as
-    under max pooling, for which the network was trained.
-    """
-    return 2 * _windows(x).mean((2, 4))
-
-
-def l2_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
-    """Take 0.78 times the Euclidean norm of every 2x2 window.
-
-    The factor serves as in `average_pool`. The square root is taken of the sum plus
-    1e-12, so that the gradient of a window of zeros is zero.
-    """
-    return 0.78 * jnp.sqrt(jnp.square(_windows(x)).sum((2, 4)) + 1e-12)
-
-
-POOLINGS: dict[str, Pool] = {
-    "max": max_pool,
-    "average": average_pool,
-    "l2": l2_pool,
-}
-"""The poolings by name."""
 
 
 # --- convolution --------------------------------------------------------------------
@@ -144,7 +99,8 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 class Convolution(nn.Module):
     """A 3x3 convolution with zero padding, bias and ReLU.
 
-    With a kernel in the Winograd domain (see `prepare`) it runs Winograd's algorithm.
+    With a kernel in the Winograd domain (see `prepare_for_cpu`) it runs Winograd's
+    algorithm.
     """
 
     width: int
@@ -232,6 +188,10 @@ def normalize(params: Params, *, per: str = "layer") -> Params:
 
     Returns:
         Parameters of the same structure, whose mean activations are rescaled too.
+
+    Raises:
+        ValueError: ``per`` is neither, or the parameters went through
+            `prepare_for_cpu` before.
     """
     if per not in ("layer", "filter"):
         raise ValueError(f"mean activations are per layer or per filter, not {per!r}")
@@ -239,6 +199,8 @@ def normalize(params: Params, *, per: str = "layer") -> Params:
     scale_in = jnp.ones(3)
     for name in _convolutions(params):
         layer = params[name]
+        if "winograd_kernel" in layer:
+            raise ValueError("normalize the parameters before prepare_for_cpu")
         means = jnp.asarray(layer["mean_activation"])
         # A filter that is silent on photographs has no scale of its own.
         floor = 1e-3 * means.mean()
@@ -267,14 +229,14 @@ def check_layers(params: Params, layers: Sequence[str]) -> None:
 
 
 def truncate(params: Params, layers: Sequence[str]) -> Params:
-    """Drop the convolutions that none of ``layers`` needs.
+    """Drop the convolutions that none of ``layers`` needs; the first one stays.
 
     Raises:
         ValueError: a layer is not in ``params``; all such layers are named.
     """
     check_layers(params, layers)
     known = layer_names(params)
-    deepest = max(known.index(layer) for layer in layers)
+    deepest = max((known.index(layer) for layer in layers), default=0)
     dropped = {name.replace("relu", "conv") for name in known[deepest + 1 :]}
     return {name: value for name, value in params.items() if name not in dropped}
 
@@ -292,6 +254,8 @@ def prepare_for_cpu(params: Params) -> Params:
 
 
 def _to_winograd(layer: Params) -> Params:
+    if "winograd_kernel" in layer:
+        return layer
     *_, width_in, width_out = layer["kernel"].shape
     if width_in * width_out < winograd.WORTHWHILE:
         return layer
