@@ -31,7 +31,7 @@ OVERRIDES = (
 
 CHOICES: Mapping[str, Collection[str]] = {
     "optimizer": OPTIMIZERS,
-    "activations": ("layer", "filter", "raw"),
+    "activations": (*vgg.GRANULARITIES, "raw"),
     "pooling": POOLINGS,
 }
 """The names that a setting may have."""
@@ -151,10 +151,8 @@ def load_params(preset: Preset) -> vgg.Params:
 
 def check_size(path: str, image: Image, params: vgg.Params, *, option: str) -> None:
     """Raise a ValueError if an image is too small for the network's deepest layer."""
-    deepest = vgg.layer_names(params)[-1]
-    block = int(deepest.removeprefix("relu")[0])
+    deepest, smallest = vgg.layer_names(params)[-1], vgg.smallest_side(params)
     height, width, _ = image.shape
-    smallest = 2 ** (block - 1)
     if min(height, width) < smallest:
         raise ValueError(
             f"{path} at {width}x{height} pixels is too small for {deepest}, "

@@ -33,6 +33,9 @@ NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 """The number of filters of the convolutions in each block."""
 
+GRANULARITIES = ("layer", "filter")
+"""What mean activations may be normalised by; see `normalize`."""
+
 
 def convolution_names(network: str) -> tuple[str, ...]:
     """Return the names of a network's convolutions, from ``conv1_1`` on, in order."""
@@ -52,6 +55,11 @@ def layer_names(params: Params) -> tuple[str, ...]:
 
 def _convolutions(params: Params) -> tuple[str, ...]:
     return tuple(sorted(name for name in params if name.startswith("conv")))
+
+
+def smallest_side(params: Params) -> int:
+    """Return the least height and width, in pixels, that reach the deepest layer."""
+    return int(2 ** (_block(_convolutions(params)[-1]) - 1))
 
 
 def _block(name: str) -> int:
@@ -161,7 +169,7 @@ def features(params: Params, images: Images, *, pooling: str = "max") -> Feature
     if pooling not in POOLINGS:
         raise ValueError(f"no pooling {pooling!r}; known are {', '.join(POOLINGS)}")
     convolutions = _convolutions(params)
-    check_images(images, smallest=2 ** (_block(convolutions[-1]) - 1))
+    check_images(images, smallest=smallest_side(params))
     net = VGG(convolutions, POOLINGS[pooling])
     flat = images.reshape(-1, *images.shape[-3:])
     outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
@@ -193,7 +201,7 @@ def normalize(params: Params, *, per: str = "layer") -> Params:
         ValueError: ``per`` is neither, or the parameters went through
             `prepare_for_cpu` before.
     """
-    if per not in ("layer", "filter"):
+    if per not in GRANULARITIES:
         raise ValueError(f"mean activations are per layer or per filter, not {per!r}")
     normalized = dict(params)
     scale_in = jnp.ones(3)
