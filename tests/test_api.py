@@ -1,0 +1,189 @@
+"""The public names: all there, documented, and changed only on purpose."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jaxstyle
+
+STUB = Path(jaxstyle.__file__).with_suffix(".pyi")
+
+# What users rely on. A change here is a change for them.
+API = ast.parse(
+    """
+class Preset:
+    summary: str
+    content: Mapping[str, float]
+    style: Mapping[str, float]
+    total_variation: float = 0.0
+    init: str = "content"
+    steps: int = 300
+    optimizer: str = "lbfgs"
+    vgg: str = "vgg16"
+    activations: str = "layer"
+    pooling: str = "max"
+
+class Problem:
+    params: vgg.Params
+    targets: Targets
+    weights: Weights
+
+class State:
+    image: Image
+    best: Image
+    best_loss: Float[Array, ""]
+    optimizer_state: optax.OptState
+    step: Int[Array, ""]
+
+class Targets:
+    content: Mapping[str, Float[Array, "*n _h _w _c"]]
+    style: Mapping[str, Float[Array, "*m _c _c"]]
+
+class Weights:
+    content: Mapping[str, Scalar]
+    style: Mapping[str, Scalar]
+    total_variation: Scalar = 0.0
+
+def adam(*, learning_rate: float = 0.02) -> optax.GradientTransformationExtraArgs: ...
+
+def content_loss(
+    features: Float[Array, "*n h w c"], target: Float[Array, "*n h w c"]
+) -> Float[Array, "*n"]: ...
+
+def features(params: Params, images: Images, *, pooling: str = "max") -> Features: ...
+
+def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]: ...
+
+def init_state(image: Image, optimizer: optax.GradientTransformation) -> State: ...
+
+def layer_names(params: Params) -> tuple[str, ...]: ...
+
+def lbfgs(
+    *, memory_size: int = 50, exponent: float = 0.25
+) -> optax.GradientTransformationExtraArgs: ...
+
+def load_image(
+    path: str | Path, *, longest_side: int | None = None
+) -> Float[np.ndarray, "h w 3"]: ...
+
+def load_settings(path: str | Path) -> dict[str, object]: ...
+
+def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]: ...
+
+def make_step(
+    optimizer: optax.GradientTransformation, *, pooling: str = "max"
+) -> Step: ...
+
+def make_targets(
+    params: vgg.Params,
+    content: Images,
+    styles: Sequence[Images],
+    weights: Weights,
+    *,
+    style_weights: Sequence[float] | None = None,
+    pooling: str = "max",
+) -> Targets: ...
+
+def normalize(params: Params, *, per: str = "layer") -> Params: ...
+
+def optimize_image(
+    params: vgg.Params,
+    content: Image,
+    styles: Sequence[Image],
+    *,
+    weights: Weights,
+    init: Image | None = None,
+    steps: int = 300,
+    optimizer: optax.GradientTransformation | None = None,
+    style_weights: Sequence[float] | None = None,
+    pooling: str = "max",
+) -> tuple[Image, Metrics]: ...
+
+def perceptual_loss(
+    params: vgg.Params,
+    images: Images,
+    targets: Targets,
+    weights: Weights,
+    *,
+    pooling: str = "max",
+) -> tuple[Float[Array, "*n"], Metrics]: ...
+
+def prepare_for_cpu(params: Params) -> Params: ...
+
+def run_steps(
+    step: Step, state: State, problem: Problem, count: ArrayLike, *, capacity: int
+) -> tuple[State, Metrics]: ...
+
+def save_image(
+    image: ArrayLike,
+    path: str | Path,
+    *,
+    settings: dict[str, object] | None = None,
+) -> None: ...
+
+def style_loss(
+    gram: Float[Array, "*n c c"], target: Float[Array, "*n c c"]
+) -> Float[Array, "*n"]: ...
+
+def total_variation(images: Images) -> Float[Array, "*n"]: ...
+
+def truncate(params: Params, layers: Sequence[str]) -> Params: ...
+"""
+)
+DEFINITIONS: dict[str, Any] = {node.name: node for node in API.body}  # type: ignore[attr-defined]
+
+every_name = pytest.mark.parametrize("name", DEFINITIONS)
+
+
+def signature(definition: Any) -> str:
+    """Return a function's parameters and result, or a class's fields, as written."""
+    if isinstance(definition, ast.ClassDef):
+        fields = (node for node in definition.body if isinstance(node, ast.AnnAssign))
+        return "; ".join(map(ast.unparse, fields))
+    return f"({ast.unparse(definition.args)}) -> {ast.unparse(definition.returns)}"
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(jaxstyle.__all__) == sorted([*DEFINITIONS, "PRESETS"])
+    assert set(jaxstyle.__all__) <= set(dir(jaxstyle))
+
+
+def test_the_presets_are_these() -> None:
+    presets = ["default", "gatys2016", "johnson2016", "seed", "seed-noise"]
+    assert list(jaxstyle.PRESETS) == presets
+
+
+@every_name
+def test_a_signature_is_changed_only_on_purpose(name: str) -> None:
+    source = inspect.getsource(getattr(jaxstyle, name))
+    found = signature(ast.parse(source).body[0])
+    assert found == signature(DEFINITIONS[name]), f"if this is meant, change {__file__}"
+
+
+@every_name
+def test_public_names_are_documented(name: str) -> None:
+    doc = getattr(jaxstyle, name).__doc__
+    assert doc.splitlines()[0].endswith(".")
+
+
+def test_the_stub_names_the_modules_where_things_are() -> None:
+    """Type checkers and editors read it in place of what runs."""
+    imports = [
+        node
+        for node in ast.parse(STUB.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+    ]
+    found: dict[str, Any] = {}
+    for node in imports:
+        module = importlib.import_module(f"jaxstyle.{node.module}")
+        found |= {alias.name: getattr(module, alias.name) for alias in node.names}
+    assert found == {name: getattr(jaxstyle, name) for name in jaxstyle.__all__}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="stylise"):
+        _ = jaxstyle.stylise  # type: ignore[attr-defined]

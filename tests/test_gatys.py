@@ -1,0 +1,276 @@
+"""Style optimisation: single steps, many steps, and whole runs."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from numeric_checks import assert_close
+
+import jaxstyle
+from jaxstyle import Problem, State, Weights, init_state, make_step, run_steps
+
+Params = dict[str, Any]
+
+WEIGHTS = Weights({"relu2_1": 1.0}, {"relu1_1": 1e3, "relu2_1": 1e3}, 1.0)
+CAPACITY = 30
+
+OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
+    "lbfgs": jaxstyle.lbfgs,
+    "adam": jaxstyle.adam,
+    "sgd of optax": lambda: optax.sgd(1.0),
+    "lbfgs of optax, with line search": optax.lbfgs,
+}
+
+
+@pytest.fixture(scope="module")
+def problem(shallow: Params, content: jax.Array, style: jax.Array) -> Problem:
+    targets = jaxstyle.make_targets(shallow, content, [style], WEIGHTS)
+    return Problem(shallow, targets, WEIGHTS)
+
+
+class Compiled(NamedTuple):
+    """An optimizer, and its steps one at a time and many at once."""
+
+    optimizer: optax.GradientTransformation
+    step: Callable[..., tuple[State, dict[str, jax.Array]]]
+    run: Callable[..., tuple[State, dict[str, jax.Array]]]
+
+
+def compiled(optimizer: optax.GradientTransformation) -> Compiled:
+    step = make_step(optimizer)
+    run = partial(run_steps, step, capacity=CAPACITY)
+    return Compiled(optimizer, jax.jit(step), jax.jit(run))
+
+
+@cache
+def compiled_by_name(name: str) -> Compiled:
+    """Return an optimizer whose programs several tests share."""
+    return compiled(OPTIMIZERS[name]())
+
+
+def explode_after(count: int) -> optax.GradientTransformation:
+    """Return a small descent whose update number ``count``, from 0, is not a number."""
+
+    def update(updates: jax.Array, state: jax.Array, _: Any = None) -> Any:
+        return jnp.where(state == count, jnp.nan, -1e-4 * updates), state + 1
+
+    return optax.GradientTransformation(lambda _: jnp.zeros((), jnp.int32), update)
+
+
+# --- the first state ----------------------------------------------------------------
+
+
+def test_the_first_state_knows_no_loss(noisy: jax.Array) -> None:
+    state = init_state(noisy, jaxstyle.adam())
+    assert state.step == 0
+    assert state.best_loss == jnp.inf
+    assert_close([state.image, state.best], [noisy, noisy], rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 32, 3), (24, 32), (24, 32, 4)])
+def test_an_initial_image_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"the initial image must .* got \("):
+        init_state(jnp.zeros(shape), jaxstyle.adam())
+
+
+def test_an_initial_image_in_8_bits_is_refused() -> None:
+    with pytest.raises(TypeError, match="the initial image must hold floating-point"):
+        init_state(jnp.zeros((24, 32, 3), jnp.uint8), jaxstyle.adam())
+
+
+# --- steps --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_loss_goes_down(problem: Problem, noisy: jax.Array, name: str) -> None:
+    optimizer, _, run = compiled_by_name(name)
+    state, history = run(init_state(noisy, optimizer), problem, 15)
+    losses = history["loss"][:15]
+    assert bool(jnp.isfinite(losses).all())
+    assert state.best_loss == losses.min()
+    assert state.best_loss < 0.7 * losses[0]
+
+
+def test_a_step_evaluates_the_loss_where_the_state_is(
+    problem: Problem, noisy: jax.Array
+) -> None:
+    optimizer, step, _ = compiled_by_name("adam")
+    state, metrics = step(init_state(noisy, optimizer), problem)
+    params, targets, weights = problem
+    loss, parts = jaxstyle.perceptual_loss(params, noisy, targets, weights)
+    assert_close(metrics, {"loss": loss, **parts})
+    assert state.step == 1
+    assert state.best_loss == metrics["loss"]
+    assert_close(state.best, noisy, rtol=0)
+    assert float(jnp.abs(state.image - noisy).max()) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_optimizers_are_told_the_value_and_the_gradient(
+    problem: Problem, noisy: jax.Array
+) -> None:
+    def update(updates: jax.Array, _: Any, image: jax.Array, **extra: Any) -> Any:
+        told = extra["value"], extra["value_fn"](image), extra["grad"], updates
+        return jnp.zeros_like(updates), told
+
+    blank = (jnp.zeros(()), jnp.zeros(()), noisy, noisy)
+    spy = optax.GradientTransformationExtraArgs(lambda _: blank, update)
+    state, metrics = jax.jit(make_step(spy))(init_state(noisy, spy), problem)
+    value, again, gradient, updates = state.optimizer_state
+    assert_close([value, again], [metrics["loss"]] * 2, rtol=1e-6)
+    assert_close(gradient, updates, rtol=0)
+
+
+def test_the_best_image_is_kept_when_the_loss_rises(
+    problem: Problem, noisy: jax.Array
+) -> None:
+    optimizer, _, run = compiled(jaxstyle.adam(learning_rate=0.5))  # far too much
+    state, history = run(init_state(noisy, optimizer), problem, 8)
+    losses = history["loss"][:8]
+    assert losses[-1] > losses.min()
+    assert state.best_loss == losses.min()
+    params, targets, weights = problem
+    loss, _ = jaxstyle.perceptual_loss(params, state.best, targets, weights)
+    assert_close(loss, state.best_loss)
+
+
+def test_adam_keeps_pixels_in_range(problem: Problem, noisy: jax.Array) -> None:
+    optimizer, step, _ = compiled_by_name("adam")
+    state = init_state(jnp.round(noisy), optimizer)
+    for _ in range(4):
+        state, _metrics = step(state, problem)
+        assert state.image.min() >= 0
+        assert state.image.max() <= 1
+
+
+# --- many steps ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "adam"])
+def test_many_steps_are_single_steps(
+    problem: Problem, noisy: jax.Array, name: str
+) -> None:
+    optimizer, step, run = compiled_by_name(name)
+    start = init_state(noisy, optimizer)
+    state, losses = start, []
+    for _ in range(6):
+        state, metrics = step(state, problem)
+        losses.append(metrics["loss"])
+    end, history = run(start, problem, 6)
+    assert end.step == state.step == 6
+    assert_close(history["loss"][:6], jnp.stack(losses), rtol=1e-5)
+    assert_close([end.image, end.best], [state.image, state.best], rtol=1e-4)
+
+
+def test_steps_that_were_not_made_are_nan(problem: Problem, noisy: jax.Array) -> None:
+    optimizer, _, run = compiled_by_name("adam")
+    state, history = run(init_state(noisy, optimizer), problem, 4)
+    assert state.step == 4
+    assert history.keys() == {"loss", "content", "style", "total_variation"}
+    for metric in history.values():
+        assert metric.shape == (CAPACITY,)
+        assert bool(jnp.isfinite(metric[:4]).all())
+        assert bool(jnp.isnan(metric[4:]).all())
+
+
+def test_no_steps_change_nothing(problem: Problem, noisy: jax.Array) -> None:
+    optimizer, _, run = compiled_by_name("adam")
+    start = init_state(noisy, optimizer)
+    state, history = run(start, problem, 0)
+    assert_close(state, start, rtol=0)
+    assert bool(jnp.isnan(history["loss"]).all())
+
+
+def test_runs_can_be_continued(problem: Problem, noisy: jax.Array) -> None:
+    optimizer, _, run = compiled_by_name("adam")
+    start = init_state(noisy, optimizer)
+    whole, history = run(start, problem, 7)
+    halfway, first = run(start, problem, 3)
+    end, second = run(halfway, problem, 4)
+    assert_close(end, whole, rtol=0)
+    losses = jnp.concatenate([first["loss"][:3], second["loss"][:4]])
+    assert_close(losses, history["loss"][:7], rtol=0)
+
+
+def test_the_same_run_gives_the_same_bits(problem: Problem, noisy: jax.Array) -> None:
+    optimizer, _, run = compiled_by_name("adam")
+    first, second = (run(init_state(noisy, optimizer), problem, 9) for _ in range(2))
+    assert_close(first[0], second[0], rtol=0)
+    np.testing.assert_array_equal(first[1]["loss"], second[1]["loss"])
+
+
+def test_other_counts_weights_and_images_do_not_recompile(
+    problem: Problem, noisy: jax.Array, content: jax.Array
+) -> None:
+    optimizer, traces = optax.sgd(1e-3), []
+    inner = make_step(optimizer)
+
+    def step(state: State, problem: Problem) -> Any:
+        traces.append(state)
+        return inner(state, problem)
+
+    run = jax.jit(partial(run_steps, step, capacity=CAPACITY))
+    run(init_state(noisy, optimizer), problem, 2)
+    count = len(traces)
+    other = Weights({"relu2_1": 3.0}, {"relu1_1": 2.0, "relu2_1": 1.0}, 0.0)
+    run(init_state(content, optimizer), problem._replace(weights=other), 5)
+    assert len(traces) == count
+
+
+# --- losses that are not finite -----------------------------------------------------
+
+
+def test_a_run_stops_at_a_loss_that_is_not_finite(
+    problem: Problem, noisy: jax.Array
+) -> None:
+    last_good = 3
+    optimizer, _, run = compiled(explode_after(last_good))
+    state, history = run(init_state(noisy, optimizer), problem, 20)
+    assert state.step == last_good + 2  # the update took effect one step later
+    assert bool(jnp.isfinite(history["loss"][: last_good + 1]).all())
+    assert bool(jnp.isnan(history["loss"][last_good + 1 :]).all())
+    assert state.best_loss == history["loss"][: last_good + 1].min()
+    assert bool(jnp.isfinite(state.best).all())
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_a_run_without_any_finite_loss_keeps_the_first_image(
+    problem: Problem, noisy: jax.Array, weight: float
+) -> None:
+    optimizer, _, run = compiled_by_name("adam")
+    broken = problem._replace(weights=WEIGHTS._replace(total_variation=weight))
+    state, _ = run(init_state(noisy, optimizer), broken, 5)
+    assert state.step == 1
+    assert state.best_loss == jnp.inf
+    assert_close(state.best, noisy, rtol=0)
+
+
+# --- batches ------------------------------------------------------------------------
+
+
+def test_a_batch_is_a_vmap(
+    shallow: Params, content: jax.Array, noisy: jax.Array, style: jax.Array
+) -> None:
+    optimizer, step, _ = compiled_by_name("lbfgs")
+    batch_step = jax.jit(jax.vmap(step, (0, Problem(None, 0, None))))  # type: ignore[arg-type]
+    images = jnp.stack([noisy, content])
+
+    def targets_of(content: jax.Array) -> Any:
+        return jaxstyle.make_targets(shallow, content, [style], WEIGHTS)
+
+    contents = jnp.stack([content, noisy[::-1]])
+    problems = Problem(shallow, jax.vmap(targets_of)(contents), WEIGHTS)
+    states = jax.vmap(partial(init_state, optimizer=optimizer))(images)
+    for _ in range(3):
+        states, _metrics = batch_step(states, problems)
+    for i in range(2):
+        problem = Problem(shallow, targets_of(contents[i]), WEIGHTS)
+        state = init_state(images[i], optimizer)
+        for _ in range(3):
+            state, _metrics = step(state, problem)
+        assert_close(states.best_loss[i], state.best_loss, rtol=1e-4)
+        assert_close(states.image[i], state.image, rtol=1e-4)

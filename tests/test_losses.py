@@ -1,0 +1,232 @@
+"""One battery for every elementary loss, then what is particular to each."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import hypothesis
+import hypothesis.extra.numpy as arrays
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies
+from numeric_checks import assert_close, assert_gradients
+
+from jaxstyle import content_loss, gram_matrix, style_loss, total_variation
+
+
+class Loss(NamedTuple):
+    """A loss of something against a target, and the shape of that thing."""
+
+    eager: Callable[[jax.Array, jax.Array], jax.Array]
+    shape: tuple[int, ...]
+
+    def of(self, x: jax.Array, target: jax.Array) -> jax.Array:
+        """Return the loss, compiled: that is quicker here than its operations are."""
+        return jnp.asarray(jax.jit(self.eager)(x, target))
+
+
+# A new loss inherits all tests by a line here.
+LOSSES = {
+    "content_loss": Loss(content_loss, (4, 5, 3)),
+    "style_loss": Loss(style_loss, (6, 6)),
+    "style_loss of features": Loss(
+        lambda x, target: style_loss(gram_matrix(x), gram_matrix(target)), (4, 5, 3)
+    ),
+    "total_variation": Loss(lambda x, target: total_variation(x - target), (4, 5, 3)),
+}
+
+gram, variation = jax.jit(gram_matrix), jax.jit(total_variation)
+
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+
+
+def make_batch(loss: Loss, count: int, *, seed: int = 0) -> tuple[jax.Array, jax.Array]:
+    """Return things and targets."""
+    generator = np.random.default_rng(seed)
+    x, target = generator.normal(size=(2, count, *loss.shape)).astype(np.float32)
+    return jnp.asarray(x), jnp.asarray(target)
+
+
+# --- the battery --------------------------------------------------------------------
+
+
+@every_loss
+@hypothesis.given(data=strategies.data())
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+def test_losses_are_those_of_a_distance(
+    loss: Loss, data: strategies.DataObject
+) -> None:
+    values = strategies.floats(-1e3, 1e3, width=32)
+    of_shape = arrays.arrays(np.float32, loss.shape, elements=values)
+    x, target = jnp.asarray(data.draw(of_shape)), jnp.asarray(data.draw(of_shape))
+    value = float(loss.of(x, target))
+    assert 0 <= value < np.inf
+    assert loss.of(x, x) == 0
+    assert loss.of(target, x) == pytest.approx(value, rel=1e-5)
+
+
+@every_loss
+def test_different_things_differ(loss: Loss) -> None:
+    assert bool((loss.of(*make_batch(loss, 3)) > 1e-3).all())
+
+
+@every_loss
+def test_there_is_one_value_per_image(loss: Loss) -> None:
+    x, target = make_batch(loss, 6)
+    whole = loss.of(x, target)
+    assert whole.shape == (6,)
+    one_by_one = [loss.of(a, b) for a, b in zip(x, target, strict=True)]
+    assert all(value.shape == () for value in one_by_one)
+    assert_close(whole, jnp.stack(one_by_one), rtol=1e-6)
+    axes = (2, 3, *loss.shape)
+    assert_close(loss.of(x.reshape(axes), target.reshape(axes)), whole.reshape(2, 3))
+
+
+@every_loss
+def test_the_order_of_the_batch_is_that_of_the_values(loss: Loss) -> None:
+    x, target = make_batch(loss, 4)
+    order = jnp.array([2, 0, 3, 1])
+    assert_close(loss.of(x[order], target[order]), loss.of(x, target)[order], rtol=1e-6)
+
+
+@every_loss
+def test_one_target_serves_a_batch(loss: Loss) -> None:
+    x, target = make_batch(loss, 3)
+    expected = loss.of(x, jnp.broadcast_to(target[0], x.shape))
+    assert_close(loss.of(x, target[0]), expected, rtol=1e-6)
+
+
+@every_loss
+def test_jit_and_vmap_change_nothing(loss: Loss) -> None:
+    x, target = make_batch(loss, 3)
+    expected = loss.eager(x, target)
+    assert_close(jax.jit(loss.eager)(x, target), expected, rtol=1e-6)
+    assert_close(jax.jit(jax.vmap(loss.eager))(x, target), expected, rtol=1e-6)
+
+
+@every_loss
+def test_gradients_are_those_of_finite_differences(loss: Loss) -> None:
+    x, target = make_batch(loss, 2)
+    assert_gradients(loss.of, x, target)
+
+
+@every_loss
+def test_the_gradient_at_the_target_is_zero(loss: Loss) -> None:
+    x, _ = make_batch(loss, 1)
+    gradient_of = jax.jit(jax.grad(lambda x, target: loss.of(x, target).sum()))
+    for at in (x, jnp.zeros_like(x), jnp.ones_like(x)):
+        gradient = gradient_of(at, at)
+        np.testing.assert_allclose(gradient, 0, atol=1e-8)
+
+
+@every_loss
+def test_float64_stays_float64(loss: Loss) -> None:
+    x, target = make_batch(loss, 1)
+    with jax.enable_x64(True):
+        doubles = jnp.asarray(np.float64(x)), jnp.asarray(np.float64(target))
+        precise = loss.of(*doubles)
+        assert precise.dtype == jnp.float64
+    np.testing.assert_allclose(loss.of(x, target), precise, rtol=1e-5)
+
+
+# --- Gram matrices ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def features() -> jax.Array:
+    return jnp.asarray(
+        np.random.default_rng(1).normal(size=(2, 6, 7, 5)).astype(np.float32)
+    )
+
+
+def test_gram_matrix_is_the_mean_product_of_channels(features: jax.Array) -> None:
+    flat = np.float64(features).reshape(2, 42, 5)
+    expected = flat.swapaxes(1, 2) @ flat / (42 * 5)
+    assert_close(gram(features), jnp.asarray(np.float32(expected)), rtol=1e-6)
+
+
+def test_gram_matrix_forgets_where_things_are(features: jax.Array) -> None:
+    flat = features.reshape(2, 42, 5)
+    shuffled = flat[:, np.random.default_rng(2).permutation(42)].reshape(2, 3, 14, 5)
+    assert_close(gram(shuffled), gram(features), rtol=1e-6)
+
+
+def test_gram_matrix_does_not_grow_with_the_image(features: jax.Array) -> None:
+    tiled = jnp.tile(features, (1, 3, 2, 1))
+    assert_close(gram(tiled), gram(features), rtol=1e-6)
+
+
+def test_gram_matrix_grows_with_the_square_of_activations(features: jax.Array) -> None:
+    assert_close(gram(3 * features), 9 * gram(features), rtol=1e-6)
+
+
+def test_gram_matrix_follows_the_order_of_channels(features: jax.Array) -> None:
+    order = jnp.array([3, 1, 4, 0, 2])
+    expected = gram(features)[:, order][:, :, order]
+    assert_close(gram(features[..., order]), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("height", [1, 6])
+def test_gram_matrix_is_symmetric_and_positive(
+    features: jax.Array, height: int
+) -> None:
+    matrix = gram(features[:, :height, :1])
+    assert_close(matrix, matrix.swapaxes(-2, -1), rtol=1e-7)
+    least = np.linalg.eigvalsh(np.float64(matrix)).min()
+    assert least > -1e-6 * float(jnp.abs(matrix).max())
+
+
+@pytest.mark.parametrize("axes", [(), (3,), (2, 3)])
+def test_gram_matrix_keeps_batch_axes(axes: tuple[int, ...]) -> None:
+    assert gram(jnp.ones((*axes, 4, 5, 6))).shape == (*axes, 6, 6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_gram_matrix_of_half_precision_is_accumulated_in_float32(
+    dtype: type[np.generic],
+) -> None:
+    large = jax.random.uniform(jax.random.key(0), (64, 64, 3), minval=100, maxval=500)
+    half = large.astype(dtype)
+    matrix = gram(half)
+    assert matrix.dtype == jnp.float32
+    assert_close(matrix, gram(half.astype(jnp.float32)), rtol=1e-5)
+
+
+# --- total variation ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3), (5, 8, 3), (3, 4, 7, 3)])
+def test_a_checkerboard_varies_by_exactly_2(shape: tuple[int, ...]) -> None:
+    *_, height, width, _ = shape
+    board = (jnp.arange(height)[:, None] + jnp.arange(width)) % 2.0
+    images = jnp.broadcast_to(board[..., None], shape)
+    np.testing.assert_array_equal(variation(images), 2.0)
+
+
+def test_stripes_vary_across_only() -> None:
+    stripes = jnp.broadcast_to((jnp.arange(6) % 2.0)[:, None], (4, 6, 3))
+    assert variation(stripes) == 1
+    assert variation(stripes.swapaxes(0, 1)) == 1
+
+
+def test_a_flat_image_does_not_vary() -> None:
+    flat = jnp.full((5, 4, 3), 0.3)
+    assert variation(flat) == 0
+    np.testing.assert_array_equal(jax.jit(jax.grad(total_variation))(flat), 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5, 3), (5, 1, 3)])
+def test_a_side_of_one_pixel_adds_nothing(shape: tuple[int, ...]) -> None:
+    image = jnp.arange(np.prod(shape)).reshape(shape) / 3
+    steps = 0 if shape == (1, 1, 3) else 1
+    assert variation(image) == pytest.approx(steps)
+    assert bool(jnp.isfinite(jax.jit(jax.grad(total_variation))(image)).all())
+
+
+def test_brightness_does_not_matter(content: jax.Array) -> None:
+    assert_close(variation(content + 0.5), variation(content))
+
+
+def test_doubling_the_contrast_quadruples_it(content: jax.Array) -> None:
+    assert_close(variation(2 * content), 4 * variation(content))

@@ -1,0 +1,345 @@
+"""``jaxstyle optimize`` from end to end: every option does what it says."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from command_line import CONTENT_SHAPE, SHALLOW, run, save_network, save_pictures, start
+from image_samples import assert_close, cmyk, oriented, smooth
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+
+from jaxstyle import optimize_command
+from jaxstyle.cli import build_parser
+from jaxstyle.image_files import load_image, load_settings
+from jaxstyle.optimize_inputs import CHOICES, choose_settings
+from jaxstyle.optimizers import OPTIMIZERS
+from jaxstyle.presets import PRESETS
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compile each program once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("cache")
+    compilation_cache.reset_cache()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXSTYLE_CACHE", str(folder))
+        yield folder
+    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder with pictures."""
+    monkeypatch.chdir(tmp_path)
+    save_pictures(tmp_path)
+    return tmp_path
+
+
+def optimize(*options: str, styles: tuple[str, ...] = ("style.png",)) -> int:
+    """Make ``out.png`` without a word; return the exit code."""
+    inputs = ("content.png", *styles, "-o", "out.png", *SHALLOW, "--quiet")
+    return run(["optimize", *inputs, *options])
+
+
+def make(*options: str, styles: tuple[str, ...] = ("style.png",)) -> np.ndarray:
+    """Return the picture that is made in three steps, or in as many as are given."""
+    assert optimize("--steps", "3", *options, styles=styles) == 0
+    return load_image("out.png")
+
+
+def settings(path: str = "out.png") -> Settings:
+    return dict(load_settings(path))
+
+
+def loss(path: str = "out.png") -> float:
+    return float(settings(path)["result"]["loss"])
+
+
+# --- the picture and its record -----------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_the_picture_is_written_with_its_settings(
+    folder: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    output = f"out{suffix}"
+    (folder / output).write_bytes(b"old")
+    before = set(folder.iterdir())
+    assert optimize("--steps", "3", "-o", output) == 0
+    assert set(folder.iterdir()) == before
+    assert load_image(output).shape == CONTENT_SHAPE
+    made = settings(output)
+    assert made["arguments"]["styles"] == ["style.png"]
+    assert made["arguments"]["output"] == output
+    assert made["preset"]["content"] == {"relu2_1": 1}
+    assert made["preset"]["pooling"] == "max"
+    for package in ("jaxstyle", "jax", "jaxlib", "optax", "numpy"):
+        assert made[package] == metadata.version(package)
+    assert made["result"] == {"steps": 3, "loss": pytest.approx(loss(output))}
+    printed = capsys.readouterr()
+    assert printed.out == f"{output}: 3 steps, loss {loss(output):.5g}\n"
+    assert printed.err == ""
+
+
+def test_the_loss_goes_down_with_the_steps() -> None:
+    losses = []
+    for steps in (1, 3, 20):
+        make("--steps", str(steps))
+        losses.append(loss())
+    assert 0 < losses[2] < losses[1] < losses[0]
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--steps", "3")
+    assert run(["optimize", *inputs]) == 0
+    first, second, bar, end = capsys.readouterr().err.split("\n")
+    assert first.startswith("compiling for 32x24 pixels on ")
+    assert second.startswith("compiled in ")
+    assert "3/3" in bar
+    assert "loss=" in bar
+    assert end == ""
+
+
+def test_the_compiled_programs_are_kept(cache: Path) -> None:
+    make()
+    assert list(cache.glob("xla/*run_steps*"))
+
+
+def test_the_defaults_work_without_a_cache_that_can_be_written(folder: Path) -> None:
+    inputs = ("content.png", "style.png", "-o", "out.png", "--quiet")
+    arguments = ["optimize", *inputs, "--size", "32", "--steps", "2"]
+    process = start(arguments, cache=folder / "content.png")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert out.startswith(b"out.png: 2 steps, loss ")
+    assert err == b""
+    assert settings()["preset"]["style"] == PRESETS["default"].style
+
+
+def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
+    files = []
+    for seed in ("1", "1", "2"):
+        make("--init", "noise", "--seed", seed)
+        files.append((folder / "out.png").read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+# --- options: where it starts -------------------------------------------------------
+
+
+def test_one_step_gives_the_image_to_start_from(folder: Path) -> None:
+    content = load_image("content.png", longest_side=32)
+    assert_close(make("--steps", "1"), content, within=0.003)
+    flat = np.full((50, 20, 3), (10, 120, 240), np.uint8)
+    Image.fromarray(flat).save(folder / "flat.png")
+    picture = make("--steps", "1", "--init", "flat.png")
+    assert_close(picture, flat[0, 0] / 255, within=0.003)
+
+
+def test_noise_differs_by_seed() -> None:
+    pictures = [make("--steps", "1", "--init", "noise", "--seed", s) for s in "01"]
+    assert np.abs(pictures[0] - pictures[1]).mean() > 0.2
+    assert all(abs(picture.mean() - 0.5) < 0.05 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_gives_what_no_option_replaces(cache: Path, name: str) -> None:
+    save_network(cache / "vgg19.safetensors", network="vgg19")
+    make("--preset", name)
+    (cache / "vgg19.safetensors").unlink()
+    made = settings()["preset"]
+    replaced = {key: made[key] for key in ("content", "style", "steps")}
+    assert made == asdict(PRESETS[name]) | replaced
+
+
+# --- options: the loss --------------------------------------------------------------
+
+
+def test_a_weight_is_for_all_layers_or_by_layer() -> None:
+    options = ("--content-weight", "relu1_1=3,relu1_2=0.5", "--style-weight", "2")
+    command = ("optimize", "content.png", "style.png", "-o", "out.png")
+    chosen = choose_settings(build_parser().parse_args([*command, *options]))
+    assert chosen.content == {"relu1_1": 3, "relu1_2": 0.5}
+    assert chosen.style == dict.fromkeys(PRESETS["default"].style, 2)
+
+
+@pytest.mark.parametrize("option", ["--content-weight", "--style-weight"])
+def test_a_weight_multiplies_its_loss(option: str) -> None:
+    losses = []
+    for value in ("relu2_1=0", "relu2_1=2", "relu2_1=4"):
+        zeros = ("--content-weight", "relu2_1=0", "--style-weight", "relu2_1=0")
+        make("--steps", "1", "--init", "noise", *zeros, option, value)
+        losses.append(loss())
+    assert losses[0] == 0
+    assert losses[1] > 0
+    assert losses[2] == pytest.approx(2 * losses[1])
+
+
+def variation(picture: np.ndarray) -> float:
+    down, across = np.diff(picture, axis=0), np.diff(picture, axis=1)
+    return float((down**2).mean() + (across**2).mean())
+
+
+def test_tv_weight_gives_a_smoother_picture() -> None:
+    rough = make("--init", "noise", "--steps", "20")
+    fine = make("--init", "noise", "--steps", "20", "--tv-weight", "1000")
+    assert variation(fine) < 0.3 * variation(rough)
+
+
+@pytest.mark.parametrize("setting", ["pooling", "activations"])
+def test_pooling_and_activations_change_the_loss(setting: str) -> None:
+    losses = set()
+    for name in CHOICES[setting]:
+        make("--steps", "1", f"--{setting}", name)
+        losses.add(round(loss(), 3))
+    assert len(losses) == len(CHOICES[setting]) == 3
+
+
+def test_the_network_may_be_a_file(folder: Path) -> None:
+    save_network(folder / "same.safetensors")
+    expected = make()
+    assert_close(make("--vgg", "same.safetensors"), expected)
+    save_network(folder / "other.safetensors", mean=np.zeros(3, np.float32))
+    assert np.abs(make("--vgg", "other.safetensors") - expected).max() > 0.01
+
+
+# --- options: styles ----------------------------------------------------------------
+
+
+def test_blend_says_how_much_each_style_counts() -> None:
+    two = ("style.png", "style2.png")
+    losses = {}
+    for blend in ("1,0", "0,1", "2,2"):
+        make("--steps", "1", "--blend", blend, styles=two)
+        losses[blend] = loss()
+    make("--steps", "1", styles=two)
+    assert loss() == pytest.approx(losses["2,2"])
+    for blend, style in zip(("1,0", "0,1"), two, strict=True):
+        make("--steps", "1", styles=(style,))
+        assert loss() == pytest.approx(losses[blend])
+    assert losses["1,0"] != pytest.approx(losses["0,1"])
+
+
+def test_style_size_is_that_of_the_styles() -> None:
+    make("--steps", "1")
+    of_the_picture = loss()
+    make("--steps", "1", "--style-size", "32")
+    assert loss() == of_the_picture
+    make("--steps", "1", "--style-size", "16")
+    assert loss() != pytest.approx(of_the_picture)
+
+
+# --- options: the run ---------------------------------------------------------------
+
+
+def test_the_optimizer_and_its_learning_rate_move_the_pixels() -> None:
+    start = make("--steps", "1")
+    moved = {}
+    for rate in ("0.001", "0.01"):
+        picture = make("--optimizer", "adam", "--learning-rate", rate, "--steps", "2")
+        moved[rate] = np.abs(picture - start).max()
+    assert moved == {"0.001": 0, "0.01": pytest.approx(0.01, abs=0.004)}
+    made = [make("--optimizer", name) for name in OPTIMIZERS]
+    assert np.abs(made[0] - made[1]).max() > 0.01
+
+
+def test_save_every_keeps_pictures_on_the_way(folder: Path) -> None:
+    before = set(folder.iterdir())
+    make("--steps", "5", "--save-every", "2")
+    made = sorted(path.name for path in set(folder.iterdir()) - before)
+    assert made == ["out.00002.png", "out.00004.png", "out.png"]
+    assert [settings(name)["result"]["steps"] for name in made] == [2, 4, 5]
+    assert loss("out.00002.png") > loss("out.00004.png") > loss("out.png")
+
+
+# --- awkward images -----------------------------------------------------------------
+
+RGB = np.rint(smooth(24, 32) * 255).astype(np.uint8)
+AWKWARD: Mapping[str, tuple[Image.Image, Mapping[str, Any]]] = {
+    "alpha.png": (Image.fromarray(np.dstack([RGB, RGB[..., :1]])), {}),
+    "palette.gif": (Image.fromarray(RGB).quantize(8), {}),
+    "grey.png": (Image.fromarray(RGB[..., 0]), {}),
+    "cmyk.jpg": (cmyk(np.dstack([RGB, RGB[..., :1]])), {}),
+    "16-bit.png": (Image.fromarray(RGB[..., 0].astype(np.uint16) * 257), {}),
+    "rotated.jpg": (Image.fromarray(np.rot90(RGB).copy()), {"exif": oriented(6)}),
+    "animated.webp": (
+        Image.fromarray(RGB),
+        {"save_all": True, "append_images": [Image.fromarray(RGB[::-1].copy())]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_images_simply_work(name: str) -> None:
+    picture, options = AWKWARD[name]
+    picture.save(name, **options)
+    inputs = [name, name, "-o", "out.png", *SHALLOW, "--quiet", "--steps", "2"]
+    assert run(["optimize", *inputs, "--init", name]) == 0
+    assert load_image("out.png").shape == CONTENT_SHAPE
+
+
+# --- runs that end early ------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    huge = ("--style-weight", "relu1_1=1e38,relu2_1=1e38", "--save-every", "1")
+    assert optimize(*huge, "--steps", "9") == 1
+    printed = capsys.readouterr().err
+    step = settings()["result"]["steps"]
+    assert printed == (
+        f"jaxstyle optimize: error: the loss is not finite at step {step}; "
+        "out.png is the best picture before it\n"
+    )
+    assert 1 < step < 9
+    assert np.isfinite(loss())
+    assert not Path(f"out.{step:05d}.png").exists()
+
+
+def test_without_a_finite_loss_the_old_picture_stays(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "out.png").write_bytes(b"old")
+    before = set(folder.iterdir())
+    huge = ("--style-weight", "relu2_1=3e38", "--activations", "raw")
+    assert optimize(*huge, "--save-every", "1") == 1
+    line = "jaxstyle optimize: error: the loss is not finite at step 1\n"
+    assert capsys.readouterr() == ("", line)
+    assert (folder / "out.png").read_bytes() == b"old"
+    assert set(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(optimize_command, "compile_run", fail)
+    assert optimize() == 2
+    line = (
+        "jaxstyle optimize: error: not enough memory for --size 32; use a smaller one\n"
+    )
+    assert capsys.readouterr() == ("", line)
