@@ -1,29 +1,18 @@
-"""The command line: what the arguments are, and one clear line for what is wrong.
+"""The command line: which commands there are, and one clear line for what is wrong.
 
-Nothing heavy is imported here, so that ``--help`` answers at once.
+Each command has two modules in `jaxstyle.commands`: ``NAME_arguments`` with
+``add_parser(commands)``, which imports nothing heavy, so that ``--help`` answers at
+once, and ``NAME`` with ``run(arguments) -> exit code``.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from jaxstyle.argument_types import (
-    nonnegative_float,
-    positive_float,
-    positive_int,
-    seed,
-    shares,
-    weight,
-)
-from jaxstyle.presets import PRESETS
-
-COMMANDS = {
-    "optimize": "jaxstyle.optimize_command",
-    "weights": "jaxstyle.weights_command",
-}
-"""Where each command's ``run(arguments) -> exit code`` is."""
+COMMANDS = ("optimize", "weights")
+"""The commands, in the order of the help."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,8 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for bad input."""
     arguments = build_parser().parse_args(argv)
     try:
-        command = import_module(COMMANDS[arguments.command])
-        return int(command.run(arguments))
+        return int(load_command(arguments.command).run(arguments))
     except (ValueError, OSError) as error:
         code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:
@@ -48,140 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def load_command(name: str) -> Any:
+    """Import what runs a command, with all that it needs."""
+    return import_module(f"jaxstyle.commands.{name}")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = Parser(prog="jaxstyle", description="Neural style transfer in JAX.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_optimize(commands)
-    _add_weights(commands)
+    for name in COMMANDS:
+        import_module(f"jaxstyle.commands.{name}_arguments").add_parser(commands)
     return parser
 
 
 def _version() -> str:
     return f"jaxstyle {metadata.version('jaxstyle')}"
-
-
-def _add_optimize(commands: "argparse._SubParsersAction[Parser]") -> None:
-    parser = commands.add_parser(
-        "optimize",
-        help="turn a photo and a painting into a picture, by optimising its pixels",
-        description="Turn a photo and one or more paintings into a picture, by "
-        "optimising its pixels\n(Gatys et al., 2016).",
-        epilog="presets:\n"
-        + "\n".join(f"  {name:<12} {p.summary}" for name, p in PRESETS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("content", metavar="CONTENT", help="the photo to keep")
-    add("styles", metavar="STYLE", nargs="+", help="the painting, or several")
-    add(
-        "-o",
-        "--output",
-        metavar="OUT",
-        required=True,
-        help="the picture to write: .png, .jpg, .webp or .tif; its settings are "
-        "recorded in it",
-    )
-    main = parser.add_argument_group("picture")
-    add = main.add_argument
-    add(
-        "--size",
-        metavar="PIXELS",
-        type=positive_int,
-        default=512,
-        help="the picture's longer side (default: 512)",
-    )
-    add(
-        "--style-size",
-        metavar="PIXELS",
-        type=positive_int,
-        help="the paintings' longer side: larger gives larger strokes "
-        "(default: that of the picture)",
-    )
-    add(
-        "--blend",
-        metavar="W,W,...",
-        type=shares,
-        help="how much each of several paintings counts (default: equally)",
-    )
-    add(
-        "--preset",
-        choices=tuple(PRESETS),
-        metavar="NAME",
-        default="default",
-        help="where the settings below come from; see the end of this help",
-    )
-    add(
-        "--init",
-        metavar="content|noise|IMAGE",
-        help="what to start from",
-    )
-    loss = parser.add_argument_group(
-        "loss", "A weight is a number, or LAYER=NUMBER,LAYER=NUMBER,... by layer."
-    )
-    add = loss.add_argument
-    add(
-        "--content-weight",
-        metavar="W",
-        type=weight,
-        help="more keeps more of the photo",
-    )
-    add("--style-weight", metavar="W", type=weight, help="more gives more style")
-    add(
-        "--tv-weight",
-        metavar="W",
-        type=nonnegative_float,
-        dest="total_variation",
-        help="of the total variation: more gives a smoother picture",
-    )
-    add(
-        "--vgg",
-        metavar="vgg16|vgg19|FILE",
-        help="the network that looks at the picture (vgg16 ships with jaxstyle)",
-    )
-    add(
-        "--pooling",
-        metavar="max|average|l2",
-        help="the network's pooling",
-    )
-    add(
-        "--activations",
-        metavar="layer|filter|raw",
-        help="normalise the network's mean activations to 1 by layer or by filter, "
-        "or leave them raw",
-    )
-    run = parser.add_argument_group("run")
-    add = run.add_argument
-    add(
-        "--steps",
-        metavar="N",
-        type=positive_int,
-        help="how many times the loss is evaluated",
-    )
-    add("--optimizer", metavar="lbfgs|adam", help="how the pixels are moved")
-    add(
-        "--learning-rate",
-        metavar="RATE",
-        type=positive_float,
-        help="of adam (default: 0.02)",
-    )
-    add("--seed", metavar="N", type=seed, default=0, help="of the noise (default: 0)")
-    add(
-        "--save-every",
-        metavar="N",
-        type=positive_int,
-        help="write the picture so far every N steps, as OUT with the step's number",
-    )
-    add("--quiet", action="store_true", help="show no progress")
-
-
-def _add_weights(commands: "argparse._SubParsersAction[Parser]") -> None:
-    parser = commands.add_parser(
-        "weights",
-        help="download a VGG network",
-        description="Download a VGG network that Keras publishes, check it, and keep "
-        "it where --vgg NAME finds it.",
-    )
-    parser.add_argument("network", metavar="NAME", help="vgg16 or vgg19")
-    parser.add_argument("--url", help="fetch the same file from elsewhere")

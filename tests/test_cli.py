@@ -12,9 +12,10 @@ from command_line import SHALLOW, run, save_network, save_pictures, start
 from image_samples import noise
 from PIL import Image
 
-from jaxstyle import cli, weights_command
-from jaxstyle.argument_types import shares, weight
-from jaxstyle.optimize_inputs import CHOICES
+from jaxstyle import cli
+from jaxstyle.commands import weights
+from jaxstyle.commands.argument_types import shares, weight
+from jaxstyle.commands.optimize_inputs import CHOICES
 from jaxstyle.presets import PRESETS
 from jaxstyle.pretrained import DOWNLOADS
 from jaxstyle.vgg import NETWORKS
@@ -125,7 +126,7 @@ def test_weights_are_fetched_from_where_the_url_says(
     def download(name: str, *, url: str | None) -> Path:
         return Path(f"{name} from {url}")
 
-    monkeypatch.setattr(weights_command, "download_vgg", download)
+    monkeypatch.setattr(weights, "download_vgg", download)
     assert run(["weights", "vgg19", "--url", "file:x"]) == 0
     assert capsys.readouterr().out == "vgg19 is ready: vgg19 from file:x\n"
 
@@ -161,7 +162,7 @@ def test_what_ends_a_command_is_one_line(
 ) -> None:
     while_running = SimpleNamespace(run=raising(error))
     for imported in (lambda _: while_running, raising(error)):
-        monkeypatch.setattr(cli, "import_module", imported)
+        monkeypatch.setattr(cli, "load_command", imported)
         assert run(["weights", "vgg19"]) == code
         assert capsys.readouterr() == ("", line)
 

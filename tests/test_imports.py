@@ -48,16 +48,16 @@ def imported_by(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-IMPORTS = {path.stem: set(imported_by(path)) for path in PACKAGE.glob("*.py")}
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+IMPORTS = {module_name(path): set(imported_by(path)) for path in PACKAGE.rglob("*.py")}
 """What each module imports, and each name from it."""
 
 
 def modules_of_the_package(names: set[str]) -> set[str]:
-    return {
-        parts[1]
-        for parts in (name.split(".") for name in names)
-        if parts[0] == "jaxstyle" and len(parts) > 1 and parts[1] in IMPORTS
-    }
+    return {name.removeprefix("jaxstyle.") for name in names} & set(IMPORTS)
 
 
 GRAPH = {module: modules_of_the_package(names) for module, names in IMPORTS.items()}

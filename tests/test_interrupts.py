@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import SHALLOW, save_pictures, start
 
+from jaxstyle.commands.interrupts import catch_interrupts
 from jaxstyle.image_files import load_settings
-from jaxstyle.interrupts import catch_interrupts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

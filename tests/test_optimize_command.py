@@ -14,10 +14,10 @@ from image_samples import assert_close, cmyk, oriented, smooth
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from jaxstyle import optimize_command
 from jaxstyle.cli import build_parser
+from jaxstyle.commands import optimize as optimize_command
+from jaxstyle.commands.optimize_inputs import CHOICES, choose_settings
 from jaxstyle.image_files import load_image, load_settings
-from jaxstyle.optimize_inputs import CHOICES, choose_settings
 from jaxstyle.optimizers import OPTIMIZERS
 from jaxstyle.presets import PRESETS
 

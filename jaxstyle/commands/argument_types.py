@@ -3,6 +3,10 @@
 import argparse
 import math
 from collections.abc import Mapping
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What a command's parser is added to."""
 
 LARGEST = 3e38
 """A number that just fits float32."""

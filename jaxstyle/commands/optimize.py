@@ -3,12 +3,9 @@
 import argparse
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,8 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from jaxstyle import gatys, vgg
-from jaxstyle.image_files import save_image
-from jaxstyle.interrupts import catch_interrupts
-from jaxstyle.optimize_inputs import (
+from jaxstyle.commands.interrupts import catch_interrupts
+from jaxstyle.commands.optimize_inputs import (
     Inputs,
     check_arguments,
     choose_settings,
@@ -29,9 +25,15 @@ from jaxstyle.optimize_inputs import (
     make_optimizer,
     numbered,
 )
+from jaxstyle.commands.runtime import (
+    explain_lack_of_memory,
+    make_say,
+    use_compilation_cache,
+    versions,
+)
+from jaxstyle.image_files import save_image
 from jaxstyle.perceptual import Metrics, Weights, make_targets
 from jaxstyle.presets import Preset
-from jaxstyle.pretrained import cache_folder
 
 CAPACITY = 50
 """The most steps that are made without a word from the device."""
@@ -44,23 +46,9 @@ Run = Callable[[gatys.State, gatys.Problem, ArrayLike], tuple[gatys.State, Metri
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the picture; return the exit code."""
-    with explain_lack_of_memory(arguments.size):
+    what = f"--size {arguments.size}"
+    with explain_lack_of_memory(what=what, advice="use a smaller one"):
         return make_picture(arguments)
-
-
-@contextmanager
-def explain_lack_of_memory(size: int) -> Iterator[None]:
-    """Turn a lack of memory, on the host or on the device, into a ValueError."""
-    try:
-        yield
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
-            error
-        ):
-            raise
-        raise ValueError(
-            f"not enough memory for --size {size}; use a smaller one"
-        ) from error
 
 
 def make_picture(arguments: argparse.Namespace) -> int:
@@ -70,7 +58,7 @@ def make_picture(arguments: argparse.Namespace) -> int:
     optimizer = make_optimizer(preset.optimizer, arguments.learning_rate)
     inputs = load_inputs(arguments, preset)
     use_compilation_cache()
-    say = partial(print, file=sys.stderr) if not arguments.quiet else _say_nothing
+    say = make_say(quiet=arguments.quiet)
     height, width, _ = inputs.content.shape
     say(f"compiling for {width}x{height} pixels on {jax.devices()[0].device_kind} ...")
     started = time.perf_counter()
@@ -89,22 +77,7 @@ def make_picture(arguments: argparse.Namespace) -> int:
     )
 
 
-def _say_nothing(*_: object) -> None:
-    pass
-
-
 # --- the program --------------------------------------------------------------------
-
-
-def use_compilation_cache() -> None:
-    """Keep compiled programs on disk, so that the next run of a size starts at once.
-
-    Without a folder to write to, or with a damaged one, every run compiles anew.
-    """
-    warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
-    folder = cache_folder() / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # type: ignore[no-untyped-call]
 
 
 def compile_run(
@@ -131,14 +104,6 @@ def compile_run(
     run_steps = partial(gatys.run_steps, step, capacity=CAPACITY)
     compiled = jax.jit(run_steps, donate_argnums=0).lower(state, problem, 1).compile()
     return state, problem, compiled
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what shapes the numbers, and the kind of device."""
-    packages = ("jaxstyle", "jax", "jaxlib", "optax", "numpy")
-    return {name: metadata.version(name) for name in packages} | {
-        "device": jax.devices()[0].device_kind
-    }
 
 
 # --- the loop -----------------------------------------------------------------------
