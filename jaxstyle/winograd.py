@@ -53,6 +53,10 @@ _G = np.vstack([_POINTS[:, None] ** np.arange(3) / _DIVISORS[:, None], [0, 0, 1]
 _A_T = np.vstack([_POINTS[:, None] ** np.arange(4), [0, 0, 0, 1]]).T
 
 
+# For a tile as a vector: pixels by row and column, products by column and row.
+_SYNTHESIS = np.einsum("ai,bj->abji", _A_T, _A_T).reshape(16, 36)
+
+
 def transform_kernel(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
     """Return ``G k G^T`` for each pair of channels."""
     g = jnp.asarray(_G, kernel.dtype)
@@ -60,40 +64,50 @@ def transform_kernel(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
     return product.reshape(36, *kernel.shape[2:])
 
 
-@jax.custom_vjp
 def convolve(
     x: Float[Array, "n h w c"], kernel: Float[Array, "36 c d"]
 ) -> Float[Array, "n h w d"]:
     """Correlate with transformed 3x3 kernels under zero padding."""
+    return correlate(_pad(_pad(x, 1, 1, 1), 2, 1, 1), kernel)
+
+
+@jax.custom_vjp
+def correlate(
+    x: Float[Array, "n h+2 w+2 c"], kernel: Float[Array, "36 c d"]
+) -> Float[Array, "n h w d"]:
+    """Correlate with transformed 3x3 kernels wherever they fit."""
     n, h, w, _ = x.shape
     products = jnp.einsum("ptc,pcd->ptd", _analyse_image(x), kernel)
-    tiles = products.reshape(6, 6, n, _tiles(h), _tiles(w), -1)
-    return _synthesise(_synthesise(tiles, axis=3), axis=1)[:, :h, :w]
+    return _synthesise(products, n, _tiles(h), _tiles(w))[:, : h - 2, : w - 2]
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel), (x, kernel)
+    return correlate(x, kernel), (x, kernel)
 
 
 def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     n, h, w, _ = x.shape
-    g = _pad(_pad(g, 1, 0, 4 * _tiles(h) - h), 2, 0, 4 * _tiles(w) - w)
-    tiles = _transposed_synthesise(_transposed_synthesise(g, axis=1), axis=3)
-    products = tiles.reshape(36, -1, g.shape[-1])
+    g = _pad_to(_pad_to(g, 1, 4 * _tiles(h)), 2, 4 * _tiles(w))
+    products = _transposed_synthesise(g)
     back = jnp.einsum("ptd,pcd->ptc", products, kernel)
     back = back.reshape(6, 6, n, _tiles(h), _tiles(w), -1)
     g_x = _transposed_analyse(_transposed_analyse(back, axis=3), axis=1)
     g_kernel = jnp.einsum("ptc,ptd->pcd", _analyse_image(x), products)
-    return g_x[:, 1 : h + 1, 1 : w + 1], g_kernel
+    return g_x[:, :h, :w], g_kernel
 
 
-convolve.defvjp(_forward, _backward)
+correlate.defvjp(_forward, _backward)
 
 
 def _tiles(length: int) -> int:
-    """Return how many tiles of four cover ``length`` pixels."""
-    return -(-length // 4)
+    """Return how many tiles of four cover what 3x3 kernels make of ``length``."""
+    return -(-(length - 2) // 4)
+
+
+def _pad_to(x: Array, axis: int, length: int) -> Array:
+    """Append zeros to an axis up to a length."""
+    return _pad(x, axis, 0, length - x.shape[axis])
 
 
 def _pad(x: Array, axis: int, before: int, after: int) -> Array:
@@ -119,7 +133,7 @@ def _blocks(x: Array, axis: int) -> Array:
 def _analyse_image(x: Float[Array, "n h w c"]) -> Float[Array, "36 t c"]:
     """Return ``B^T x B`` for every tile, the tiles of all images in one axis."""
     _, h, w, c = x.shape
-    x = _pad(_pad(x, 1, 1, 4 * _tiles(h) + 3 - h), 2, 1, 4 * _tiles(w) + 3 - w)
+    x = _pad_to(_pad_to(x, 1, 4 * _tiles(h) + 4), 2, 4 * _tiles(w) + 4)
     return _analyse(_analyse(x, axis=1), axis=3).reshape(36, -1, c)
 
 
@@ -143,16 +157,23 @@ def _transposed_analyse(y: Array, *, axis: int) -> Array:
     return _merge(blocks, axis)
 
 
-def _synthesise(y: Array, *, axis: int) -> Array:
-    """Apply ``A^T`` to the leading axis: [6, ..t..] becomes 4 t pixels on an axis."""
-    return _merge(_combine(_A_T, list(y)), axis)
+def _synthesise(
+    products: Float[Array, "36 t d"], n: int, down: int, across: int
+) -> Float[Array, "n 4*down 4*across d"]:
+    """Apply ``A^T y A`` to every tile, as one matrix product, and join the tiles."""
+    pixels = jnp.asarray(_SYNTHESIS, products.dtype) @ products.reshape(36, -1)
+    pixels = pixels.reshape(4, 4, n, down, across, -1).transpose(2, 3, 0, 4, 1, 5)
+    return pixels.reshape(n, 4 * down, 4 * across, -1)
 
 
-def _transposed_synthesise(x: Array, *, axis: int) -> Array:
+def _transposed_synthesise(
+    g: Float[Array, "n 4*down 4*across d"],
+) -> Float[Array, "36 t d"]:
     """Transpose `_synthesise`."""
-    blocks = _blocks(x, axis)
-    parts = [lax.index_in_dim(blocks, i, axis + 1, keepdims=False) for i in range(4)]
-    return jnp.stack(_combine(_A_T.T, parts))
+    n, h, w, d = g.shape
+    pixels = g.reshape(n, h // 4, 4, w // 4, 4, d).transpose(2, 4, 0, 1, 3, 5)
+    products = jnp.asarray(_SYNTHESIS.T, g.dtype) @ pixels.reshape(16, -1)
+    return products.reshape(36, -1, d)
 
 
 def _merge(parts: Sequence[Array], axis: int) -> Array:

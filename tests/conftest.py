@@ -1,6 +1,7 @@
 """Networks and images that several tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,27 @@ import numpy as np
 import pytest
 
 import jaxstyle
+from jaxstyle import convolutions
 
 # Programs run once here, on small images: compiling them takes most of the time. This
 # is half of that. XLA reads it when it compiles the first one.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+
 GOLDEN = Path(__file__).parent / "golden" / "vgg16.npz"
 
 Params = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def plain_convolutions() -> Iterator[None]:
+    """Let XLA's own convolutions run nets on the CPU too: they compile much faster.
+
+    That both ways are the same is for test_convolutions.py.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolutions, "by_blocks", convolutions.directly)
+        yield
 
 
 @pytest.fixture(scope="session")
