@@ -41,7 +41,7 @@ def content_loss(
     Source: Gatys et al. (2016), equation 1, where it is half the sum; Johnson et al.
     (2016), equation 2, have the mean.
     """
-    return jnp.square(features - target).mean((-3, -2, -1))
+    return _mean_square(features - target)
 
 
 def style_loss(
@@ -68,6 +68,26 @@ def total_variation(images: Images) -> Float[Array, "*n"]:
     return _mean_square(down) + _mean_square(across)
 
 
+def absolute_variation(images: Images) -> Float[Array, "*n"]:
+    """Return the mean absolute difference between neighbours, down plus across.
+
+    It weighs a sharp edge no more than a gradual one of the same height, where
+    `total_variation` prefers the gradual one. A checkerboard of zeros and ones has the
+    value 2. A side of a single pixel adds nothing.
+
+    Source: the anisotropic total variation of Rudin, Osher & Fatemi (1992), as a mean.
+    """
+    down, across = jnp.diff(images, axis=-3), jnp.diff(images, axis=-2)
+    # Unlike that of jnp.abs, the gradient of this at 0 is 0: flat areas stay at rest.
+    return _mean(down * jnp.sign(down)) + _mean(across * jnp.sign(across))
+
+
 def _mean_square(x: Float[Array, "*n h w c"]) -> Float[Array, "*n"]:
-    """Return the mean of the squares, or zero where there is nothing to average."""
-    return jnp.square(x).sum((-3, -2, -1)) / max(1, math.prod(x.shape[-3:]))
+    """Return the mean of the squares."""
+    return _mean(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))))
+
+
+def _mean(x: Float[Array, "*n h w c"]) -> Float[Array, "*n"]:
+    """Return the mean in float32 or better, or zero where there is nothing."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    return x.sum((-3, -2, -1), dtype=dtype) / max(1, math.prod(x.shape[-3:]))

@@ -10,14 +10,20 @@ from jaxtyping import Array, Float
 
 from jaxstyle import vgg
 from jaxstyle.images import Images
-from jaxstyle.losses import content_loss, gram_matrix, style_loss, total_variation
+from jaxstyle.losses import (
+    absolute_variation,
+    content_loss,
+    gram_matrix,
+    style_loss,
+    total_variation,
+)
 
 Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
 Scalar: TypeAlias = float | Float[Array, ""]
 
 
 class Weights(NamedTuple):
-    """What counts how much: a weight per layer for content and style, and one more.
+    """What counts how much: a weight per layer for content and style, and two more.
 
     The layers are structure, the numbers are data: under `jax.jit` other numbers do not
     recompile, and under `jax.vmap` they may differ from lane to lane.
@@ -26,6 +32,7 @@ class Weights(NamedTuple):
     content: Mapping[str, Scalar]
     style: Mapping[str, Scalar]
     total_variation: Scalar = 0.0
+    absolute_variation: Scalar = 0.0
 
 
 class Targets(NamedTuple):
@@ -65,16 +72,39 @@ def make_targets(
             styles, or a layer is not in ``params``.
     """
     vgg.check_layers(params, (*weights.content, *weights.style))
-    shares = _shares(len(styles), style_weights)
-    of_content = vgg.features(params, content, pooling=pooling)
-    grams = [_grams(params, style, weights, pooling) for style in styles]
     return Targets(
-        {layer: of_content[layer] for layer in weights.content},
-        {
-            layer: jnp.stack([gram[layer] for gram in grams], -1) @ shares
-            for layer in weights.style
-        },
+        content_targets(params, content, weights, pooling=pooling),
+        style_targets(
+            params, styles, weights, style_weights=style_weights, pooling=pooling
+        ),
     )
+
+
+def content_targets(
+    params: vgg.Params, content: Images, weights: Weights, *, pooling: str = "max"
+) -> dict[str, Float[Array, "*n _h _w _c"]]:
+    """Return the activations of the content layers; see `make_targets`."""
+    vgg.check_layers(params, tuple(weights.content))
+    features = vgg.features(params, content, pooling=pooling)
+    return {layer: features[layer] for layer in weights.content}
+
+
+def style_targets(
+    params: vgg.Params,
+    styles: Sequence[Images],
+    weights: Weights,
+    *,
+    style_weights: Sequence[float] | None = None,
+    pooling: str = "max",
+) -> dict[str, Float[Array, "*m _c _c"]]:
+    """Return the Gram matrices of the style layers; see `make_targets`."""
+    vgg.check_layers(params, tuple(weights.style))
+    shares = _shares(len(styles), style_weights)
+    grams = [_grams(params, style, weights, pooling) for style in styles]
+    return {
+        layer: jnp.stack([gram[layer] for gram in grams], -1) @ shares
+        for layer in weights.style
+    }
 
 
 def _grams(
@@ -115,7 +145,8 @@ def perceptual_loss(
 
         loss =  sum over layers l of  weights.content[l] content_loss_l
               + sum over layers l of  weights.style[l]   style_loss_l
-              + weights.total_variation  total_variation
+              + weights.total_variation     total_variation
+              + weights.absolute_variation  absolute_variation
 
     Source: Gatys et al. (2016), equation 7, and Johnson et al. (2016), equation 5; the
     elementary losses in `jaxstyle.losses` say how they differ from the papers'.
@@ -129,7 +160,7 @@ def perceptual_loss(
 
     Returns:
         The loss ``[*n]``, and its three weighted parts by name: ``content``, ``style``
-        and ``total_variation``.
+        and ``total_variation``, which holds both kinds.
 
     Raises:
         TypeError: the images are not floating-point.
@@ -149,7 +180,8 @@ def perceptual_loss(
     parts = {
         "content": _add(content, images),
         "style": _add(style, images),
-        "total_variation": weights.total_variation * total_variation(images),
+        "total_variation": weights.total_variation * total_variation(images)
+        + weights.absolute_variation * absolute_variation(images),
     }
     return _add(parts.values(), images), parts
 

@@ -118,11 +118,13 @@ class Convolution(nn.Module):
         """Apply the convolution."""
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         if self.has_variable("params", "winograd_kernel"):
-            y = winograd.convolve(x, self.get_variable("params", "winograd_kernel"))
+            kernel: Array = self.get_variable("params", "winograd_kernel")
+            y = winograd.convolve(x, kernel.astype(x.dtype))
         else:
             shape = (3, 3, x.shape[-1], self.width)
-            y = convolve(x, self.param("kernel", nn.initializers.he_normal(), shape))
-        return nn.relu(y + bias)
+            kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+            y = convolve(x, kernel.astype(x.dtype))
+        return nn.relu(y + bias.astype(x.dtype))
 
 
 class VGG(nn.Module):
@@ -136,6 +138,7 @@ class VGG(nn.Module):
         """Return the activations after each ReLU."""
         mean = self.param("mean", nn.initializers.zeros, (3,))
         std = self.param("std", nn.initializers.ones, (3,))
+        mean, std = mean.astype(images.dtype), std.astype(images.dtype)
         x, block = (images - mean) / std, 1
         features = {}
         for name in self.convolutions:
@@ -153,7 +156,8 @@ def features(params: Params, images: Images, *, pooling: str = "max") -> Feature
 
     Args:
         params: a VGG's parameters, as `jaxstyle.load_vgg` returns them.
-        images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped.
+        images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped. The
+            network computes in their precision.
         pooling: ``"max"`` as the network was trained, ``"average"`` as Gatys et al.
             (2016) prefer, or ``"l2"``.
 

@@ -12,7 +12,13 @@ import pytest
 from hypothesis import strategies
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle import content_loss, gram_matrix, style_loss, total_variation
+from jaxstyle import (
+    absolute_variation,
+    content_loss,
+    gram_matrix,
+    style_loss,
+    total_variation,
+)
 
 
 class Loss(NamedTuple):
@@ -34,9 +40,17 @@ LOSSES = {
         lambda x, target: style_loss(gram_matrix(x), gram_matrix(target)), (4, 5, 3)
     ),
     "total_variation": Loss(lambda x, target: total_variation(x - target), (4, 5, 3)),
+    "absolute_variation": Loss(
+        lambda x, target: absolute_variation(x - target), (4, 5, 3)
+    ),
 }
 
 gram, variation = jax.jit(gram_matrix), jax.jit(total_variation)
+both_variations = pytest.mark.parametrize(
+    "variation", [total_variation, absolute_variation]
+)
+
+Variation = Callable[[jax.Array], jax.Array]
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
@@ -193,40 +207,69 @@ def test_gram_matrix_of_half_precision_is_accumulated_in_float32(
     assert_close(matrix, gram(half.astype(jnp.float32)), rtol=1e-5)
 
 
-# --- total variation ----------------------------------------------------------------
+@pytest.mark.parametrize("loss", [content_loss, total_variation, absolute_variation])
+def test_losses_of_half_precision_are_accumulated_in_float32(
+    loss: Callable[..., jax.Array],
+) -> None:
+    x = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3)).astype(jnp.bfloat16)
+    target = (jnp.zeros_like(x),) if loss is content_loss else ()
+    value = loss(x, *target)
+    assert value.dtype == jnp.float32
+    wide = (a.astype(jnp.float32) for a in (x, *target))
+    assert_close(value, loss(*wide), rtol=2e-3)
 
 
+# --- variation ----------------------------------------------------------------------
+
+
+@both_variations
 @pytest.mark.parametrize("shape", [(2, 2, 3), (5, 8, 3), (3, 4, 7, 3)])
-def test_a_checkerboard_varies_by_exactly_2(shape: tuple[int, ...]) -> None:
+def test_a_checkerboard_varies_by_exactly_2(
+    shape: tuple[int, ...], variation: Variation
+) -> None:
     *_, height, width, _ = shape
     board = (jnp.arange(height)[:, None] + jnp.arange(width)) % 2.0
     images = jnp.broadcast_to(board[..., None], shape)
     np.testing.assert_array_equal(variation(images), 2.0)
 
 
-def test_stripes_vary_across_only() -> None:
+@both_variations
+def test_stripes_vary_across_only(variation: Variation) -> None:
     stripes = jnp.broadcast_to((jnp.arange(6) % 2.0)[:, None], (4, 6, 3))
     assert variation(stripes) == 1
     assert variation(stripes.swapaxes(0, 1)) == 1
 
 
-def test_a_flat_image_does_not_vary() -> None:
+@both_variations
+def test_a_flat_image_does_not_vary(variation: Variation) -> None:
     flat = jnp.full((5, 4, 3), 0.3)
     assert variation(flat) == 0
-    np.testing.assert_array_equal(jax.jit(jax.grad(total_variation))(flat), 0)
+    np.testing.assert_array_equal(jax.jit(jax.grad(variation))(flat), 0)
 
 
+@both_variations
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5, 3), (5, 1, 3)])
-def test_a_side_of_one_pixel_adds_nothing(shape: tuple[int, ...]) -> None:
+def test_a_side_of_one_pixel_adds_nothing(
+    shape: tuple[int, ...], variation: Variation
+) -> None:
     image = jnp.arange(np.prod(shape)).reshape(shape) / 3
     steps = 0 if shape == (1, 1, 3) else 1
     assert variation(image) == pytest.approx(steps)
-    assert bool(jnp.isfinite(jax.jit(jax.grad(total_variation))(image)).all())
+    assert bool(jnp.isfinite(jax.jit(jax.grad(variation))(image)).all())
 
 
-def test_brightness_does_not_matter(content: jax.Array) -> None:
+@both_variations
+def test_brightness_does_not_matter(content: jax.Array, variation: Variation) -> None:
     assert_close(variation(content + 0.5), variation(content))
 
 
-def test_doubling_the_contrast_quadruples_it(content: jax.Array) -> None:
+def test_contrast_counts_by_its_square_or_by_itself(content: jax.Array) -> None:
     assert_close(variation(2 * content), 4 * variation(content))
+    assert_close(absolute_variation(2 * content), 2 * absolute_variation(content))
+
+
+def test_only_the_square_prefers_gradual_edges() -> None:
+    sharp, gradual = jnp.array([0.0, 0, 4, 4, 4]), jnp.array([0.0, 1, 2, 3, 4])
+    sharp, gradual = (jnp.broadcast_to(x[:, None], (3, 5, 3)) for x in (sharp, gradual))
+    assert absolute_variation(sharp) == absolute_variation(gradual)
+    assert variation(sharp) == 4 * variation(gradual)

@@ -73,6 +73,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
         (Weights({"relu1_2": 2.0}, {}), "content"),
         (Weights({}, {"relu2_1": 3.0}), "style"),
         (Weights({}, {}, 4.0), "total_variation"),
+        (Weights({}, {}, 0.0, 4.0), "total_variation"),
     ],
 )
 def test_every_part_can_stand_alone(
@@ -143,7 +144,7 @@ def test_weights_may_differ_from_lane_to_lane(
     shallow: Params, noisy: jax.Array, targets: Targets
 ) -> None:
     lanes = WEIGHTS._replace(total_variation=jnp.array([0.0, 1.0, 2.0]))
-    axes = Weights({"relu2_1": None}, {"relu1_1": None, "relu1_2": None}, 0)  # type: ignore[dict-item]
+    axes: Any = Weights({"relu2_1": None}, {"relu1_1": None, "relu1_2": None}, 0, None)  # type: ignore[dict-item, arg-type]
     losses, _ = jax.vmap(partial(perceptual_loss, shallow, noisy, targets), (axes,))(
         lanes
     )

@@ -1,0 +1,166 @@
+"""Training: the parameters of a transform net are optimised (Johnson et al., 2016).
+
+The loop is that of `jaxstyle.gatys`: ``init_state`` -> ``make_step`` ->
+``step(state, photos, problem)``, all pure. What moves is a net in place of pixels, and
+the photos to stylize come from outside, a batch for each step.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxstyle import transform_net, vgg
+from jaxstyle.images import Images
+from jaxstyle.perceptual import (
+    Metrics,
+    Targets,
+    Weights,
+    content_targets,
+    perceptual_loss,
+    style_targets,
+)
+
+Photos: TypeAlias = UInt8[Array, "n h w 3"]
+
+
+class Problem(NamedTuple):
+    """What is minimised: the mean perceptual loss of stylized photos, as data.
+
+    Attributes:
+        params: a VGG's parameters.
+        style: the Gram matrices of the style, by layer.
+        weights: the weight of each term of the loss.
+    """
+
+    params: vgg.Params
+    style: Mapping[str, Float[Array, "_c _c"]]
+    weights: Weights
+
+
+class State(NamedTuple):
+    """Where the training stands.
+
+    Attributes:
+        params: the net's parameters.
+        optimizer_state: the optimizer's own.
+        step: the number of steps so far.
+    """
+
+    params: transform_net.Params
+    optimizer_state: optax.OptState
+    step: Int[Array, ""]
+
+
+Step: TypeAlias = Callable[[State, Photos, Problem], tuple[State, Metrics]]
+
+
+def make_problem(
+    params: vgg.Params,
+    styles: Sequence[Images],
+    weights: Weights,
+    *,
+    style_weights: Sequence[float] | None = None,
+    pooling: str = "max",
+) -> Problem:
+    """Return the problem of painting photos in a style, or in a blend of several.
+
+    Args:
+        params: a VGG's parameters; the loss weights assume `jaxstyle.normalize`'s.
+        styles: one or more images ``[h, w, 3]`` of any sizes. Strokes come out as large
+            as they are in these images, in pixels.
+        weights: the weight of each term of the loss.
+        style_weights: how much each style counts; equally by default.
+        pooling: as in `jaxstyle.features`.
+
+    Raises:
+        TypeError: an image is not floating-point.
+        ValueError: a shape or a layer is wrong.
+    """
+    vgg.check_layers(params, (*weights.content, *weights.style))
+    style = style_targets(
+        params, styles, weights, style_weights=style_weights, pooling=pooling
+    )
+    return Problem(params, style, weights)
+
+
+def init_state(
+    params: transform_net.Params, optimizer: optax.GradientTransformation
+) -> State:
+    """Return the state before the first step of a net."""
+    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def make_step(
+    optimizer: optax.GradientTransformation,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    pooling: str = "max",
+) -> Step:
+    """Return the pure function that improves a net on one batch of photos.
+
+    Args:
+        optimizer: any optax transformation.
+        dtype: the precision of both networks' activations. Parameters, statistics and
+            losses are in float32 in any case.
+        pooling: as in `jaxstyle.features`.
+
+    Returns:
+        ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
+        ``[n, h, w, 3]``. The metrics are scalars: the mean ``loss`` before the step,
+        its parts as `perceptual_loss` returns them, and ``gradient_norm``.
+    """
+
+    def step(state: State, photos: Photos, problem: Problem) -> tuple[State, Metrics]:
+        images = (photos / jnp.float32(255)).astype(dtype)
+
+        def objective(
+            params: transform_net.Params,
+        ) -> tuple[Array, tuple[Metrics, transform_net.Params]]:
+            stylized, kept = transform_net.stylize_in_training(params, images)
+            metrics = _measure(stylized, images, problem, pooling=pooling)
+            return metrics["loss"], (metrics, kept)
+
+        evaluate = jax.value_and_grad(objective, has_aux=True)
+        (_, (metrics, params)), gradient = evaluate(state.params)
+        updates, optimizer_state = optimizer.update(
+            gradient, state.optimizer_state, state.params
+        )
+        new = State(
+            optax.apply_updates(params, updates), optimizer_state, state.step + 1
+        )
+        return new, metrics | {"gradient_norm": optax.tree.norm(gradient)}
+
+    return step
+
+
+def evaluate(
+    params: transform_net.Params,
+    photos: Photos,
+    problem: Problem,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    pooling: str = "max",
+) -> Metrics:
+    """Return the mean loss of a net on a batch of photos, and its parts."""
+    images = (photos / jnp.float32(255)).astype(dtype)
+    stylized = transform_net.stylize(params, images)
+    return _measure(stylized, images, problem, pooling=pooling)
+
+
+def _measure(
+    stylized: Images, images: Images, problem: Problem, *, pooling: str
+) -> Metrics:
+    content = content_targets(problem.params, images, problem.weights, pooling=pooling)
+    loss, parts = perceptual_loss(
+        problem.params,
+        stylized,
+        Targets(content, problem.style),
+        problem.weights,
+        pooling=pooling,
+    )
+    return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}

@@ -1,0 +1,198 @@
+"""The pure training loop: one step, its metrics, and what it learns."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from numeric_checks import assert_close
+
+from jaxstyle import Weights, make_targets, perceptual_loss, training
+from jaxstyle.transform_net import init_net, stylize, stylize_in_training
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
+Params = dict[str, Any]
+
+WEIGHTS = Weights({"relu2_1": 1.0}, {"relu1_1": 2e3, "relu1_2": 1e3}, 0.1, 0.2)
+
+
+@pytest.fixture(scope="module")
+def photos() -> jax.Array:
+    """Three photographs as 8-bit pixels, smooth rather than noisy."""
+    small = jax.random.uniform(jax.random.key(0), (3, 4, 5, 3))
+    large = jax.image.resize(small, (3, 16, 20, 3), "cubic")
+    return (255 * jnp.clip(large, 0, 1)).astype(jnp.uint8)
+
+
+@pytest.fixture(scope="module")
+def problem(shallow: Params, style: jax.Array) -> training.Problem:
+    return training.make_problem(shallow, [style], WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def net() -> Params:
+    return init_net(jax.random.key(0), width=2, blocks=1)
+
+
+OPTIMIZER = optax.adam(1e-2)
+
+first_step = jax.jit(training.make_step(OPTIMIZER))
+
+
+def run(
+    net: Params,
+    photos: jax.Array,
+    problem: training.Problem,
+    *,
+    step: training.Step = first_step,
+    steps: int = 1,
+) -> tuple[training.State, list[dict[str, float]]]:
+    state, history = training.init_state(net, OPTIMIZER), []
+    for _ in range(steps):
+        state, metrics = step(state, photos, problem)
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history
+
+
+def expected_loss(
+    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    images = photos / jnp.float32(255)
+    targets = make_targets(problem.params, images, [style], problem.weights)
+    stylized = stylize(net, images)
+    return perceptual_loss(problem.params, stylized, targets, problem.weights)
+
+
+def test_the_metrics_are_the_mean_loss_and_its_parts(
+    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+) -> None:
+    _, [metrics] = run(net, photos, problem)
+    loss, parts = jax.jit(expected_loss)(net, photos, problem, style)
+    for name, values in {"loss": loss, **parts}.items():
+        assert metrics[name] == pytest.approx(float(values.mean()), rel=1e-4)
+        assert metrics[name] > 1e-3
+    assert set(metrics) == {"loss", *parts, "gradient_norm"}
+
+
+def test_evaluate_gives_the_same_loss(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    _, [metrics] = run(net, photos, problem)
+    found = jax.jit(training.evaluate)(net, photos, problem)
+    assert set(found) == set(metrics) - {"gradient_norm"}
+    assert_close(found, {name: metrics[name] for name in found})
+
+
+def test_a_step_follows_the_gradient(
+    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+) -> None:
+    state, [metrics] = run(net, photos, problem)
+
+    def objective(net: Params) -> jax.Array:
+        return expected_loss(net, photos, problem, style)[0].mean()
+
+    gradient = jax.jit(jax.grad(objective))(net)
+    norm = float(optax.tree.norm(gradient))
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-3)
+    share_of_the_newest = 0.1
+    mean = optax.tree.get(state.optimizer_state, "mu")
+    seen = optax.tree.scale(1 / share_of_the_newest, mean)
+    difference = optax.tree.norm(optax.tree.sub(seen, gradient))
+    assert difference < 1e-4 * norm
+    updates, _ = OPTIMIZER.update(seen, OPTIMIZER.init(net), net)
+    assert_close(state.params, optax.apply_updates(net, updates), rtol=1e-4)
+
+
+def test_the_loss_goes_down(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    state, history = run(net, photos, problem, steps=60)
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert int(state.step) == 60
+
+
+def test_constants_stay_as_they_are(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    state, _ = run(net, photos, problem, steps=3)
+    for name in ("input", "output", "negative_slope"):
+        assert_close(state.params[name], net[name], rtol=0)
+
+
+def test_batch_norm_keeps_running_statistics(
+    photos: jax.Array, problem: training.Problem
+) -> None:
+    net = init_net(jax.random.key(0), width=2, blocks=1, norm="batch")
+    state, _ = run(net, photos, problem)
+    _, kept = jax.jit(stylize_in_training)(net, photos / jnp.float32(255))
+    for statistic in ("mean", "variance"):
+        assert_close(state.params["norm1"][statistic], kept["norm1"][statistic])
+        assert bool((kept["norm1"][statistic] != net["norm1"][statistic]).all())
+
+
+def test_bfloat16_gives_about_the_same_loss_in_float32(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    _, [metrics] = run(net, photos, problem)
+    in_half = jax.jit(training.make_step(OPTIMIZER, dtype=jnp.bfloat16))
+    state, [half] = run(net, photos, problem, step=in_half)
+    assert half["loss"] == pytest.approx(metrics["loss"], rel=0.02)
+    assert half["loss"] != metrics["loss"]
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(state.params)}
+    assert dtypes == {np.dtype(np.float32)}
+
+
+def test_pooling_is_that_of_the_network(
+    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+) -> None:
+    with pytest.raises(ValueError, match="no pooling 'median'"):
+        training.make_problem(problem.params, [style], WEIGHTS, pooling="median")
+    with pytest.raises(ValueError, match="no pooling 'median'"):
+        jax.eval_shape(
+            partial(training.evaluate, pooling="median"), net, photos, problem
+        )
+    step = training.make_step(OPTIMIZER, pooling="median")
+    with pytest.raises(ValueError, match="no pooling 'median'"):
+        jax.eval_shape(step, training.init_state(net, OPTIMIZER), photos, problem)
+
+
+def test_several_styles_are_blended(
+    shallow: Params, style: jax.Array, content: jax.Array
+) -> None:
+    first, second, both = (
+        training.make_problem(shallow, styles, WEIGHTS, style_weights=shares).style
+        for styles, shares in [
+            ([style], None),
+            ([content], None),
+            ([style, content], [3.0, 1.0]),
+        ]
+    )
+    for layer in WEIGHTS.style:
+        expected = 0.75 * first[layer] + 0.25 * second[layer]
+        assert_close(both[layer], expected)
+
+
+def test_an_unknown_layer_is_named(shallow: Params, style: jax.Array) -> None:
+    weights = Weights({"relu9_9": 1.0}, {"relu1_1": 1.0})
+    with pytest.raises(ValueError, match="no layer relu9_9"):
+        training.make_problem(shallow, [style], weights)
+
+
+def test_content_is_seen_no_deeper_than_its_layer(
+    net: Params, photos: jax.Array, raw: Params, style: jax.Array
+) -> None:
+    """Style layers below it cost one pass over the stylized images only."""
+    counts = {}
+    for layer in ("relu1_1", "relu2_2"):
+        weights = Weights({layer: 1.0}, {"relu3_1": 1.0})
+        problem = training.make_problem(raw, [style], weights)
+        evaluate = jax.jit(training.evaluate).trace(net, photos, problem)
+        text = evaluate.lower(lowering_platforms=("cuda",)).as_text()
+        counts[layer] = text.count("stablehlo.convolution(")
+    convolutions_of_the_net = 8
+    assert counts["relu1_1"] == convolutions_of_the_net + 5 + 1
+    assert counts["relu2_2"] == convolutions_of_the_net + 5 + 4
