@@ -1,17 +1,13 @@
 """The parameters that ship in the package, and those that it can fetch."""
 
-import hashlib
-import http.client
 import os
 import tempfile
-import urllib.error
-import urllib.request
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxstyle import vgg
+from jaxstyle.downloads import Checksum, download
 from jaxstyle.image_files import load_image
 from jaxstyle.vgg_files import OXFORD, load_vgg_file, save_vgg, to_half
 from jaxstyle.vgg_weights import from_keras, measure_mean_activations
@@ -109,8 +105,7 @@ def download_vgg(name: str, *, url: str | None = None) -> Path:
     url = url or published.url
     with tempfile.TemporaryDirectory(prefix="jaxstyle-") as folder:
         file = Path(folder) / f"{name}.h5"
-        _fetch(url, file)
-        _check_md5(file, published.md5, url=url)
+        download(url, file, checksum=Checksum("md5", published.md5))
         network, params = from_keras(file)
     photos = [load_image(path, longest_side=PHOTO_SIDE) for path in example_photos()]
     params = measure_mean_activations(params, photos)
@@ -147,41 +142,3 @@ def _make_cache_folder() -> Path:
     except OSError as error:
         raise ValueError(f"cannot create the cache folder {folder}: {error}") from error
     return folder
-
-
-def _fetch(url: str, path: Path) -> None:
-    """Write what is at ``url`` to a file, with a progress bar."""
-    from tqdm import tqdm
-
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=60) as response,
-            path.open("wb") as file,
-        ):
-            header = response.headers.get("Content-Length")
-            length = None if header is None else int(header)
-            with tqdm(total=length, desc=path.stem, unit="B", unit_scale=True) as bar:
-                while chunk := response.read(2**16):
-                    bar.update(file.write(chunk))
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
-        raise ValueError(f"cannot download {url}: {error}") from error
-    received = path.stat().st_size
-    if length is not None and received != length:
-        raise ValueError(
-            f"the download of {url} broke off after {received} of {length} bytes; "
-            "try again"
-        )
-
-
-def _check_md5(path: Path, expected: str, *, url: str) -> None:
-    """Raise unless a downloaded file is the published one."""
-    with path.open("rb") as file:
-        md5 = partial(hashlib.md5, usedforsecurity=False)
-        got = hashlib.file_digest(file, md5).hexdigest()
-    if got != expected:
-        raise ValueError(
-            f"what {url} sent is not the published file: its MD5 sum is {got}, "
-            f"expected {expected}; nothing was kept"
-        )

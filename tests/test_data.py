@@ -1,0 +1,463 @@
+"""Batches of crops: the same for a seed whatever happens, random, and never the end."""
+
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+from record_samples import encode, gradient, write_photos, write_tfds, write_tfrecords
+
+from jaxstyle.data import (
+    Report,
+    make_batches,
+    prefetch_to_device,
+    validation_batches,
+)
+from jaxstyle.decoding import NAMES_LISTED, Crop, decode
+from jaxstyle.sources import Record, Source, open_source
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    write_photos(tmp_path / "photos", 10)
+    return open_source(str(tmp_path / "photos"))
+
+
+def take(source: Source, count: int, **options: Any) -> np.ndarray:
+    """Return the first batches, ``[count, b, size, size, 3]``."""
+    settings: dict[str, Any] = {
+        "size": 16,
+        "batch": 4,
+        "seed": 1,
+        "shorter_side": (16, 30),
+    } | options
+    with closing(make_batches(source, **settings)) as batches:
+        return np.stack([next(batches) for _ in range(count)])
+
+
+# --- the same for a seed ------------------------------------------------------------
+
+
+def test_batches_are_bytes_of_rgb(source: Source) -> None:
+    batches = take(source, 3)
+    assert batches.shape == (3, 4, 16, 16, 3)
+    assert batches.dtype == np.uint8
+
+
+def test_a_seed_gives_the_same_batches_and_another_seed_others(source: Source) -> None:
+    first = take(source, 8)
+    np.testing.assert_array_equal(take(source, 8, workers=1), first)
+    np.testing.assert_array_equal(take(source, 8, workers=5), first)
+    other = take(source, 8, seed=2)
+    assert not any((other == batch).all((1, 2, 3, 4)).any() for batch in first)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 7, 40])
+def test_a_run_goes_on_where_it_stopped(source: Source, start: int) -> None:
+    # 10 images in batches of 4: epochs end within batches.
+    whole = take(source, start + 5)
+    np.testing.assert_array_equal(take(source, 5, start=start), whole[start:])
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_each_batch(source: Source, processes: int) -> None:
+    parts = [
+        take(source, 6, process_index=index, process_count=processes)
+        for index in range(processes)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), take(source, 6))
+
+
+def test_folders_and_records_of_the_same_images_give_the_same_batches(
+    tmp_path: Path, source: Source
+) -> None:
+    write_tfds(tmp_path, "birds", [source[i].data for i in range(10)], shards=2)
+    records = open_source("birds", data_dir=tmp_path)
+    np.testing.assert_array_equal(take(records, 5), take(source, 5))
+
+
+# --- random -------------------------------------------------------------------------
+
+
+def blues(batches: np.ndarray) -> list[int]:
+    """Return the number of the photo that each crop is from."""
+    return [
+        round(blue * 10 / 255) for blue in np.median(batches[..., 2], (-1, -2)).flat
+    ]
+
+
+def test_every_epoch_has_all_images_in_an_order_of_its_own(source: Source) -> None:
+    photos = np.reshape(blues(take(source, 20)), (8, 10))
+    assert (np.sort(photos) == np.arange(10)).all()
+    assert len({tuple(epoch) for epoch in photos}) == 8
+
+
+def test_crops_are_of_all_sizes_and_places_and_half_are_mirrored(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode(gradient(400, 300), "PNG"))
+    crops = take(open_source(str(tmp_path)), 100, shorter_side=(16, 48))
+    crops = crops.reshape(400, 16, 16, 3).astype(float) / 255
+    left, right = crops[:, :, 0, 0].mean(1), crops[:, :, -1, 0].mean(1)
+    top, bottom = crops[:, 0, :, 1].mean(1), crops[:, -1, :, 1].mean(1)
+    mirrored = left > right
+    assert 0.4 < mirrored.mean() < 0.6
+    assert (top < bottom).all()
+    # From the centres of the first and last pixels to the edges.
+    side = (bottom - top) * 16 / 15
+    x = (np.minimum(left, right) - side * 3 / 4 / 32) * 4 / 3
+    y = top - side / 32
+    # 16/48 to 16/16 of the height, each of the 33 shorter sides alike.
+    sizes = np.rint(16 / side).astype(int)
+    assert set(range(16, 49)) >= set(sizes)
+    assert len(set(sizes)) > 28
+    assert 28 < sizes.mean() < 36
+    room = side < 0.9
+    for place, free in ((x, 4 / 3 - side), (y, 1 - side)):
+        assert (place > -0.01).all()
+        assert (place < free + 0.01).all()
+        places = (place / free)[room]
+        assert abs(places.mean() - 0.5) < 0.06
+        assert places.min() < 0.05
+        assert places.max() > 0.95
+    assert abs(np.corrcoef(x[room], y[room])[0, 1]) < 0.3
+    assert abs(np.corrcoef(mirrored[room], (x / (4 / 3 - side))[room])[0, 1]) < 0.2
+
+
+def test_the_range_of_sizes_starts_at_the_crop(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode(gradient(64, 64), "PNG"))
+    source = open_source(str(tmp_path))
+    whole = take(source, 1, size=64, shorter_side=(16, 32))[0]
+    for crop in whole:
+        crop = crop if crop[0, 0, 0] == 0 else crop[:, ::-1]
+        np.testing.assert_array_equal(crop, gradient(64, 64))
+
+
+def test_cropping_and_resizing_at_once_equals_doing_both(tmp_path: Path) -> None:
+    """Antialiased: the mean of all pixels stays, where others would alias."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (96, 128, 3), np.uint8))
+    record = Record("noise", encode(noise, "PNG"))
+    crop = decode(record, Crop(24, 0.5, 1, False), size=16, report=Report())
+    resized = noise.resize((32, 24), Image.Resampling.BILINEAR)
+    expected = np.asarray(resized.crop((8, 8, 24, 24)), float)
+    np.testing.assert_allclose(crop[1:-1, 1:-1], expected[1:-1, 1:-1], atol=1.01)
+    assert crop.std() < 40 < np.asarray(noise).std()
+    mirrored = decode(record, Crop(24, 0.5, 1, True), size=16, report=Report())
+    np.testing.assert_array_equal(mirrored, crop[:, ::-1])
+
+
+def test_a_large_jpeg_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    load = ImageFile.ImageFile.load
+
+    def spy(image: ImageFile.ImageFile) -> Any:
+        sizes.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", spy)
+    record = Record("large", encode(gradient(640, 480), quality=95))
+    crop = decode(record, Crop(60, 0, 0, False), size=60, report=Report())
+    assert sizes[0] == (80, 60)
+    expected = Image.fromarray(gradient(640, 480)).resize((80, 60)).crop((0, 0, 60, 60))
+    np.testing.assert_allclose(crop, np.asarray(expected, int), atol=6)
+
+
+# --- damaged and odd records --------------------------------------------------------
+
+
+def large_png(width: int, height: int) -> bytes:
+    """Return a file of 80 bytes that claims to hold so many pixels."""
+    whole = bytearray(encode(Image.new("L", (9, 9)), "PNG"))
+    whole[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
+    return bytes(whole)
+
+
+PHOTO = gradient(60, 40)
+JPEG = encode(PHOTO)
+
+BAD = {
+    "truncated": (JPEG[:-100], "image file is truncated"),
+    "header alone": (JPEG[:300], "Truncated File Read"),
+    "without its end": (encode(PHOTO, "PNG")[:-60], ""),
+    "text": (b"this is text\n" * 40, "no image format that is known"),
+    "empty": (b"", "no image format that is known"),
+    "zeros": (bytes(5000), "no image format that is known"),
+    "one pixel": (encode(PHOTO[:1, :1]), "1x1 pixels are far too few"),
+    "a line": (encode(PHOTO[:1]), "60x1 pixels are far too few"),
+    "bomb": (large_png(20000, 10000), "decompression bomb"),
+    "lesser bomb": (large_png(10000, 8000), "10000x8000 pixels"),
+    "least bomb": (large_png(12000, 10000), "12000x10000 pixels"),
+    "program": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "no image format",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_record_is_skipped_and_reported(tmp_path: Path, kind: str) -> None:
+    data, reason = BAD[kind]
+    write_photos(tmp_path, 3)
+    (tmp_path / "bad.jpg").write_bytes(data)
+    source, report = open_source(str(tmp_path)), Report()
+    batches = take(source, 12, report=report)
+    assert report.counts == {"skipped": 1}
+    assert list(report.reasons) == ["bad.jpg"]
+    assert reason in report.reasons["bad.jpg"]
+    assert report.summary() == f"skipped 1 (bad.jpg: {report.reasons['bad.jpg']})"
+    assert "\n" not in report.summary()
+    np.testing.assert_array_equal(take(source, 6, start=6), batches[6:])
+    half = take(source, 12, process_index=1, process_count=2)
+    np.testing.assert_array_equal(half, batches[:, 2:])
+
+
+def ink(colour: tuple[int, int, int]) -> Image.Image:
+    return Image.fromarray(np.full((40, 60, 3), colour, np.uint8))
+
+
+def palette() -> bytes:
+    return encode(
+        ink((200, 40, 40)).convert("P", palette=Image.Palette.ADAPTIVE), "PNG"
+    )
+
+
+def half_clear() -> bytes:
+    picture = ink((200, 40, 40)).convert("RGBA")
+    picture.putalpha(128)
+    return encode(picture, "PNG")
+
+
+ODD = {
+    "grey": (encode(Image.new("L", (60, 40), 100)), "grey", (100, 100, 100)),
+    "CMYK": (encode(ink((200, 40, 40)).convert("CMYK")), "CMYK", (200, 40, 40)),
+    "palette": (palette(), "palette", (200, 40, 40)),
+    "clear": (half_clear(), "alpha", (227, 147, 147)),
+    "grey, clear": (
+        encode(Image.new("LA", (60, 40), (0, 128)), "PNG"),
+        "grey",
+        (127, 127, 127),
+    ),
+    "16 bits": (encode(np.full((40, 60), 25700, np.uint16), "PNG"), "I;16", (100,) * 3),
+    "bilevel": (encode(Image.new("1", (60, 40), 1), "PNG"), "1", (255, 255, 255)),
+    "tiny": (encode(ink((200, 40, 40)).resize((9, 6))), "upscaled", (200, 40, 40)),
+    "WebP": (encode(ink((200, 40, 40)), "WEBP", quality=100), None, (200, 40, 40)),
+    "TIFF": (encode(ink((200, 40, 40)), "TIFF"), None, (200, 40, 40)),
+    "GIF": (encode(ink((200, 40, 40)), "GIF"), "palette", (200, 40, 40)),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_record_is_repaired_and_reported(tmp_path: Path, kind: str) -> None:
+    data, name, colour = ODD[kind]
+    (tmp_path / "odd.jpg").write_bytes(data)
+    report = Report()
+    batches = take(open_source(str(tmp_path)), 3, report=report)
+    np.testing.assert_allclose(batches, np.broadcast_to(colour, batches.shape), atol=6)
+    expected = {} if name is None else {name: 1}
+    assert report.counts == expected | {"skipped": 0}
+    assert report.summary() == ("" if name is None else f"repaired 1 {name}")
+
+
+def test_pillows_warnings_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
+    write_photos(tmp_path, 2)
+    report = Report()
+    take(open_source(str(tmp_path)), 3, report=report)
+    assert report.summary() == ""
+    assert len(recwarn) == 0
+
+
+def test_a_file_that_vanishes_is_skipped(tmp_path: Path) -> None:
+    write_photos(tmp_path, 4)
+    source, report = open_source(str(tmp_path)), Report()
+    (tmp_path / "002.jpg").unlink()
+    take(source, 4, report=report)
+    assert "No such file" in report.reasons[f"{tmp_path} record 2"]
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_a_damaged_file_of_records_ends_no_run(
+    tmp_path: Path, source: Source, file_format: str
+) -> None:
+    folder = write_tfds(
+        tmp_path, "birds", [source[i].data for i in range(10)], shards=2
+    )
+    if file_format == "tfrecord":
+        write_tfrecords(folder)
+    path = sorted(folder.glob("*-00000*"))[0]
+    content = bytearray(path.read_bytes())
+    content[100:] = bytes(len(content) - 100)
+    path.write_bytes(content)
+    report = Report()
+    batches = take(open_source("birds", data_dir=tmp_path), 5, report=report)
+    assert 1 <= report.counts["skipped"] <= 5
+    assert set(report.reasons) <= {f"birds record {i}" for i in range(5)}
+    assert set(blues(batches)) <= set(range(5, 10)) | {0}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_source_without_a_usable_record_ends(tmp_path: Path, count: int) -> None:
+    for number in range(count):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no image")
+    source = open_source(str(tmp_path))
+    expected = rf"in a row cannot be decoded: skipped {count} \(0.jpg: no image format"
+    with pytest.raises(ValueError, match=expected):
+        take(source, 1)
+    with pytest.raises(ValueError, match=r"no image of .* can be decoded: skipped"):
+        next(validation_batches(source, size=8, batch=2))
+
+
+def test_a_summary_names_the_first_few() -> None:
+    report = Report()
+    assert report.summary() == ""
+    for name in "fedcbag":
+        report.skipped(name, "truncated")
+        report.skipped(name, "truncated")
+    report.repaired("x", "grey")
+    report.repaired("x", "grey")
+    report.repaired("y", "CMYK")
+    named = "; ".join(f"{name}: truncated" for name in "abcdefg"[:NAMES_LISTED])
+    assert report.summary() == (
+        f"repaired 1 CMYK, 1 grey, skipped 7 ({named}; and {7 - NAMES_LISTED} more)"
+    )
+
+
+def test_threads_may_report_at_once() -> None:
+    report = Report()
+
+    def work(number: int) -> None:
+        for i in range(300):
+            report.repaired(f"{number} {i}", "grey")
+            report.skipped(f"{number} {i}", "truncated")
+            report.summary()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert report.counts == {"grey": 2400, "skipped": 2400}
+
+
+# --- validation ---------------------------------------------------------------------
+
+
+def test_validation_takes_every_centre_once_in_order(tmp_path: Path) -> None:
+    write_photos(tmp_path, 8, width=64, height=32)
+    (tmp_path / "003.jpg").write_bytes(b"no image")
+    source, report = open_source(str(tmp_path)), Report()
+    batches = list(validation_batches(source, size=16, batch=3, report=report))
+    assert [batch.shape for batch in batches] == [(3, 16, 16, 3)] * 2
+    assert [
+        round(blue * 8 / 255) for blue in np.stack(batches)[..., 2].mean((2, 3)).flat
+    ] == [0, 1, 2, 4, 5, 6]
+    assert report.counts == {"skipped": 1}
+    image = Image.fromarray(gradient(64, 32, blue=0)).crop((16, 0, 48, 32))
+    expected = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR), int)
+    np.testing.assert_allclose(batches[0][0], expected, atol=6)
+    again = list(validation_batches(source, size=16, batch=3, workers=1))
+    np.testing.assert_array_equal(np.stack(again), np.stack(batches))
+
+
+def test_fewer_images_than_a_batch_come_as_a_smaller_one(source: Source) -> None:
+    (batch,) = validation_batches(source, size=8, batch=64)
+    assert batch.shape == (10, 8, 8, 3)
+
+
+def test_validation_may_be_broken_off(source: Source) -> None:
+    batches = validation_batches(source, size=8, batch=2)
+    next(batches)
+    batches.close()
+
+
+# --- to the device ------------------------------------------------------------------
+
+
+def test_batches_on_the_device_are_the_same(source: Source) -> None:
+    expected = take(source, 6)
+    batches = prefetch_to_device(
+        make_batches(source, size=16, batch=4, seed=1, shorter_side=(16, 30))
+    )
+    got = [next(batches) for _ in range(6)]
+    assert all(isinstance(batch, jax.Array) for batch in got)
+    np.testing.assert_array_equal(np.stack(got), expected)
+    batches.close()
+
+
+def test_batches_may_be_sharded(source: Source) -> None:
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))  # type: ignore[no-untyped-call]
+    batches = prefetch_to_device(
+        make_batches(source, size=16, batch=4, seed=1, shorter_side=(16, 30)),
+        sharding=sharding,
+    )
+    batch = next(batches)
+    assert batch.sharding == sharding
+    np.testing.assert_array_equal(batch, take(source, 1)[0])
+    batches.close()
+
+
+# --- arguments ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "expected a size and a batch of at least 1"),
+        ({"batch": 0}, "expected a size and a batch of at least 1"),
+        ({"start": -1}, "a start of at least 0, got 16, 4 and -1"),
+        ({"shorter_side": (30, 20)}, "range of the shorter side, got 30 to 20"),
+        ({"shorter_side": (0, 20)}, "range of the shorter side, got 0 to 20"),
+        ({"process_count": 3}, "the batch must be a multiple of the processes"),
+        ({"process_index": 1}, "process 1 of 1 cannot take"),
+        ({"seed": -1}, "expected a seed from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "expected a seed from 0 to 4294967295"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    source: Source, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        take(source, 1, **options)
+
+
+def test_reading_needs_no_tensorflow(tmp_path: Path, source: Source) -> None:
+    write_tfds(tmp_path, "birds", [source[i].data for i in range(4)])
+    program = """
+import sys, warnings
+warnings.simplefilter("error")
+from jaxstyle.data import make_batches
+from jaxstyle.sources import open_source
+source = open_source("birds", data_dir=sys.argv[1])
+batches = make_batches(source, size=8, batch=4, seed=0)
+assert next(batches).shape == (4, 8, 8, 3)
+batches.close()
+assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
