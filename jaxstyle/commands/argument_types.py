@@ -55,6 +55,14 @@ def positive_float(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    value = nonnegative_float(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
 def shares(text: str) -> list[float]:
     """Parse numbers between commas, none negative and not all zero."""
     values = [nonnegative_float(part) for part in text.split(",")]

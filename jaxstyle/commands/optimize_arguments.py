@@ -4,12 +4,15 @@ import argparse
 
 from jaxstyle.commands.argument_types import (
     Commands,
-    nonnegative_float,
     positive_float,
     positive_int,
     seed,
-    shares,
-    weight,
+)
+from jaxstyle.commands.loss_arguments import (
+    add_blend,
+    add_loss,
+    add_preset,
+    describe_presets,
 )
 from jaxstyle.presets import PRESETS
 
@@ -21,8 +24,7 @@ def add_parser(commands: Commands) -> None:
         help="turn a photo and a painting into a picture, by optimising its pixels",
         description="Turn a photo and one or more paintings into a picture, by "
         "optimising its pixels\n(Gatys et al., 2016).",
-        epilog="presets:\n"
-        + "\n".join(f"  {name:<12} {p.summary}" for name, p in PRESETS.items()),
+        epilog=describe_presets(PRESETS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -52,58 +54,14 @@ def add_parser(commands: Commands) -> None:
         help="the paintings' longer side: larger gives larger strokes "
         "(default: that of the picture)",
     )
-    add(
-        "--blend",
-        metavar="W,W,...",
-        type=shares,
-        help="how much each of several paintings counts (default: equally)",
-    )
-    add(
-        "--preset",
-        choices=tuple(PRESETS),
-        metavar="NAME",
-        default="default",
-        help="where the settings below come from; see the end of this help",
-    )
+    add_blend(main)
+    add_preset(main, PRESETS)
     add(
         "--init",
         metavar="content|noise|IMAGE",
         help="what to start from",
     )
-    loss = parser.add_argument_group(
-        "loss", "A weight is a number, or LAYER=NUMBER,LAYER=NUMBER,... by layer."
-    )
-    add = loss.add_argument
-    add(
-        "--content-weight",
-        metavar="W",
-        type=weight,
-        help="more keeps more of the photo",
-    )
-    add("--style-weight", metavar="W", type=weight, help="more gives more style")
-    add(
-        "--tv-weight",
-        metavar="W",
-        type=nonnegative_float,
-        dest="total_variation",
-        help="of the total variation: more gives a smoother picture",
-    )
-    add(
-        "--vgg",
-        metavar="vgg16|vgg19|FILE",
-        help="the network that looks at the picture (vgg16 ships with jaxstyle)",
-    )
-    add(
-        "--pooling",
-        metavar="max|average|l2",
-        help="the network's pooling",
-    )
-    add(
-        "--activations",
-        metavar="layer|filter|raw",
-        help="normalise the network's mean activations to 1 by layer or by filter, "
-        "or leave them raw",
-    )
+    add_loss(parser)
     run = parser.add_argument_group("run")
     add = run.add_argument
     add(

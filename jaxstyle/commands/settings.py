@@ -1,0 +1,111 @@
+"""Settings that ``optimize`` and ``train`` share, and what they load by them."""
+
+import argparse
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+
+from jaxstyle import vgg
+from jaxstyle.image_files import load_image
+from jaxstyle.images import Image
+from jaxstyle.pooling import POOLINGS
+from jaxstyle.pretrained import load_vgg
+
+LOSS_CHOICES: Mapping[str, Collection[str]] = {
+    "activations": (*vgg.GRANULARITIES, "raw"),
+    "pooling": POOLINGS,
+}
+"""The names that a setting of the loss may have."""
+
+
+class LossSettings(Protocol):
+    """What presets of both commands have."""
+
+    @property
+    def content(self) -> Mapping[str, float]:
+        """The weight of the content loss by layer."""
+
+    @property
+    def style(self) -> Mapping[str, float]:
+        """The weight of the style loss by layer."""
+
+    @property
+    def vgg(self) -> str:
+        """The network."""
+
+    @property
+    def activations(self) -> str:
+        """How its mean activations are normalised."""
+
+
+def find_overrides(
+    arguments: argparse.Namespace, preset: LossSettings, names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the settings that arguments replace in a preset.
+
+    Args:
+        arguments: the values of the command line, ``None`` where none was given.
+        preset: what they replace settings of.
+        names: the arguments that replace the setting of the same name; the weights of
+            content and style are among the results in any case.
+    """
+    given = {name: getattr(arguments, name) for name in names}
+    return {
+        "content": override_weights(preset.content, arguments.content_weight),
+        "style": override_weights(preset.style, arguments.style_weight),
+        **{name: value for name, value in given.items() if value is not None},
+    }
+
+
+def override_weights(
+    weights: Mapping[str, float], given: float | Mapping[str, float] | None
+) -> Mapping[str, float]:
+    """Return the weights that are given for all layers, or by layer, if any are."""
+    if given is None:
+        return weights
+    return given if isinstance(given, Mapping) else dict.fromkeys(weights, given)
+
+
+def check_choices(settings: object, choices: Mapping[str, Collection[str]]) -> None:
+    """Raise a ValueError unless each setting has one of its known names."""
+    for setting, known in choices.items():
+        name = getattr(settings, setting)
+        if name not in known:
+            raise ValueError(f"no {setting} {name!r}; known are {', '.join(known)}")
+
+
+def check_blend(blend: Sequence[float] | None, styles: Sequence[str]) -> None:
+    """Raise a ValueError unless there is one share per painting, if there are any."""
+    if blend is not None and len(blend) != len(styles):
+        raise ValueError(
+            f"--blend needs one number per painting: {len(styles)}, got {len(blend)}"
+        )
+
+
+def load_params(settings: LossSettings) -> vgg.Params:
+    """Return the network's parameters, normalised and as deep as the layers ask."""
+    layers = (*settings.content, *settings.style)
+    params = vgg.truncate(load_vgg(settings.vgg), layers)
+    if settings.activations == "raw":
+        return params
+    return vgg.normalize(params, per=settings.activations)
+
+
+def load_styles(paths: Sequence[str], size: int, params: vgg.Params) -> list[Image]:
+    """Read paintings at a longer side, each large enough for the network."""
+    styles = [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
+    for path, style in zip(paths, styles, strict=True):
+        check_size(path, style, params, option="--style-size")
+    return styles
+
+
+def check_size(path: str, image: Image, params: vgg.Params, *, option: str) -> None:
+    """Raise a ValueError if an image is too small for the network's deepest layer."""
+    deepest, smallest = vgg.layer_names(params)[-1], vgg.smallest_side(params)
+    height, width, _ = image.shape
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"{path} at {width}x{height} pixels is too small for {deepest}, "
+            f"which needs {smallest}x{smallest}; use a larger {option}"
+        )

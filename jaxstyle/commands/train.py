@@ -1,0 +1,150 @@
+"""``jaxstyle train``: paintings and photos in, a net out."""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxstyle.checkpoints import find_checkpoints, load_checkpoint
+from jaxstyle.commands.runtime import (
+    explain_lack_of_memory,
+    make_say,
+    use_compilation_cache,
+    versions,
+)
+from jaxstyle.commands.train_inputs import Inputs, load_inputs
+from jaxstyle.commands.train_programs import (
+    compile_programs,
+    init_state,
+    make_problem,
+    state_shapes,
+)
+from jaxstyle.commands.train_results import has_results, save_json, save_results
+from jaxstyle.commands.train_run import (
+    Every,
+    NotFiniteError,
+    Run,
+    open_session,
+    save,
+    train,
+)
+from jaxstyle.commands.train_settings import (
+    CHECKPOINTS,
+    SETTINGS,
+    STYLE,
+    check_arguments,
+    choose_settings,
+    make_folder,
+)
+from jaxstyle.training import State
+from jaxstyle.training_presets import TrainingPreset
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train a net, or go on training; return the exit code."""
+    settings = choose_settings(arguments)
+    check_arguments(arguments)
+    what = f"--batch {settings.batch} at --size {settings.size}"
+    advice = "use a smaller --batch or --size"
+    with explain_lack_of_memory(what=what, advice=advice):
+        return train_net(arguments, settings)
+
+
+def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
+    """Read the files, restore, compile, and train; return the exit code."""
+    say = make_say(quiet=arguments.quiet)
+    inputs = load_inputs(arguments, settings)
+    folder = Path(arguments.output)
+    make_folder(folder)
+    use_compilation_cache()
+    problem = make_problem(settings, inputs, blend=arguments.blend)
+    if arguments.resume:
+        state = restore(folder, settings, inputs)
+        step = int(state.step)
+        if step >= settings.steps and has_results(folder, state):
+            print(f"{folder / STYLE}: nothing to do, {step} steps are made")
+            return 0
+        say(f"going on from step {step}")
+    else:
+        key = jax.random.key(arguments.seed)
+        state = jax.jit(partial(init_state, settings))(key)
+    shape = f"{settings.batch}x{settings.size}x{settings.size}"
+    say(f"compiling for {shape} pixels on {jax.devices()[0].device_kind} ...")
+    started = time.perf_counter()
+    programs = compile_programs(settings, state, problem)
+    say(f"compiled in {time.perf_counter() - started:.1f} s")
+    run = Run(
+        folder=folder,
+        inputs=inputs,
+        problem=problem,
+        programs=programs,
+        every=Every(
+            validate=arguments.validate_every,
+            picture=arguments.picture_every,
+            checkpoint=arguments.checkpoint_every,
+        ),
+        settings=settings,
+        seed=arguments.seed,
+        record=make_record(arguments, settings, inputs),
+    )
+    return drive(run, state, quiet=arguments.quiet)
+
+
+def restore(folder: Path, settings: TrainingPreset, inputs: Inputs) -> State:
+    """Return the state of the last good checkpoint, and tell of those that are not."""
+    like, configuration = state_shapes(settings), inputs.configuration
+    restored = load_checkpoint(folder / CHECKPOINTS, like, configuration)
+    for line in restored.notes:
+        print(f"jaxstyle train: {line}", file=sys.stderr)
+    return restored.state
+
+
+def make_record(
+    arguments: argparse.Namespace, settings: TrainingPreset, inputs: Inputs
+) -> dict[str, Any]:
+    """Return what is to be known about a net."""
+    photos = inputs.photos
+    return {
+        "arguments": vars(arguments),
+        "settings": asdict(settings),
+        "data": {"name": photos.name, "fingerprint": photos.fingerprint},
+        "versions": versions(),
+    }
+
+
+def drive(run: Run, state: State, *, quiet: bool) -> int:
+    """Train to the end, to an interrupt or to what is not finite, and save."""
+    if int(state.step) == 0:
+        save(run, state)  # from here on there is something to go on from
+    save_json(run.record, run.folder / SETTINGS)
+    try:
+        with open_session(run, state, quiet=quiet) as session:
+            state = train(run, state, session)
+    except NotFiniteError as error:
+        return _report_not_finite(error, run.folder)
+    losses = save_results(run.folder, run.inputs, state, run.record)
+    step, steps = int(state.step), run.settings.steps
+    shown = [f"{name.replace('_', ' ')} {x:.5g}" for name, x in losses.items()]
+    print(f"{run.folder / STYLE}: {', '.join([f'{step} steps', *sorted(shown)])}")
+    if report := run.inputs.report.summary():
+        print(f"{run.inputs.photos.name}: {report}")
+    if step < steps:
+        print(
+            f"interrupted after step {step} of {steps}; go on with --resume",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def _report_not_finite(error: NotFiniteError, folder: Path) -> int:
+    """Say what there is to go on from; return 1."""
+    last = find_checkpoints(folder / CHECKPOINTS)[-1]
+    message = f"{error}; the last checkpoint is of step {last}"
+    print(f"jaxstyle train: error: {message}", file=sys.stderr)
+    return 1

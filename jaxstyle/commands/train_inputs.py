@@ -1,0 +1,90 @@
+"""What ``jaxstyle train`` works with: paintings, photos, a network."""
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxstyle import vgg
+from jaxstyle.commands.settings import load_params, load_styles
+from jaxstyle.commands.train_settings import describe_settings
+from jaxstyle.data import Report, validation_batches
+from jaxstyle.images import Image
+from jaxstyle.param_files import leaves
+from jaxstyle.sources import Source, hold_out, open_source
+from jaxstyle.training_presets import TrainingPreset
+
+
+class Inputs(NamedTuple):
+    """What was read from files.
+
+    Attributes:
+        styles: the paintings as the network sees them.
+        params: the network's parameters.
+        photos: what to train on.
+        held_out: what to measure the loss on, ``[n, size, size, 3]``.
+        report: what was wrong with photos so far.
+        configuration: all that shapes the numbers, for checkpoints.
+    """
+
+    styles: list[Image]
+    params: vgg.Params
+    photos: Source
+    held_out: UInt8[np.ndarray, "n h w 3"]
+    report: Report
+    configuration: Mapping[str, Any]
+
+
+def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inputs:
+    """Read and check the network, the paintings and the data."""
+    params = load_params(settings)
+    _check_crops(settings.size, params)
+    styles = load_styles(arguments.styles, settings.style_size, params)
+    source = open_source(arguments.data, data_dir=arguments.data_dir)
+    _check_count(source, batch=settings.batch, held_out=arguments.validation)
+    photos, validation = hold_out(source, arguments.validation)
+    report = Report()
+    held_out = np.concatenate(
+        list(validation_batches(validation, size=settings.size, batch=1, report=report))
+    )
+    configuration = {
+        **describe_settings(settings),
+        "vgg": _digest_params(params),
+        "styles": [_digest_file(path) for path in arguments.styles],
+        "blend": arguments.blend,
+        "data": photos.fingerprint,
+        "seed": arguments.seed,
+    }
+    return Inputs(styles, params, photos, held_out, report, configuration)
+
+
+def _check_crops(size: int, params: vgg.Params) -> None:
+    deepest, smallest = vgg.layer_names(params)[-1], vgg.smallest_side(params)
+    if size < smallest:
+        raise ValueError(
+            f"--size {size} is too small: {deepest} needs {smallest} pixels or more"
+        )
+
+
+def _check_count(source: Source, *, batch: int, held_out: int) -> None:
+    if len(source) < batch + held_out:
+        raise ValueError(
+            f"{source.name} holds {len(source)} images, too few for a batch of {batch} "
+            f"beside {held_out} held out; use a smaller --batch or --validation"
+        )
+
+
+def _digest_file(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def _digest_params(params: vgg.Params) -> str:
+    digest = hashlib.sha256()
+    for name, array in leaves(params):
+        digest.update(name.encode())
+        digest.update(np.asarray(array, np.float32).tobytes())
+    return digest.hexdigest()[:16]

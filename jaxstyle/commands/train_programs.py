@@ -1,0 +1,100 @@
+"""The programs of ``jaxstyle train``: where they start, and what is compiled."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxstyle import training, transform_net, vgg
+from jaxstyle.commands.train_inputs import Inputs
+from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
+from jaxstyle.perceptual import Weights
+from jaxstyle.training import Problem, State
+from jaxstyle.training_presets import TrainingPreset
+
+REPEATABLE: Mapping[str, dict[str, str | bool]] = {
+    "gpu": {"xla_gpu_deterministic_ops": True}
+}
+"""Options of the compiler, by backend, without which sums have no fixed order."""
+
+
+class Programs(NamedTuple):
+    """What is compiled.
+
+    Attributes:
+        step: as from `jaxstyle.training.make_step`; it reuses the memory of its state.
+        evaluate: the metrics of parameters on one photo ``[1, size, size, 3]``.
+        stylize: `jaxstyle.stylize`, compiled when it is first called.
+    """
+
+    step: training.Step
+    evaluate: Any
+    stylize: Any
+
+
+def make_problem(
+    settings: TrainingPreset, inputs: Inputs, *, blend: Sequence[float] | None
+) -> Problem:
+    """Return the problem that is compiled for and solved."""
+    params = inputs.params
+    if jax.default_backend() == "cpu":
+        params = jax.jit(vgg.prepare_for_cpu)(params)
+    weights = Weights(
+        settings.content,
+        settings.style,
+        settings.total_variation,
+        settings.absolute_variation,
+    )
+    make = partial(training.make_problem, style_weights=blend, pooling=settings.pooling)
+    problem: Problem = jax.jit(make)(params, inputs.styles, weights)
+    return problem
+
+
+def init_state(settings: TrainingPreset, key: jax.Array) -> State:
+    """Return the state before the first step of a new net."""
+    net = transform_net.init_net(
+        key,
+        width=settings.width,
+        norm=settings.norm,
+        negative_slope=settings.negative_slope,
+    )
+    return training.init_state(net, make_optimizer(settings))
+
+
+def compile_programs(
+    settings: TrainingPreset, state: State, problem: Problem
+) -> Programs:
+    """Compile what is needed for a problem.
+
+    Only the shapes of the state count, not where it comes from: a run that goes on
+    finds the programs of its first part in the cache.
+    """
+    dtype, pooling = PRECISIONS[settings.precision], settings.pooling
+    step = training.make_step(make_optimizer(settings), dtype=dtype, pooling=pooling)
+    evaluate = partial(training.evaluate, dtype=dtype, pooling=pooling)
+    state = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), state)
+    photo, batch = (
+        _shape((count, settings.size, settings.size, 3), jnp.uint8)
+        for count in (1, settings.batch)
+    )
+    options = REPEATABLE.get(jax.default_backend())
+    lowered_step = jax.jit(step, donate_argnums=0).lower(state, batch, problem)
+    lowered_evaluate = jax.jit(evaluate).lower(state.params, photo, problem)
+    return Programs(
+        step=lowered_step.compile(options),
+        evaluate=lowered_evaluate.compile(options),
+        stylize=jax.jit(transform_net.stylize),
+    )
+
+
+def state_shapes(settings: TrainingPreset) -> State:
+    """Return the shapes of a state."""
+    shapes: State = jax.eval_shape(partial(init_state, settings), jax.random.key(0))
+    return shapes
+
+
+def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]

@@ -1,0 +1,137 @@
+"""Style files: the parameters of one trained transform net, and where it is from."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from statistics import mode
+from typing import Any
+
+from jaxstyle.param_files import (
+    find_problems,
+    leaves,
+    load_params,
+    raise_problems,
+    save_params,
+)
+from jaxstyle.transform_net import NORMS, net_blocks, net_shapes
+
+FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
+
+
+def save_style(
+    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None:
+    """Write a net's parameters, wholly or not at all.
+
+    Args:
+        params: as `jaxstyle.init_net` makes them.
+        path: the file; one that exists is replaced.
+        metadata: what is to be known about the net; ``format`` and ``format_version``
+            are added.
+
+    Raises:
+        ValueError: the parameters are no net's, or the file cannot be written.
+    """
+    raise_problems(_find_problems(params), path=path)
+    marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    save_params(params, path, metadata={**metadata, **marks})
+
+
+def load_style(name_or_path: str | Path) -> dict[str, Any]:
+    """Load the parameters of a trained net, as `jaxstyle.stylize` takes them.
+
+    Args:
+        name_or_path: a style that ships in the package, or a file that
+            ``jaxstyle train`` or ``jaxstyle import`` has made.
+
+    Raises:
+        ValueError: there is no such style or file, or the file is damaged or holds
+            something else; all problems are named at once.
+    """
+    return load_style_file(find_style(name_or_path))[0]
+
+
+def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a net's parameters, in float32, and the metadata that were saved with them.
+
+    Raises:
+        ValueError: the file is missing or damaged, is no style, or its parameters are
+            no net's; all problems are named at once.
+    """
+    params, metadata = load_params(path)
+    found = metadata.get("format"), metadata.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ValueError(
+            f"{path} holds no style of this package's format; make one with "
+            "jaxstyle train or jaxstyle import"
+        )
+    raise_problems(_find_problems(params), path=path)
+    return params, metadata
+
+
+def find_style(name_or_path: str | Path) -> Path:
+    """Return the file of a style.
+
+    Raises:
+        ValueError: there is no such style and no such file.
+    """
+    shipped = shipped_styles()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.exists():
+        known = ", ".join(
+            [*shipped, "a file made by jaxstyle train or jaxstyle import"]
+        )
+        raise ValueError(f"no style {name_or_path}: expected {known}")
+    return path
+
+
+def shipped_styles() -> dict[str, Path]:
+    """Return the files of the styles that are in the package, by name."""
+    folder = Path(str(resources.files("jaxstyle") / "styles"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def likely_width(channels: Mapping[str, int]) -> int:
+    """Return the width that most residual blocks speak for, four times as wide.
+
+    Args:
+        channels: the output channels of a net's arrays, by their paths; some of them
+            may be wrong.
+    """
+    votes = [
+        number // 4 for path, number in channels.items() if path.startswith("residual")
+    ]
+    return max(1, mode(votes or [channels.get("conv1/kernel", 1)]))
+
+
+@cache
+def expected_shapes(width: int, norm: str, blocks: int) -> Mapping[str, Any]:
+    """Return `net_shapes`, which takes a second, found only once."""
+    return net_shapes(width=width, norm=norm, blocks=blocks)
+
+
+def _find_problems(params: Mapping[str, Any]) -> list[str]:
+    """Describe each way in which a tree differs from a net's."""
+    arrays = dict(leaves(params))
+    own = params.get("norm1", {})
+    names = tuple(sorted(own)) if isinstance(own, Mapping) else None
+    norm = next((norm for norm, known in NORMS.items() if known == names), "affine")
+    blocks = net_blocks(params)
+    channels = {path: array.shape[-1] for path, array in arrays.items() if array.shape}
+    width = likely_width(channels)
+    shapes = expected_shapes(width, norm, blocks)
+    problems = find_problems(params, shapes)
+    return (
+        problems
+        + [
+            f"{name} holds values that are not positive"
+            for name in ("input/std", "output/std")
+            if name in arrays and (arrays[name] <= 0).any()
+        ]
+        + [
+            f"{name} holds negative values"
+            for name, array in arrays.items()
+            if name.endswith("/variance") and (array < 0).any()
+        ]
+    )

@@ -1,0 +1,506 @@
+"""``jaxstyle train`` from end to end: every option does what it says."""
+
+import json
+import resource
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from command_line import save_network
+from PIL import Image
+from training_runs import (
+    TINY,
+    Finished,
+    checkpoints,
+    lines,
+    save_data,
+    shared_cache,
+    timeless,
+    train,
+)
+
+from jaxstyle import transform_net
+from jaxstyle.cli import build_parser
+from jaxstyle.commands import train as train_command
+from jaxstyle.commands.train_run import NotFiniteError, check_finite
+from jaxstyle.commands.train_settings import (
+    check_arguments,
+    choose_settings,
+    describe_settings,
+    make_optimizer,
+)
+from jaxstyle.data import validation_batches
+from jaxstyle.image_files import load_image
+from jaxstyle.sources import hold_out, open_source
+from jaxstyle.style_files import load_style_file
+from jaxstyle.training import init_state
+from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
+from jaxstyle.transform_net import net_norm, net_width
+
+EVERY = (*("--validate-every", "2", "--picture-every", "3", "--checkpoint-every", "1"),)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with shared_cache(tmp_path_factory) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Go to a folder with paintings and photos."""
+    folder = tmp_path_factory.mktemp("data")
+    save_data(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path) -> Finished:
+    """A run of five steps, with progress, in the folder ``run``."""
+    return train("-o", "run", "--steps", "5", *EVERY)
+
+
+@pytest.fixture
+def copied(finished: Finished, data: Path, tmp_path: Path) -> Path:
+    """A copy of that run."""
+    return Path(shutil.copytree(data / "run", tmp_path / "run"))
+
+
+def settings(*options: str) -> TrainingPreset:
+    command = ["train", "--style", "x.png", "-o", "out", *options]
+    return choose_settings(build_parser().parse_args(command))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# --- a run --------------------------------------------------------------------------
+
+
+def test_a_run_says_what_it_does(finished: Finished) -> None:
+    assert finished.code == 0
+    first, second, bar, end = finished.err.split("\n")
+    assert first.startswith("compiling for 2x16x16 pixels on ")
+    assert second.startswith("compiled in ")
+    assert "5/5" in bar
+    assert "loss=" in bar
+    assert "images/s=" in bar
+    assert end == ""
+
+
+def test_a_run_ends_with_its_losses_and_what_was_wrong_with_photos(
+    finished: Finished, data: Path
+) -> None:
+    result, report = finished.out.splitlines()
+    logged = lines(data / "run")
+    assert result == (
+        f"run/style.safetensors: 5 steps, loss {logged[-2]['loss']:.5g}, "
+        f"validation loss {logged[-1]['validation_loss']:.5g}"
+    )
+    assert report.startswith("photos: repaired 1 grey, skipped 1 (07.png: ")
+
+
+def test_every_step_and_validation_is_logged(finished: Finished, data: Path) -> None:
+    logged = lines(data / "run")
+    training = [line["step"] for line in logged if "loss" in line]
+    validation = [line["step"] for line in logged if "validation_loss" in line]
+    assert training == [1, 2, 3, 4, 5]
+    assert validation == [0, 2, 4, 5]
+    for line in logged:
+        prefix = "" if "loss" in line else "validation_"
+        parts = ("content", "style", "total_variation")
+        total = sum(line[f"{prefix}{part}"] for part in parts)
+        assert line[f"{prefix}loss"] == pytest.approx(total)
+    assert all(line["gradient_norm"] > 0 for line in logged if "loss" in line)
+
+
+def test_training_lowers_the_loss_on_held_out_photos(
+    finished: Finished, data: Path
+) -> None:
+    losses = [line["validation_loss"] for line in lines(data / "run")[0::6]]
+    assert len(losses) == 2
+    assert losses[1] < 0.99 * losses[0]
+
+
+def test_the_folder_holds_everything(finished: Finished, data: Path) -> None:
+    names = {path.name for path in (data / "run").iterdir()}
+    events = {name for name in names if name.startswith("events.")}
+    assert len(events) == 1
+    assert names - events == {
+        *("checkpoints", "pictures", "metrics.jsonl", "settings.json"),
+        *("loss.png", "style.safetensors"),
+    }
+    assert checkpoints(data / "run") == [3, 4, 5]
+    pictures = sorted(path.name for path in (data / "run" / "pictures").iterdir())
+    assert pictures == ["step_00003.png", "step_00005.png"]
+
+
+def test_a_sheet_shows_style_content_and_output(finished: Finished, data: Path) -> None:
+    sheet = load_image(data / "run" / "pictures" / "step_00005.png")
+    params, _ = load_style_file(data / "run" / "style.safetensors")
+    _, held_out = hold_out(open_source("photos"), 3)
+    (batch,) = validation_batches(held_out, size=16, batch=3)
+    photos = batch / np.float32(255)
+    outputs = np.clip(jax.jit(transform_net.stylize)(params, photos), 0, 1)
+    style = load_image(data / "style.png", longest_side=24)
+    assert all(contains(sheet, picture) for picture in (style, *photos, *outputs))
+    assert not contains(sheet, 1 - style)
+
+
+def contains(sheet: np.ndarray, picture: np.ndarray) -> bool:
+    """Return whether a picture lies somewhere in a sheet."""
+    height, width, _ = picture.shape
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, (height, width, 3))
+    differences = np.abs(windows[:, :, 0] - picture).max((-3, -2, -1))
+    return bool(differences.min() < 0.01)
+
+
+def test_the_net_carries_all_about_itself(finished: Finished, data: Path) -> None:
+    _, found = load_style_file(data / "run" / "style.safetensors")
+    known = {name: found[name] for name in found if not name.startswith("format")}
+    about = {name: json.loads(value) for name, value in known.items()}
+    assert about["arguments"]["styles"] == ["style.png"]
+    assert about["settings"]["content"] == {"relu1_2": 1}
+    assert about["settings"]["learning_rate"] == 1e-3
+    assert about["versions"]["jax"] == metadata.version("jax")
+    assert about["data"]["name"] == "photos"
+    assert len(about["data"]["fingerprint"]) == 16
+    assert about["steps"] == 5
+    assert (
+        about["losses"]["validation_loss"] == lines(data / "run")[-1]["validation_loss"]
+    )
+    assert about["losses"]["loss"] == lines(data / "run")[-2]["loss"]
+    assert "07.png" in about["data_report"]
+    recorded = json.loads((data / "run" / "settings.json").read_text())
+    assert recorded == {name: about[name] for name in recorded}
+    assert recorded.keys() == {"arguments", "settings", "data", "versions"}
+
+
+def test_other_settings_give_another_net(data: Path) -> None:
+    done = train(
+        *("-o", "other", "--preset", "seed", "--steps", "2", "--quiet"),
+        *("--style", "style.png", "style2.png", "--blend", "1,3"),
+        *("--norm", "batch", "--width", "3", "--precision", "bfloat16"),
+        *("--size", "20", "--batch", "3", "--pooling", "average"),
+        *("--activations", "raw", "--halve-every", "1", "--tv-weight", "5"),
+        *("--seed", "7", "--validation", "4"),
+    )
+    assert (done.code, done.err) == (0, "")
+    params, found = load_style_file(data / "other" / "style.safetensors")
+    assert (net_norm(params), net_width(params)) == ("batch", 3)
+    assert params["negative_slope"] == 0
+    assert params["norm1"]["mean"].any()
+    assert json.loads(found["settings"])["absolute_variation"] == 5
+    assert lines(data / "other")[1]["total_variation"] > 0
+    assert checkpoints(data / "other") == [0, 2]
+
+
+# --- settings -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRAINING_PRESETS)
+def test_a_preset_gives_what_no_option_replaces(name: str) -> None:
+    assert settings("--preset", name) == TRAINING_PRESETS[name]
+
+
+def test_weights_are_replaced_as_for_optimize() -> None:
+    chosen = settings("--content-weight", "relu1_1=3", "--style-weight", "2")
+    assert chosen.content == {"relu1_1": 3}
+    assert chosen.style == dict.fromkeys(TRAINING_PRESETS["default"].style, 2)
+
+
+def test_the_variation_is_of_the_kind_that_the_preset_has() -> None:
+    default = settings("--tv-weight", "2")
+    assert (default.total_variation, default.absolute_variation) == (2, 0)
+    seed = settings("--preset", "seed", "--tv-weight", "2")
+    assert (seed.total_variation, seed.absolute_variation) == (0, 2)
+
+
+def test_the_learning_rate_is_halved_in_time() -> None:
+    sizes = []
+    for options in ((), ("--halve-every", "2")):
+        optimizer = make_optimizer(settings("--learning-rate", "0.5", *options))
+        params, moved = jnp.zeros(()), []
+        state = optimizer.init(params)
+        for _ in range(5):
+            update, state = optimizer.update(jnp.ones(()), state)
+            moved.append(float(-update))
+        sizes.append(moved)
+    assert sizes[0] == pytest.approx([0.5] * 5, rel=1e-4)
+    assert sizes[1] == pytest.approx([0.5, 0.5, 0.25, 0.25, 0.125], rel=1e-4)
+
+
+def test_all_that_shapes_a_net_is_in_its_configuration() -> None:
+    names = set(describe_settings(TRAINING_PRESETS["default"]))
+    fields = set(TrainingPreset.__dataclass_fields__)
+    assert fields - names == {"summary", "steps"}
+
+
+# --- going on -----------------------------------------------------------------------
+
+
+def test_a_run_that_is_done_is_left_alone(copied: Path) -> None:
+    before = files(copied)
+    done = train("-o", str(copied), "--steps", "5", "--resume")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"{copied}/style.safetensors: nothing to do, 5 steps are made\n"
+    assert files(copied) == before
+
+
+def test_a_damaged_checkpoint_is_named_and_made_again(copied: Path, data: Path) -> None:
+    before = lines(copied)
+    (copied / "checkpoints" / "5" / "manifest.json").write_text("")
+    (copied / "style.safetensors").unlink()
+    done = train("-o", str(copied), "--steps", "5", "--resume", *EVERY)
+    assert done.code == 0
+    damaged, going_on, *_ = done.err.splitlines()
+    assert damaged.startswith("jaxstyle train: the checkpoint of step 5 is damaged: ")
+    assert going_on == "going on from step 4"
+    assert timeless(lines(copied)) == timeless(before)
+    assert checkpoints(copied) == [3, 4, 5]
+    again, _ = load_style_file(copied / "style.safetensors")
+    whole, _ = load_style_file(data / "run" / "style.safetensors")
+    assert jax.tree.all(jax.tree.map(lambda x, y: bool((x == y).all()), again, whole))
+
+
+def test_another_configuration_is_refused(copied: Path) -> None:
+    before = files(copied)
+    options = ("--seed", "1", "--learning-rate", "0.01", "--steps", "9")
+    done = train("-o", str(copied), "--resume", *options)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"jaxstyle train: error: the checkpoints in {copied}/checkpoints are of "
+        "another configuration: learning_rate 0.001 -> 0.01, seed 0 -> 1\n"
+    )
+    assert files(copied) == before
+
+
+def test_other_data_and_paintings_are_another_configuration(
+    copied: Path, tmp_path: Path
+) -> None:
+    save_data(tmp_path)
+    Image.new("RGB", (30, 30)).save(tmp_path / "photos" / "more.png")
+    shutil.copy(tmp_path / "style2.png", tmp_path / "style.png")
+    options = ("--data", f"{tmp_path}/photos", "--style", f"{tmp_path}/style.png")
+    done = train("-o", str(copied), "--resume", *options)
+    assert done.code == 2
+    assert ": data " in done.err
+    assert ", styles ['" in done.err
+
+
+# --- runs that end early ------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(
+    copied: Path,
+) -> None:
+    before = files(copied)
+    huge = ("--style-weight", "relu1_1=3e38", "--content-weight", "relu1_2=3e38")
+    for path in copied.glob("checkpoints/*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        manifest["configuration"]["style"]["relu1_1"] = 3e38
+        manifest["configuration"]["content"]["relu1_2"] = 3e38
+        path.write_text(json.dumps(manifest))
+    done = train("-o", str(copied), "--resume", "--steps", "9", "--quiet", *huge)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "jaxstyle train: error: the loss is not finite at step 6; the last checkpoint "
+        "is of step 5\n"
+    )
+    assert checkpoints(copied) == [3, 4, 5]
+    for name in ("metrics.jsonl", "style.safetensors", "loss.png"):
+        assert (copied / name).read_bytes() == before[name]
+
+
+def test_a_loss_that_never_was_finite_is_named_too(data: Path) -> None:
+    huge = ("--style-weight", "relu1_1=3e38", "--content-weight", "relu1_2=3e38")
+    done = train("-o", "never", *huge, "--steps", "9", "--quiet")
+    assert done.code == 1
+    assert done.err == (
+        "jaxstyle train: error: the validation loss is not finite at step 0; the last "
+        "checkpoint is of step 0\n"
+    )
+    assert (data / "never" / "metrics.jsonl").read_bytes() == b""
+
+
+def test_a_state_that_is_not_finite_is_named() -> None:
+    state = init_state({"conv1": {"bias": jnp.zeros(3)}}, make_optimizer(settings()))
+    check_finite(state)
+    broken = state._replace(params={"conv1": {"bias": jnp.array([0, jnp.inf, 0])}})
+    with pytest.raises(NotFiniteError, match=r"^params/conv1/bias is not finite at"):
+        check_finite(broken)
+
+
+def test_a_full_disk_loses_nothing(copied: Path) -> None:
+    before = files(copied)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    options = ("-o", str(copied), "--resume", "--steps", "7", "--quiet", *EVERY)
+    done = train(*options)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (done.code, done.out) == (2, "")
+    folder = copied / "checkpoints"
+    assert done.err == (
+        f"jaxstyle train: error: cannot write the checkpoint of step 6 in {folder}: "
+        "File too large\n"
+    )
+    kept = files(copied)
+    for name, content in before.items():
+        if name not in ("settings.json", "metrics.jsonl"):
+            assert kept[name] == content
+    assert checkpoints(copied)[:3] == [3, 4, 5]
+    assert [line["step"] for line in lines(copied) if "loss" in line] == list(
+        range(1, 7)
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train_command, "compile_programs", fail)
+    done = train("-o", "memory", "--quiet")
+    assert done == Finished(
+        2,
+        "",
+        "jaxstyle train: error: not enough memory for --batch 2 at --size 16; use a "
+        "smaller --batch or --size\n",
+    )
+
+
+# --- bad input ----------------------------------------------------------------------
+
+BAD: dict[str, tuple[tuple[str, ...], str]] = {
+    "no painting": (("--style", "no.png"), "no such image file: no.png"),
+    "a painting that is none": (
+        ("--style", "photos/07.png"),
+        "cannot read the image photos/07.png: its format is unknown, or its first "
+        "bytes are damaged",
+    ),
+    "no data": (
+        ("--data", "nothing"),
+        "no data nothing",
+    ),
+    "no photos": (("--data", "empty"), "no images in the folder empty"),
+    "too few photos": (
+        ("--batch", "10"),
+        "photos holds 12 images, too few for a batch of 10 beside 3 held out; use a "
+        "smaller --batch or --validation",
+    ),
+    "crops too small for the net": (
+        ("--size", "15"),
+        "--size 15 is too small: nets need 16 pixels or more",
+    ),
+    "crops too small for a layer": (
+        ("--content-weight", "relu6_1=1", "--vgg", "deep.safetensors"),
+        "no layer relu6_1",
+    ),
+    "a painting too small for a layer": (
+        ("--content-weight", "relu5_1=1", "--style-size", "12"),
+        "style.png at 10x12 pixels is too small for relu5_1, which needs 16x16; use a "
+        "larger --style-size",
+    ),
+    "no such layer": (
+        ("--style-weight", "relu9_9=1"),
+        "no layer relu9_9 in this network",
+    ),
+    "no such norm": (("--norm", "layer"), "no norm 'layer'; known are affine, "),
+    "no such precision": (
+        ("--precision", "float16"),
+        "no precision 'float16'; known are float32, bfloat16",
+    ),
+    "no such pooling": (("--pooling", "min"), "no pooling 'min'; known are "),
+    "no network": (("--vgg", "vgg11"), "no VGG weights vgg11"),
+    "too many shares": (
+        ("--blend", "1,2"),
+        "--blend needs one number per painting: 1, got 2",
+    ),
+    "nothing to go on from": (
+        ("--resume",),
+        "there is no checkpoint in new to go on from; start a run there without "
+        "--resume",
+    ),
+    "a folder that is a file": (
+        ("-o", "style.png"),
+        "cannot write to the folder style.png: File exists",
+    ),
+    "a folder below a file": (
+        ("-o", "style.png/run"),
+        "cannot write to the folder style.png/run: Not a directory",
+    ),
+    "a folder in the data": (
+        ("-o", "photos/run"),
+        "the folder of the run, photos/run, lies in the data, photos",
+    ),
+    "a folder that is the data": (
+        ("-o", "photos"),
+        "the folder of the run, photos, lies in the data, photos",
+    ),
+    "a painting that is an output": (
+        ("-o", ".", "--style", "loss.png"),
+        "loss.png is an input; the run would write over it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(data: Path, case: str) -> None:
+    options, message = BAD[case]
+    (data / "empty").mkdir(exist_ok=True)
+    save_network(data / "deep.safetensors")
+    before = files(data)
+    done = train("-o", "new", *options)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"jaxstyle train: error: {message}")
+    assert len(done.err.splitlines()) == 1
+    assert files(data) == before
+    assert not (data / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "found", ["style.safetensors", "metrics.jsonl", "loss.png", "settings.json"]
+)
+def test_nothing_is_overwritten(tmp_path: Path, found: str) -> None:
+    (tmp_path / found).write_bytes(b"mine")
+    done = train("-o", str(tmp_path))
+    assert done.code == 2
+    assert done.err == (
+        f"jaxstyle train: error: {tmp_path} holds a run already ({found}); go on with "
+        "it by --resume, or choose another folder\n"
+    )
+    assert files(tmp_path) == {found: b"mine"}
+
+
+def test_a_previous_run_is_not_overwritten(finished: Finished, data: Path) -> None:
+    before = files(data / "run")
+    done = train("-o", "run")
+    assert done.code == 2
+    assert "run holds a run already (settings.json, " in done.err
+    assert files(data / "run") == before
+
+
+def test_what_was_killed_before_its_first_checkpoint_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
+    command = ["train", *TINY, "-o", str(tmp_path)]
+    check_arguments(build_parser().parse_args(command))

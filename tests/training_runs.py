@@ -1,0 +1,84 @@
+"""Trainings of tiny nets on tiny photos, which compile and run fast."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from command_line import run
+from image_samples import noise, smooth
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+
+TINY = (
+    *("--style", "style.png", "--style-size", "24", "--data", "photos"),
+    *("--size", "16", "--batch", "2", "--width", "2", "--validation", "3"),
+    *("--content-weight", "relu1_2=1", "--style-weight", "relu1_1=10"),
+    *("--halve-every", "20"),
+)
+"""What ``jaxstyle train`` needs beside ``-o``, where `save_data` has been."""
+
+
+class Finished(NamedTuple):
+    """What a command has printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@contextlib.contextmanager
+def shared_cache(folders: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compile each program once for all tests that use this."""
+    folder = folders.getbasetemp() / "trainings"
+    compilation_cache.reset_cache()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXSTYLE_CACHE", str(folder))
+        yield folder
+    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
+    compilation_cache.reset_cache()
+
+
+def save_data(folder: Path) -> None:
+    """Write a painting, another, and twelve photos, one of them grey, one damaged."""
+    Image.fromarray(noise(30, 24, 3)).save(folder / "style.png")
+    Image.fromarray(noise(24, 24, 3) // 3).save(folder / "style2.png")
+    photos = folder / "photos"
+    photos.mkdir()
+    for index in range(12):
+        photo = np.roll(smooth(20 + index, 28), index * 3, axis=1)
+        Image.fromarray(np.rint(photo * 255).astype(np.uint8)).save(
+            photos / f"{index:02d}.png"
+        )
+    Image.fromarray(noise(20, 20)).save(photos / "03.png")
+    (photos / "07.png").write_bytes(b"no image")
+
+
+def train(*options: str) -> Finished:
+    """Run ``jaxstyle train`` in this process, in the folder of the data."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(["train", *TINY, *options])
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of ``metrics.jsonl``."""
+    text = (folder / "metrics.jsonl").read_text()
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def timeless(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return lines without their times."""
+    return [{key: record[key] for key in record if key != "time"} for record in records]
+
+
+def checkpoints(folder: Path) -> list[int]:
+    """Return the steps of the checkpoints of a run."""
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
