@@ -144,6 +144,8 @@ def block_kernel(
     kernel: Float[Array, "k k c d"], geometry: Geometry
 ) -> Float[Array, "3 3 in*in*c out*out*d"]:
     """Return the 3x3 kernel between blocks that does what ``kernel`` does."""
+    if geometry.blocks == (1, 1):
+        return kernel
     placed = jnp.asarray(_placement(geometry), kernel.dtype)
     blocks = jnp.einsum(
         "bioy,BIOx,yxcd->bBiIcoOd", placed, placed, kernel, precision="highest"

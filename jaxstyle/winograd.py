@@ -53,14 +53,16 @@ _G = np.vstack([_POINTS[:, None] ** np.arange(3) / _DIVISORS[:, None], [0, 0, 1]
 _A_T = np.vstack([_POINTS[:, None] ** np.arange(4), [0, 0, 0, 1]]).T
 
 
-# For a tile as a vector: pixels by row and column, products by column and row.
+# Both axes at once, as matrices of tiles that are flattened: pixels by row and column,
+# products by column and row.
 _SYNTHESIS = np.einsum("ai,bj->abji", _A_T, _A_T).reshape(16, 36)
+_KERNEL = np.einsum("ai,bj->baij", _G, _G).reshape(36, 9)
 
 
 def transform_kernel(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
     """Return ``G k G^T`` for each pair of channels."""
-    g = jnp.asarray(_G, kernel.dtype)
-    product = jnp.einsum("ai,bj,ijcd->bacd", g, g, kernel, precision="highest")
+    matrix = jnp.asarray(_KERNEL, kernel.dtype)
+    product = jnp.matmul(matrix, kernel.reshape(9, -1), precision="highest")
     return product.reshape(36, *kernel.shape[2:])
 
 
