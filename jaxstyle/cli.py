@@ -2,16 +2,18 @@
 
 Each command has two modules in `jaxstyle.commands`: ``NAME_arguments`` with
 ``add_parser(commands)``, which imports nothing heavy, so that ``--help`` answers at
-once, and ``NAME`` with ``run(arguments) -> exit code``.
+once, and ``NAME``, or ``NAME_`` where Python has the name for itself, with
+``run(arguments) -> exit code``.
 """
 
 import argparse
+import keyword
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
-COMMANDS = ("optimize", "weights")
+COMMANDS = ("optimize", "train", "stylize", "import", "weights", "data")
 """The commands, in the order of the help."""
 
 
@@ -38,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load_command(name: str) -> Any:
     """Import what runs a command, with all that it needs."""
-    return import_module(f"jaxstyle.commands.{name}")
+    module = f"{name}_" if keyword.iskeyword(name) else name
+    return import_module(f"jaxstyle.commands.{module}")
 
 
 def build_parser() -> argparse.ArgumentParser:

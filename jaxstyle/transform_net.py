@@ -255,6 +255,13 @@ def net_blocks(params: Params) -> int:
     return sum(name.startswith("residual") for name in params)
 
 
+def make_net(params: Params, *, training: bool = False) -> TransformNet:
+    """Return the module that parameters belong to: hashable, and without arrays."""
+    return TransformNet(
+        net_width(params), net_norm(params), net_blocks(params), training
+    )
+
+
 # --- use ----------------------------------------------------------------------------
 
 
@@ -297,10 +304,7 @@ def _apply(params: Params, images: Images, *, training: bool) -> tuple[Images, P
     *axes, height, width, channels = images.shape
     flat = images.reshape(math.prod(axes), height, width, channels)
     margins = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-    net = TransformNet(
-        net_width(params), net_norm(params), net_blocks(params), training
-    )
-    result, changed = net.apply(
+    result, changed = make_net(params, training=training).apply(
         {"params": params}, jnp.pad(flat, margins, "reflect"), mutable=[RUNNING]
     )
     cropped = result[:, :height, :width].reshape(images.shape)

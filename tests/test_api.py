@@ -47,6 +47,9 @@ class Weights:
     content: Mapping[str, Scalar]
     style: Mapping[str, Scalar]
     total_variation: Scalar = 0.0
+    absolute_variation: Scalar = 0.0
+
+def absolute_variation(images: Images) -> Float[Array, "*n"]: ...
 
 def adam(*, learning_rate: float = 0.02) -> optax.GradientTransformationExtraArgs: ...
 
@@ -57,6 +60,15 @@ def content_loss(
 def features(params: Params, images: Images, *, pooling: str = "max") -> Features: ...
 
 def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]: ...
+
+def init_net(
+    key: Array,
+    *,
+    width: int = 32,
+    norm: str = "affine",
+    blocks: int = 5,
+    negative_slope: float = 1.0,
+) -> dict[str, Any]: ...
 
 def init_state(image: Image, optimizer: optax.GradientTransformation) -> State: ...
 
@@ -71,6 +83,8 @@ def load_image(
 ) -> Float[np.ndarray, "h w 3"]: ...
 
 def load_settings(path: str | Path) -> dict[str, object]: ...
+
+def load_style(name_or_path: str | Path) -> dict[str, Any]: ...
 
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]: ...
 
@@ -125,9 +139,15 @@ def save_image(
     settings: dict[str, object] | None = None,
 ) -> None: ...
 
+def save_style(
+    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None: ...
+
 def style_loss(
     gram: Float[Array, "*n c c"], target: Float[Array, "*n c c"]
 ) -> Float[Array, "*n"]: ...
+
+def stylize(params: Params, images: Images) -> Images: ...
 
 def total_variation(images: Images) -> Float[Array, "*n"]: ...
 
@@ -148,7 +168,7 @@ def signature(definition: Any) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(jaxstyle.__all__) == sorted([*DEFINITIONS, "PRESETS"])
+    assert sorted(jaxstyle.__all__) == sorted([*DEFINITIONS, "PRESETS", "training"])
     assert set(jaxstyle.__all__) <= set(dir(jaxstyle))
 
 
@@ -179,7 +199,7 @@ def test_the_stub_names_the_modules_where_things_are() -> None:
     ]
     found: dict[str, Any] = {}
     for node in imports:
-        module = importlib.import_module(f"jaxstyle.{node.module}")
+        module = importlib.import_module(f"jaxstyle.{node.module or ''}".rstrip("."))
         found |= {alias.name: getattr(module, alias.name) for alias in node.names}
     assert found == {name: getattr(jaxstyle, name) for name in jaxstyle.__all__}
 

@@ -1,0 +1,121 @@
+"""Keeping the photo's colours: luma of the one, chroma of the other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numeric_checks import assert_close, assert_gradients
+
+from jaxstyle.color import keep_colors as typed_keep_colors
+
+# NumPy arrays are taken, too.
+keep_colors: Any = typed_keep_colors
+
+# Rows: Y', I, Q of NTSC, as Gatys et al. have it, and Y', Cb, Cr of BT.601.
+YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+YCBCR = np.array(
+    [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]]
+)
+
+
+def random_images(*shape: int, least: float = 0.0, most: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(sum(shape))
+    return rng.uniform(least, most, (*shape, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def pale() -> tuple[np.ndarray, np.ndarray]:
+    """Two images whose colours are mild enough for every result to exist."""
+    return random_images(5, 6, least=0.4, most=0.6), random_images(
+        6, 5, least=0.35, most=0.65
+    ).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("space", [YIQ, YCBCR])
+def test_luma_is_of_the_stylized_and_chroma_of_the_content(
+    pale: tuple[np.ndarray, np.ndarray], space: np.ndarray
+) -> None:
+    content, stylized = pale
+    found = np.asarray(keep_colors(content, stylized)) @ space.T
+    np.testing.assert_allclose(found[..., 0], (stylized @ space.T)[..., 0], atol=1e-6)
+    # The published matrices are rounded.
+    np.testing.assert_allclose(found[..., 1:], (content @ space.T)[..., 1:], atol=1e-3)
+    assert np.abs(content - stylized).max() > 0.1
+
+
+def test_an_image_keeps_its_own_colours(pale: tuple[np.ndarray, np.ndarray]) -> None:
+    np.testing.assert_allclose(keep_colors(pale[0], pale[0]), pale[0], atol=1e-6)
+    strong = random_images(4, 4)
+    np.testing.assert_allclose(keep_colors(strong, strong), strong, atol=1e-6)
+
+
+def test_a_grey_content_gives_greys() -> None:
+    content = np.repeat(random_images(4, 5)[..., :1], 3, axis=-1)
+    found = np.asarray(keep_colors(content, random_images(5, 4).swapaxes(0, 1)))
+    np.testing.assert_allclose(found, found[..., :1].repeat(3, -1), atol=1e-6)
+
+
+def test_what_does_not_exist_is_paler_with_the_same_luma_and_hue() -> None:
+    content = random_images(20, 20)
+    stylized = random_images(20, 21)[:, :20]
+    found = np.asarray(keep_colors(content, stylized))
+    assert found.min() >= -1e-6
+    assert found.max() <= 1 + 1e-6
+    luma = stylized @ YIQ[0]
+    np.testing.assert_allclose(found @ YIQ[0], luma, atol=1e-6)
+    chroma = found - luma[..., None]
+    wanted = content - (content @ YIQ[0])[..., None]
+    share = (chroma * wanted).sum(-1) / (wanted**2).sum(-1)
+    np.testing.assert_allclose(chroma, share[..., None] * wanted, atol=1e-5)
+    touching = (found.min(-1) < 1e-5) | (found.max(-1) > 1 - 1e-5)
+    assert ((share > 1 - 1e-5) | touching).all()
+    assert 0.1 < (share < 0.99).mean() < 0.9
+
+
+def test_luma_beyond_black_and_white_is_clipped() -> None:
+    content = random_images(3, 3)
+    stylized = np.full((3, 3, 3), 1.5, np.float32)
+    np.testing.assert_allclose(keep_colors(content, stylized), 1, atol=1e-6)
+    np.testing.assert_allclose(keep_colors(content, -stylized), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "transform", [jax.jit, jax.vmap, lambda f: jax.vmap(jax.jit(f))]
+)
+def test_batches_and_transformations_change_nothing(
+    transform: Callable[..., Callable[..., jax.Array]],
+) -> None:
+    content, stylized = random_images(3, 4, 5), random_images(4, 4, 5)[:3]
+    expected = [keep_colors(a, b) for a, b in zip(content, stylized, strict=True)]
+    assert_close(transform(keep_colors)(content, stylized), jnp.stack(expected))
+
+
+def test_gradients(pale: tuple[np.ndarray, np.ndarray]) -> None:
+    content, stylized = pale
+    assert_gradients(keep_colors, content[:2, :2], stylized[:2, :2])
+
+
+def test_gradients_of_greys_are_finite() -> None:
+    grey = jnp.full((2, 2, 3), 0.5)
+    for argument in (0, 1):
+        f = jax.grad(lambda *x: keep_colors(*x).sum(), argument)
+        gradient = jax.jit(f)(grey, grey)
+        assert jnp.isfinite(gradient).all()
+
+
+def test_the_precision_stays() -> None:
+    content = jnp.asarray(random_images(3, 3), jnp.bfloat16)
+    assert keep_colors(content, content).dtype == jnp.bfloat16
+
+
+def test_bad_images_are_refused() -> None:
+    image = random_images(3, 4)
+    with pytest.raises(ValueError, match="one shape, got"):
+        keep_colors(image, image[:2])
+    with pytest.raises(TypeError, match="content must hold floating-point"):
+        keep_colors((255 * image).astype(np.uint8), image)
+    with pytest.raises(ValueError, match="stylized must have the shape"):
+        keep_colors(image, image[..., :2])
