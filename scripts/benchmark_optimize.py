@@ -1,86 +1,37 @@
 """Time and weigh style optimisation against eager PyTorch, side by side.
 
-    python scripts/benchmark_optimize.py [--sizes 256,512] [--rounds 3] [--steps 8]
+    python scripts/benchmark_optimize.py [--size 512] [--rounds 3] [--steps 8]
 
 Each side runs in a process of its own, in turns, on the package's example images with
 the seed implementation's objective. A step is one evaluation of the loss and its
 gradient, and the L-BFGS update. Printed are medians over all rounds: milliseconds a
 step, the time to the first step (for jaxstyle that is compilation, without the
-persistent cache), and the peak memory above that with everything loaded. PyTorch must
-be installed, and memory is read as Linux reports it.
+persistent cache), the peak memory above that with everything loaded, and the loss at
+the end of a round. PyTorch must be installed, and memory is read as Linux reports it.
 """
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SIDES = ("jaxstyle", "torch")
+from benchmarking import compare, measure
 
 
 def main() -> None:
-    """Run all rounds of all sides and print the table."""
+    """Run all rounds of both sides and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="256,512", help="square images' sides")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=512, help="square images' side")
     parser.add_argument("--steps", type=int, default=8, help="timed steps a round")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side:
-        measure = {"jaxstyle": measure_jaxstyle, "torch": measure_torch}
-        size = int(arguments.sizes)
-        print(json.dumps(measure[arguments.side](size, arguments.steps)))
-        return
-    print("| size | side | ms per step | first step, s | peak memory, MB | loss |")
-    print("|---|---|---|---|---|---|")
-    for size in map(int, arguments.sizes.split(",")):
-        results = run_rounds(size, arguments.rounds, arguments.steps)
-        for side in SIDES:
-            print_row(size, side, results[side])
-        ratio = median_ms(results["torch"]) / median_ms(results["jaxstyle"])
-        print(f"\njaxstyle at {size} px: {ratio:.2f} times as fast as PyTorch\n")
+    compare(parser, {"jaxstyle": measure_jaxstyle, "torch": measure_torch})
 
 
-def run_rounds(size: int, rounds: int, steps: int) -> dict[str, list[dict[str, Any]]]:
-    """Run each side in turn, ``rounds`` times, each in a new process."""
-    results: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
-    for _ in range(rounds):
-        for side in SIDES:
-            command = [sys.executable, __file__, "--side", side]
-            command += ["--sizes", str(size), "--steps", str(steps)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True)
-            results[side].append(json.loads(output.stdout.splitlines()[-1]))
-    return results
-
-
-def median_ms(results: list[dict[str, Any]]) -> float:
-    """Return the median over the steps of all rounds."""
-    return float(statistics.median(ms for result in results for ms in result["ms"]))
-
-
-def print_row(size: int, side: str, results: list[dict[str, Any]]) -> None:
-    """Print medians as a row of the table."""
-    first = statistics.median(result["first"] for result in results)
-    memory = statistics.median(result["megabytes"] for result in results)
-    loss = results[0]["loss"]
-    print(
-        f"| {size} | {side} | {median_ms(results):.0f} | {first:.1f} | {memory:.0f} "
-        f"| {loss:.5g} |",
-        flush=True,
-    )
-
-
-def measure_jaxstyle(size: int, steps: int) -> dict[str, Any]:
+def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure ``jaxstyle.run_steps`` as the command line uses it."""
     import jaxstyle
 
     state, problem, run = jaxstyle_run(
-        *load_inputs(size), jaxstyle.lbfgs(), capacity=steps
+        *load_inputs(arguments.size), jaxstyle.lbfgs(), capacity=arguments.steps
     )
 
     def step() -> float:
@@ -88,7 +39,7 @@ def measure_jaxstyle(size: int, steps: int) -> dict[str, Any]:
         state, history = run(state, problem, 1)
         return float(history["loss"][0])
 
-    return measure(step, steps)
+    return measure(step, arguments.steps)
 
 
 def jaxstyle_run(
@@ -112,12 +63,12 @@ def jaxstyle_run(
     return state, problem, jax.jit(run_steps, donate_argnums=0)
 
 
-def measure_torch(size: int, steps: int) -> dict[str, Any]:
+def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure PyTorch's L-BFGS on the same objective."""
     import torch
     import torch_vgg
 
-    content, style, params, preset = load_inputs(size)
+    content, style, params, preset = load_inputs(arguments.size)
     objective = torch_objective(content, style, params, preset)
     image = torch_vgg.to_tensor(content).requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=100)
@@ -128,7 +79,7 @@ def measure_torch(size: int, steps: int) -> dict[str, Any]:
         loss.backward()
         return loss
 
-    return measure(lambda: float(optimizer.step(closure)), steps)
+    return measure(lambda: float(optimizer.step(closure).detach()), arguments.steps)
 
 
 def torch_objective(content: Any, style: Any, params: Any, preset: Any) -> Any:
@@ -160,28 +111,6 @@ def load_inputs(size: int) -> tuple[Any, Any, Any, Any]:
     layers = (*preset.content, *preset.style)
     params = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), layers))
     return content, style, params, preset
-
-
-def measure(step: Callable[[], float], steps: int) -> dict[str, Any]:
-    """Time the first step and the next ones; a step returns its loss."""
-    before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    started = time.perf_counter()
-    step()
-    first = time.perf_counter() - started
-    milliseconds = []
-    for _ in range(steps):
-        started = time.perf_counter()
-        loss = step()
-        milliseconds.append(1e3 * (time.perf_counter() - started))
-    megabytes = memory("VmHWM") - before
-    return {"ms": milliseconds, "first": first, "megabytes": megabytes, "loss": loss}
-
-
-def memory(kind: str) -> float:
-    """Return this process's memory now, VmRSS, or at its peak, VmHWM, in megabytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """VGG and the seed implementation's objective in PyTorch, to compare with.
 
 Written on `torch.nn.functional`, independently of this package's code, for images
-``[3, h, w]`` in [0, 1].
+``[3, h, w]`` in [0, 1], or batches of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def make_network(
 
 def l2_pool(x: Tensor) -> Tensor:
     """Take 0.78 times the norm of every 2x2 window; its gradient at zeros is zero."""
-    windows = x.unfold(2, 2, 2).unfold(3, 2, 2)
+    windows = x.unfold(-2, 2, 2).unfold(-2, 2, 2)
     norm: Tensor = torch.linalg.vector_norm(windows, dim=(-2, -1))
     return 0.78 * norm
 
@@ -63,15 +63,15 @@ POOLINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
 def compute_features(
     network: Network, image: Tensor, pooling: str
 ) -> dict[str, Tensor]:
-    """Return the activations of every layer, ``[c, h, w]``, for ``[3, h, w]``."""
-    x = ((image - network.mean) / network.std)[None]
+    """Return the activations of every layer, ``[*n, c, h, w]``."""
+    x = (image - network.mean) / network.std
     features, block = {}, "1"
     for name, (kernel, bias) in network.convolutions.items():
         if name[4] != block:
             x, block = POOLINGS[pooling](x), name[4]
         x = F.relu(F.conv2d(x, kernel, bias, padding=1))
         scale = network.scales.get(name)
-        features[name.replace("conv", "relu")] = x[0] if scale is None else x[0] / scale
+        features[name.replace("conv", "relu")] = x if scale is None else x / scale
     return features
 
 
@@ -81,9 +81,9 @@ def to_tensor(image: Any) -> Tensor:
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """Return F F^T / (c h w)."""
-    flat = features.flatten(1)
-    return flat @ flat.T / features.numel()
+    """Return F F^T / (c h w), ``[*n, c, c]``."""
+    flat = features.flatten(-2)
+    return flat @ flat.mT / (flat.shape[-2] * flat.shape[-1])
 
 
 class Objective:

@@ -1,0 +1,96 @@
+"""What benchmarks against PyTorch share: two sides in turns, each in a process."""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Results = list[dict[str, Any]]
+"""What `measure` has returned in each round."""
+
+
+def compare(
+    parser: argparse.ArgumentParser,
+    sides: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]],
+) -> None:
+    """Run two sides in turn, each time in a new process, and print medians as a table.
+
+    Args:
+        parser: takes the options of the benchmark; ``--rounds`` is added.
+        sides: what measures each side, as `measure` does, by its name; the second is
+            what the first is compared with.
+    """
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        print(json.dumps(sides[arguments.side](arguments)))
+        return
+    results: dict[str, Results] = {side: [] for side in sides}
+    for _ in range(arguments.rounds):
+        for side in sides:
+            results[side].append(_run_side(side))
+    print("| side | ms per step | first step, s | peak memory, MB | result |")
+    print("|---|---|---|---|---|")
+    for side in sides:
+        _print_row(side, results[side])
+    ours, theirs = map(_median_ms, results.values())
+    first, second = sides
+    print(f"\n{first} is {theirs / ours:.2f} times as fast as {second}")
+
+
+def measure(step: Callable[[], float], steps: int) -> dict[str, Any]:
+    """Time the first step and the next ones, and find the memory that they need.
+
+    Returns:
+        ``ms``, the milliseconds of each step but the first; ``first``, the seconds of
+        the first; ``megabytes``, the peak above what was in use before; and ``last``,
+        what the last step has returned, by which the sides are seen to agree.
+    """
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    started = time.perf_counter()
+    last = step()
+    first = time.perf_counter() - started
+    milliseconds = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        last = step()
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+    megabytes = memory("VmHWM") - before
+    return {"ms": milliseconds, "first": first, "megabytes": megabytes, "last": last}
+
+
+def memory(kind: str) -> float:
+    """Return this process's memory now, VmRSS, or at its peak, VmHWM, in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
+
+
+def _run_side(side: str) -> dict[str, Any]:
+    """Run this program for one side and return what it measures."""
+    command = [sys.executable, *sys.argv, "--side", side]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, Any] = json.loads(output.stdout.splitlines()[-1])
+    return result
+
+
+def _print_row(side: str, results: Results) -> None:
+    first, megabytes = (
+        statistics.median(result[name] for result in results)
+        for name in ("first", "megabytes")
+    )
+    print(
+        f"| {side} | {_median_ms(results):.0f} | {first:.1f} | {megabytes:.0f} "
+        f"| {results[0]['last']:.5g} |"
+    )
+
+
+def _median_ms(results: Results) -> float:
+    """Return the median over the steps of all rounds."""
+    return float(statistics.median(ms for result in results for ms in result["ms"]))
