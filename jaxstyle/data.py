@@ -18,6 +18,9 @@ from jaxstyle.worker_threads import iterate
 SHORTER_SIDE = (256, 480)
 """The range of the shorter side, in pixels, to which images are resized."""
 
+FOR_EVER = 2**40
+"""How many records are drawn at the least; grain's own infinity overflows."""
+
 ATTEMPTS = 100
 """How many records in a row may be unusable before the source is given up."""
 
@@ -98,7 +101,7 @@ def make_batches(
         grain.MapDataset.range(len(source))
         .seed(seed)
         .shuffle()
-        .repeat()
+        .repeat(-(-FOR_EVER // len(source)))
         .random_map(_draw_ticket)  # before the share is taken: any count draws alike
         .batch(batch, batch_fn=list)
         .map(lambda drawn: drawn[mine])

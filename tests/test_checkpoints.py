@@ -1,8 +1,6 @@
 """Checkpoints come back bit for bit, or say what is wrong in one line."""
 
 import json
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from full_disk import small_files
 
 from jaxstyle import checkpoints
 from jaxstyle.checkpoints import (
@@ -56,15 +55,6 @@ def assert_same(got: State, expected: State) -> None:
 def folder(tmp_path: Path) -> Path:
     """A folder that does not exist."""
     return tmp_path / "run" / "checkpoints"
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file grow above 100 bytes, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # --- there and back -----------------------------------------------------------------
@@ -219,13 +209,11 @@ def test_without_a_checkpoint_the_folder_is_named(folder: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(
-    folder: Path, capfd: pytest.CaptureFixture[str], small_files: None
+    folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit[1], limit[1]))
     save(folder, 1)
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    with pytest.raises(ValueError, match="cannot write the checkpoint") as refused:
+    refusal = pytest.raises(ValueError, match="cannot write the checkpoint")
+    with refusal as refused, small_files(100):
         save(folder, 2)
     assert str(refused.value) == (
         f"cannot write the checkpoint of step 2 in {folder}: File too large"

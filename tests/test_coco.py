@@ -1,6 +1,5 @@
 """COCO by the genuine builder, through the command line, from zips as published."""
 
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from command_line import run
+from full_disk import small_files
 from record_samples import FileServer, needs_coco, serve, write_coco, write_tfrecords
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.core.utils import shard_utils
@@ -353,12 +353,8 @@ def test_a_disk_that_fills_up_is_one_clear_line(
     assert data("coco/2014", tmp_path, "--quiet") == 0
     config = tmp_path / "coco" / "2014_train"
     shutil.rmtree(config)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
-    try:
+    with small_files(2_000_000):
         assert data("coco/2014", tmp_path, "--quiet") == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     message = capsys.readouterr().err
     assert f"error: cannot write the records to {config / '1.1.0'}: " in message
     assert message.endswith("the zip files are kept, try again\n")

@@ -78,6 +78,17 @@ def test_a_run_goes_on_where_it_stopped(source: Source, start: int) -> None:
     np.testing.assert_array_equal(take(source, 5, start=start), whole[start:])
 
 
+@pytest.mark.parametrize("batch", [1, 3, 10, 11])
+def test_any_batch_takes_the_same_crops_in_the_same_order(
+    source: Source, batch: int
+) -> None:
+    crops = take(source, 3, batch=batch, start=2)
+    expected = take(source, 14).reshape(-1, *crops.shape[2:])
+    np.testing.assert_array_equal(
+        crops.reshape(-1, *crops.shape[2:]), expected[2 * batch : 5 * batch]
+    )
+
+
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_processes_share_each_batch(source: Source, processes: int) -> None:
     parts = [

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import struct
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import small_files
 from PIL import Image
 
 from jaxstyle.run_log import EVENTS, METRICS, RunLog, read_metrics
@@ -121,17 +121,9 @@ def test_tensorboard_hides_what_came_after_the_checkpoint(tmp_path: Path) -> Non
 # --- writing fails ------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file grow above 500 bytes, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_an_error_at_once(tmp_path: Path, small_files: None) -> None:
-    with pytest.raises(OSError, match=r"No space left|File too large"):
+def test_a_full_disk_is_an_error_at_once(tmp_path: Path) -> None:
+    refusal = pytest.raises(OSError, match=r"No space left|File too large")
+    with refusal, small_files(500):
         write(tmp_path, range(1, 100))
     whole = steps(tmp_path)
     assert 1 < len(whole) < 10
@@ -186,10 +178,10 @@ def test_a_short_run_can_be_drawn(tmp_path: Path, metrics: list[Any]) -> None:
 
 
 def test_a_plot_that_cannot_be_written_leaves_the_old_one(
-    tmp_path: Path, small_files: None
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "loss.png").write_bytes(b"old")
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), small_files(500):
         plot_losses([{"step": 1, "loss": 2.0}], tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["loss.png"]

@@ -1,7 +1,6 @@
 """``jaxstyle train`` from end to end: every option does what it says."""
 
 import json
-import resource
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from command_line import save_network
+from full_disk import small_files
 from PIL import Image
 from training_runs import (
     TINY,
@@ -345,11 +345,9 @@ def test_a_state_that_is_not_finite_is_named() -> None:
 
 def test_a_full_disk_loses_nothing(copied: Path) -> None:
     before = files(copied)
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
     options = ("-o", str(copied), "--resume", "--steps", "7", "--quiet", *EVERY)
-    done = train(*options)
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    with small_files(20_000):
+        done = train(*options)
     assert (done.code, done.out) == (2, "")
     folder = copied / "checkpoints"
     assert done.err == (
