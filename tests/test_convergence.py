@@ -7,11 +7,11 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_convergence.py"
 
-EVALUATIONS = "100"
+EVALUATIONS = "30"
 
 # What the script printed for torch.optim.LBFGS (PyTorch 2.13): the loss of the preset
 # "seed" at 256 px after so many evaluations.
-TORCH = 93.293
+TORCH = 301.1
 
 
 def test_lbfgs_gets_further_than_torch() -> None:
