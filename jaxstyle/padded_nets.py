@@ -11,16 +11,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxstyle.transform_net import (
-    EPSILON,
+    NORMS,
     STRIDE,
     Convolution,
     Norm,
     Params,
     make_net,
+    normalise,
 )
 
 Sizes = Int[Array, "n 2"]
@@ -90,6 +90,7 @@ def _normalise(
     mean = jnp.sum(x_, (1, 2), keepdims=True, where=inside) / count
     squares = jnp.square(x_ - mean)
     variance = jnp.sum(squares, (1, 2), keepdims=True, where=inside) / count
-    scale = norm.get_variable("params", "scale", 1.0) * lax.rsqrt(variance + EPSILON)
-    shift = norm.get_variable("params", "bias", 0.0) - mean * scale
-    return x * scale.astype(x.dtype) + shift.astype(x.dtype)
+    own: dict[str, Array] = {
+        name: norm.get_variable("params", name) for name in NORMS[norm.kind]
+    }
+    return normalise(x, mean, variance, own)

@@ -102,9 +102,7 @@ class Norm(nn.Module):
             self._note("variance", own["variance"], variance)
         else:
             mean, variance = own["mean"], own["variance"]
-        scale = own.get("scale", 1.0) * lax.rsqrt(variance + EPSILON)
-        shift = own.get("bias", 0.0) - mean * scale
-        return x * scale.astype(x.dtype) + shift.astype(x.dtype)
+        return normalise(x, mean, variance, own)
 
     def _note(self, name: str, old: Array, new: Array) -> None:
         """Hand the next running value of a statistic to `stylize_in_training`."""
@@ -112,6 +110,18 @@ class Norm(nn.Module):
         self.sow(
             RUNNING, name, lax.stop_gradient(value), reduce_fn=_last, init_fn=_nothing
         )
+
+
+def normalise(
+    x: Float[Array, "n h w c"], mean: Array, variance: Array, own: Mapping[str, Array]
+) -> Float[Array, "n h w c"]:
+    """Shift and scale channels to mean 0 and variance 1, then by a norm's parameters.
+
+    The precision stays that of ``x``.
+    """
+    scale = own.get("scale", 1.0) * lax.rsqrt(variance + EPSILON)
+    shift = own.get("bias", 0.0) - mean * scale
+    return x * scale.astype(x.dtype) + shift.astype(x.dtype)
 
 
 def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:

@@ -1,5 +1,7 @@
 """The arguments of ``jaxstyle data``."""
 
+import argparse
+
 from jaxstyle.commands.argument_types import Commands
 
 
@@ -14,10 +16,15 @@ def add_parser(commands: Commands) -> None:
     )
     add = parser.add_argument
     add("name", metavar="NAME", help="coco/2014, coco/2017, or a name that TFDS knows")
-    add(
+    add_data_dir(parser)
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add where prepared data sets are, which ``train`` has to know too."""
+    parser.add_argument(
         "--data-dir",
         metavar="DIR",
         help="where data sets are kept (default: $TFDS_DATA_DIR, else "
         "~/tensorflow_datasets)",
     )
-    add("--quiet", action="store_true", help="show no progress")

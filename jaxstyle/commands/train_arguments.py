@@ -8,6 +8,7 @@ from jaxstyle.commands.argument_types import (
     positive_int,
     seed,
 )
+from jaxstyle.commands.data_arguments import add_data_dir
 from jaxstyle.commands.loss_arguments import (
     add_blend,
     add_loss,
@@ -42,12 +43,7 @@ def add_parser(commands: Commands) -> None:
         help="a folder of photos, or a data set that jaxstyle data has prepared "
         "(default: coco/2014)",
     )
-    add(
-        "--data-dir",
-        metavar="DIR",
-        help="where data sets are kept (default: $TFDS_DATA_DIR, else "
-        "~/tensorflow_datasets)",
-    )
+    add_data_dir(parser)
     add(
         "-o",
         "--output",
