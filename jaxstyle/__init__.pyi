@@ -1,42 +1,66 @@
 from . import training
 from .gatys import (
-    Problem,
     State,
     init_state,
     make_step,
-    optimize_image,
     run_steps,
 )
 from .image_files import load_image, load_settings, save_image
+from .keepers import Keeper, keep_average, keep_best
 from .losses import (
+    Moments,
     absolute_variation,
     content_loss,
     gram_matrix,
+    isotropic_variation,
+    moments,
     style_loss,
     total_variation,
 )
+from .objective import Objective, Weights
 from .optimizers import adam, lbfgs
-from .perceptual import Targets, Weights, make_targets, perceptual_loss
+from .perceptual import Problem, perceptual_loss
 from .presets import PRESETS, Preset
 from .pretrained import load_vgg
+from .pyramid import optimize_image, pyramid_sizes
 from .style_files import load_style, save_style
+from .style_losses import (
+    STYLE_LOSSES,
+    StyleLoss,
+    exact_wasserstein_loss,
+    gram_loss,
+    mean_loss,
+    mean_std_loss,
+    wasserstein_loss,
+)
+from .targets import Targets, make_targets
 from .transform_net import init_net, stylize
 from .vgg import features, layer_names, normalize, prepare_for_cpu, truncate
 
 __all__ = [
     "PRESETS",
+    "STYLE_LOSSES",
+    "Keeper",
+    "Moments",
+    "Objective",
     "Preset",
     "Problem",
     "State",
+    "StyleLoss",
     "Targets",
     "Weights",
     "absolute_variation",
     "adam",
     "content_loss",
+    "exact_wasserstein_loss",
     "features",
+    "gram_loss",
     "gram_matrix",
     "init_net",
     "init_state",
+    "isotropic_variation",
+    "keep_average",
+    "keep_best",
     "layer_names",
     "lbfgs",
     "load_image",
@@ -45,10 +69,14 @@ __all__ = [
     "load_vgg",
     "make_step",
     "make_targets",
+    "mean_loss",
+    "mean_std_loss",
+    "moments",
     "normalize",
     "optimize_image",
     "perceptual_loss",
     "prepare_for_cpu",
+    "pyramid_sizes",
     "run_steps",
     "save_image",
     "save_style",
@@ -57,4 +85,5 @@ __all__ = [
     "total_variation",
     "training",
     "truncate",
+    "wasserstein_loss",
 ]

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: its whole state by Orbax, and what shaped it.
+"""Checkpoints of a run: its whole state by Orbax, and what shaped it.
 
 Each is a folder named after its step. Orbax writes it whole or not at all, and drops
 the oldest. A manifest that comes last makes it complete: it holds the configuration,
@@ -10,16 +10,15 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, Protocol, SupportsInt, TypeAlias, TypeVar
 
 import jax
 
 from jaxstyle.files import atomic_path
-from jaxstyle.training import State
 
 KEPT = 3
 """How many checkpoints are kept: the newest."""
@@ -30,14 +29,25 @@ Configuration: TypeAlias = Mapping[str, Any]
 """What shapes the numbers: nested dicts of what JSON can hold."""
 
 
-class Restored(NamedTuple):
+class Stepped(Protocol):
+    """A tree of arrays that knows how many steps it has gone through."""
+
+    @property
+    def step(self) -> SupportsInt:
+        """The number of steps."""
+
+
+State = TypeVar("State", bound=Stepped)
+
+
+class Restored(NamedTuple, Generic[State]):
     """A state from a checkpoint, and what is wrong with newer ones."""
 
     state: State
     notes: list[str]
 
 
-def save_checkpoint(folder: Path, state: State, configuration: Configuration) -> None:
+def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) -> None:
     """Write a checkpoint of a state, and drop the oldest.
 
     Args:
@@ -66,13 +76,13 @@ def save_checkpoint(folder: Path, state: State, configuration: Configuration) ->
 
 
 def load_checkpoint(
-    folder: Path, like: State, configuration: Configuration
-) -> Restored:
+    folder: Path, like: Callable[[int], State], configuration: Configuration
+) -> Restored[State]:
     """Read the newest checkpoint that is not damaged.
 
     Args:
         folder: holds the checkpoints of one run.
-        like: a state of the same structure, or its shapes.
+        like: returns for a step a state of the same structure, or its shapes.
         configuration: what the checkpoint must have been made with.
 
     Raises:
@@ -91,7 +101,7 @@ def load_checkpoint(
                 f"the checkpoints in {folder} are of another configuration: "
                 f"{', '.join(differences)}"
             )
-        return Restored(_read_state(folder, step, like), notes)
+        return Restored(_read_state(folder, step, like(step)), notes)
     if not notes:
         raise ValueError(f"there is no checkpoint in {folder}")
     raise ValueError(f"no checkpoint in {folder} can be read: {'; '.join(notes)}")

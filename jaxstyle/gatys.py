@@ -5,7 +5,7 @@ step is one evaluation of the loss and its gradient. Images come one at a time h
 a batch is a `jax.vmap` over states and problems, which keeps the images independent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -15,23 +15,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxstyle import optimizers, vgg
-from jaxstyle.images import Image, check_images
-from jaxstyle.perceptual import (
-    Metrics,
-    Targets,
-    Weights,
-    make_targets,
-    perceptual_loss,
-)
-
-
-class Problem(NamedTuple):
-    """What is minimised: the perceptual loss with these parameters, as data."""
-
-    params: vgg.Params
-    targets: Targets
-    weights: Weights
+from jaxstyle.images import Image, check_image
+from jaxstyle.keepers import BEST, Keeper, Kept
+from jaxstyle.perceptual import Metrics, perceptual_loss
+from jaxstyle.perceptual import Problem as Problem
 
 
 class State(NamedTuple):
@@ -39,15 +26,13 @@ class State(NamedTuple):
 
     Attributes:
         image: where the loss is evaluated next.
-        best: the image with the lowest loss so far; the first until there is one.
-        best_loss: its loss, or infinity.
+        kept: the keeper's own; its ``picture`` makes of it what is to be shown.
         optimizer_state: the optimizer's own.
         step: the number of evaluations so far.
     """
 
     image: Image
-    best: Image
-    best_loss: Float[Array, ""]
+    kept: Kept
     optimizer_state: optax.OptState
     step: Int[Array, ""]
 
@@ -55,31 +40,36 @@ class State(NamedTuple):
 Step: TypeAlias = Callable[[State, Problem], tuple[State, Metrics]]
 
 
-def init_state(image: Image, optimizer: optax.GradientTransformation) -> State:
+def init_state(
+    image: Image,
+    optimizer: optax.GradientTransformation,
+    *,
+    keeper: Keeper = BEST,
+) -> State:
     """Return the state before the first step from ``image``, ``[h, w, 3]``.
+
+    The keeper must be that of the step, as the optimizer must.
 
     Raises:
         TypeError: the image is not floating-point.
         ValueError: it is not one image ``[h, w, 3]``.
     """
-    check_images(image, name="the initial image")
-    if image.ndim != 3:
-        raise ValueError(
-            f"the initial image must be one image [h, w, 3], got {image.shape}; "
-            "use jax.vmap for a batch"
-        )
-    infinity = jnp.full((), jnp.inf, image.dtype)
+    check_image(image, name="the initial image")
     step = jnp.zeros((), jnp.int32)
-    return State(image, image, infinity, optimizer.init(image), step)
+    return State(image, keeper.init(image), optimizer.init(image), step)
 
 
-def make_step(optimizer: optax.GradientTransformation, *, pooling: str = "max") -> Step:
+def make_step(
+    optimizer: optax.GradientTransformation,
+    *,
+    keeper: Keeper = BEST,
+) -> Step:
     """Return the pure function that evaluates the loss once and moves the image.
 
     Args:
         optimizer: any optax transformation of one image, those with a line search
             included; `jaxstyle.optimizers` has two made for pixels.
-        pooling: as in `jaxstyle.features`.
+        keeper: which picture is kept; `jaxstyle.keepers` has two.
 
     Returns:
         ``step(state, problem) -> (state, metrics)``. The metrics are the loss at
@@ -88,11 +78,11 @@ def make_step(optimizer: optax.GradientTransformation, *, pooling: str = "max") 
     with_extra = optax.with_extra_args_support(optimizer)
 
     def step(state: State, problem: Problem) -> tuple[State, Metrics]:
-        def objective(image: Image) -> tuple[Float[Array, ""], Metrics]:
+        def loss_of(image: Image) -> tuple[Float[Array, ""], Metrics]:
             params, targets, weights = problem
-            return perceptual_loss(params, image, targets, weights, pooling=pooling)
+            return perceptual_loss(params, image, targets, weights)
 
-        evaluate = jax.value_and_grad(objective, has_aux=True)
+        evaluate = jax.value_and_grad(loss_of, has_aux=True)
         (loss, parts), gradient = evaluate(state.image)
         updates, optimizer_state = with_extra.update(
             gradient,
@@ -100,16 +90,11 @@ def make_step(optimizer: optax.GradientTransformation, *, pooling: str = "max") 
             state.image,
             value=loss,
             grad=gradient,
-            value_fn=lambda image: objective(image)[0],
+            value_fn=lambda image: loss_of(image)[0],
         )
-        better = loss < state.best_loss  # never so for a loss that is not a number
-        new = State(
-            image=optax.apply_updates(state.image, updates),
-            best=jnp.where(better, state.image, state.best),
-            best_loss=jnp.where(better, loss, state.best_loss),
-            optimizer_state=optimizer_state,
-            step=state.step + 1,
-        )
+        image = optax.apply_updates(state.image, updates)
+        kept = keeper.update(state.kept, state.image, loss, image)
+        new = State(image, kept, optimizer_state, state.step + 1)
         return new, {"loss": loss, **parts}
 
     return step
@@ -149,67 +134,6 @@ def run_steps(
         history = jax.tree.map(lambda h, m: h.at[at].set(m), history, metrics)
         return new, history, metrics["loss"]
 
-    start = (state, history, jnp.zeros((), state.best_loss.dtype))
+    start = (state, history, jnp.zeros((), state.image.dtype))
     state, history, _ = lax.while_loop(goes_on, advance, start)
     return state, history
-
-
-def optimize_image(
-    params: vgg.Params,
-    content: Image,
-    styles: Sequence[Image],
-    *,
-    weights: Weights,
-    init: Image | None = None,
-    steps: int = 300,
-    optimizer: optax.GradientTransformation | None = None,
-    style_weights: Sequence[float] | None = None,
-    pooling: str = "max",
-) -> tuple[Image, Metrics]:
-    """Return the content image in the style of the others.
-
-    Pure: it works under `jax.jit` (with ``steps`` static) and `jax.vmap`, and with an
-    optimizer like Adam under `jax.grad`.
-
-    Source: Gatys et al. (2016). This starts from the content image where the paper
-    starts from noise; pass ``init`` for that.
-
-    Args:
-        params: a VGG's parameters; the loss weights assume `jaxstyle.normalize`'s.
-        content: RGB in [0, 1], ``[h, w, 3]``.
-        styles: one or more images of any sizes. Strokes come out as large as they are
-            in these images, in pixels.
-        weights: the weight of each term of the loss.
-        init: the image to start from, of the size of the content; the content itself by
-            default.
-        steps: the number of evaluations of the loss and its gradient.
-        optimizer: `jaxstyle.optimizers.lbfgs` by default.
-        style_weights: how much each style counts; equally by default.
-        pooling: as in `jaxstyle.features`.
-
-    Returns:
-        The image with the lowest loss, clipped to [0, 1], and the metrics of every
-        step, ``[steps]`` each.
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: a shape, a layer or a setting is wrong.
-    """
-    image = content if init is None else init
-    if image.shape != content.shape:
-        raise ValueError(
-            f"the initial image must be of the content's shape {content.shape}, "
-            f"got {image.shape}"
-        )
-    optimizer = optimizers.lbfgs() if optimizer is None else optimizer
-    targets = make_targets(
-        params, content, styles, weights, style_weights=style_weights, pooling=pooling
-    )
-    problem = Problem(params, targets, weights)
-    step = make_step(optimizer, pooling=pooling)
-    state, metrics = lax.scan(
-        lambda state, _: step(state, problem),
-        init_state(image, optimizer),
-        length=steps,
-    )
-    return jnp.clip(state.best, 0, 1), metrics

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +40,10 @@ _DESCRIPTION, _SOFTWARE = 0x010E, 0x0131
 
 
 def load_image(
-    path: str | Path, *, longest_side: int | None = None
+    path: str | Path,
+    *,
+    longest_side: int | None = None,
+    shrink_to: int | None = None,
 ) -> Float[np.ndarray, "h w 3"]:
     """Read the first frame of an image file as sRGB ``[h, w, 3]``, upright, over white.
 
@@ -50,6 +53,7 @@ def load_image(
     Args:
         path: a file in any format that Pillow reads.
         longest_side: resize, up or down, to this many pixels on the longer side.
+        shrink_to: the same, but only down.
 
     Raises:
         ValueError: the file is missing, unreadable, no image, damaged, or larger than
@@ -59,6 +63,8 @@ def load_image(
 
     with _decoded(Path(path)) as source:
         picture = to_srgb(source)
+    if shrink_to is not None:
+        longest_side = min(shrink_to, max(picture.size))
     if longest_side is not None:
         height, width = fit_size(picture.height, picture.width, longest_side)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
@@ -81,9 +87,9 @@ def save_image(
     """
     from PIL import Image
 
-    path, picture, exif = Path(path), Image.fromarray(_to_8_bit(image)), _exif(settings)
+    path, picture, exif = Path(path), Image.fromarray(to_8_bit(image)), _exif(settings)
     check_output_path(path)
-    with _explained("write", path), atomic_path(path) as temporary:
+    with explained("write", path), atomic_path(path) as temporary:
         picture.save(temporary, exif=exif, **_WRITERS[path.suffix.lower()])
 
 
@@ -103,19 +109,29 @@ def load_settings(path: str | Path) -> dict[str, object]:
     return settings
 
 
-def check_output_path(path: str | Path) -> None:
+def check_output_path(
+    path: str | Path,
+    *,
+    kind: str = "image",
+    suffixes: Collection[str] = _WRITERS.keys(),
+) -> None:
     """Raise, before any long work, unless an image can be written to ``path``.
+
+    Args:
+        path: the file.
+        kind: what the message calls it.
+        suffixes: those that stand for a format which can be written.
 
     Raises:
         ValueError: the suffix is unknown, the folder is missing or write-protected, or
             ``path`` is a folder or a write-protected file.
     """
     path = Path(path)
-    with _explained("write", path):
+    with explained("write", path, kind=kind):
         if os.path.isdir(path):
             raise ValueError("it is a folder")
-        if path.suffix.lower() not in _WRITERS:
-            known = ", ".join(sorted(_WRITERS))
+        if path.suffix.lower() not in suffixes:
+            known = ", ".join(sorted(suffixes))
             raise ValueError(f"unknown suffix {path.suffix!r}, use one of {known}")
         if not os.path.isdir(path.parent):
             raise ValueError(f"there is no folder {path.parent}")
@@ -125,7 +141,7 @@ def check_output_path(path: str | Path) -> None:
 
 
 @contextmanager
-def _explained(action: str, path: Path) -> Iterator[None]:
+def explained(action: str, path: Path, *, kind: str = "image") -> Iterator[None]:
     """Turn whatever goes wrong in the block into a ``ValueError`` of one line.
 
     Everything is caught because, on damaged files, Pillow's decoders raise nearly every
@@ -140,7 +156,7 @@ def _explained(action: str, path: Path) -> Iterator[None]:
         if isinstance(error, UnidentifiedImageError):
             reason = "its format is unknown, or its first bytes are damaged"
         line = " ".join(reason.split())
-        raise ValueError(f"cannot {action} the image {path}: {line}") from error
+        raise ValueError(f"cannot {action} the {kind} {path}: {line}") from error
 
 
 @contextmanager
@@ -150,7 +166,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
 
     if not os.path.exists(path):
         raise ValueError(f"no such image file: {path}")
-    with _explained("read", path), warnings.catch_warnings():
+    with explained("read", path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not path.is_file():  # a folder, or a pipe, which would wait for a writer
             raise ValueError("it is not a regular file")
@@ -163,7 +179,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
                 yield image
 
 
-def _to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:
+def to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:
     """Check one image ``[h, w, 3]``, clip it to [0, 1] and round it to 0..255."""
     array = np.asarray(image)
     check_images(array, name="the image")  # type: ignore[arg-type]

@@ -40,6 +40,21 @@ def check_images(images: Images, *, name: str = "images", smallest: int = 1) -> 
         )
 
 
+def check_image(image: Image, *, name: str) -> None:
+    """Raise unless ``image`` is one floating-point image ``[h, w, 3]``.
+
+    Raises:
+        TypeError: the values are not floating-point numbers.
+        ValueError: the shape is not ``[h, w, 3]``.
+    """
+    check_images(image, name=name)
+    if image.ndim != 3:
+        raise ValueError(
+            f"{name} must be one image [h, w, 3], got {image.shape}; "
+            "use jax.vmap for a batch"
+        )
+
+
 def fit_size(height: int, width: int, longest: int) -> tuple[int, int]:
     """Return (height, width) scaled so that the longer side is ``longest`` pixels.
 

@@ -1,15 +1,70 @@
 """The elementary losses of style transfer, one value per image.
 
 Each compares one thing with its target and averages over everything but the batch, so
-that values do not depend on the size of the image or on the number of channels.
+that values do not depend on the size of the image or on the number of channels. Those
+that compare the moments of a layer with those of a style are in
+`jaxstyle.style_losses`.
 """
 
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images import Images
+
+
+class Moments(NamedTuple):
+    """What is kept of a layer's features to describe a style.
+
+    Attributes:
+        mean: the first moment over all positions, the mean activation of each channel.
+        second: the second raw moment, the mean product of each pair of channels.
+
+    Both are linear in how much each position counts, so that blending the moments of
+    several images is the same as looking at all of them.
+    """
+
+    mean: Float[Array, "*n c"]
+    second: Float[Array, "*n c c"]
+
+
+def moments(
+    features: Float[Array, "*n h w c"], mask: Float[Array, "*#n h w"] | None = None
+) -> Moments:
+    """Return the first two raw moments of a layer over positions.
+
+        mean_c = sum_p m_p F_pc / sum_p m_p
+        second_cd = sum_p m_p F_pc F_pd / sum_p m_p
+
+    With a mask they are those of a region: ``second / c`` is then the guided Gram
+    matrix of Gatys et al. (2017), "Controlling perceptual factors in neural style
+    transfer", whose guidance channel is the square root of this mask.
+
+    Args:
+        features: the activations.
+        mask: how much each position counts, none negative; all the same by default.
+            Several regions are a leading axis: features ``[n, 1, h, w, c]`` and masks
+            ``[r, h, w]`` give moments ``[n, r, ...]``. An empty region has zeros.
+
+    Returns:
+        The moments, accumulated in float32 or better, also on devices whose default is
+        less.
+    """
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
+    if mask is None:
+        mean = features.mean((-3, -2), dtype=dtype)
+        area = math.prod(features.shape[-3:-1])
+        return Moments(mean, _products(features, features, dtype) / area)
+    # Shares rather than products divided by their sum, which is zero if empty.
+    total = mask.sum((-2, -1), dtype=dtype, keepdims=True)
+    shares = mask / jnp.maximum(total, np.finfo(dtype).tiny)
+    weighted = features * shares[..., None]
+    mean = weighted.sum((-3, -2), dtype=dtype)
+    return Moments(mean, _products(weighted, features, dtype))
 
 
 def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]:
@@ -17,20 +72,22 @@ def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]:
 
         G_cd = 1 / (h w c)  sum over all positions p of F_pc F_pd
 
+    It is the second moment over the number of channels.
+
     Source: Gatys et al. (2016), equation 3, where the sum is not divided; dividing by
     C H W follows Johnson et al. (2016), equation 3. Products are accumulated in
     float32 or better, also on devices whose default is less.
     """
-    *_, h, w, c = features.shape
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    products = jnp.einsum(
-        "...hwc,...hwd->...cd",
-        features,
-        features,
-        precision="highest",
-        preferred_element_type=dtype,
+    return moments(features).second / features.shape[-1]
+
+
+def _products(
+    a: Float[Array, "*n h w c"], b: Float[Array, "*n h w c"], dtype: DTypeLike
+) -> Float[Array, "*n c c"]:
+    """Sum the products of pairs of channels over all positions."""
+    return jnp.einsum(
+        "...hwc,...hwd->...cd", a, b, precision="highest", preferred_element_type=dtype
     )
-    return products / (h * w * c)
 
 
 def content_loss(
@@ -80,6 +137,27 @@ def absolute_variation(images: Images) -> Float[Array, "*n"]:
     down, across = jnp.diff(images, axis=-3), jnp.diff(images, axis=-2)
     # Unlike that of jnp.abs, the gradient of this at 0 is 0: flat areas stay at rest.
     return _mean(down * jnp.sign(down)) + _mean(across * jnp.sign(across))
+
+
+def isotropic_variation(images: Images) -> Float[Array, "*n"]:
+    """Return the mean squared difference between neighbours, diagonal ones included.
+
+        2 ( across / 3 + down / 3 + falling diagonal / 12 + rising diagonal / 12 )
+
+    It judges edges more alike in all directions than `total_variation`. Edge pixels are
+    repeated outwards by one, and the means are over all pixels (for the first two) or
+    all their (h + 1)(w + 1) corners.
+
+    Source: the nine-point stencil of the Laplace operator, as an energy.
+    """
+    width = [(0, 0)] * (images.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
+    padded = jnp.pad(images, width, mode="edge")
+    inner = padded[..., 1:-1, 1:-1, :]
+    across = _mean_square(padded[..., 1:-1, 2:, :] - inner)
+    down = _mean_square(padded[..., 2:, 1:-1, :] - inner)
+    falling = _mean_square(padded[..., 1:, 1:, :] - padded[..., :-1, :-1, :])
+    rising = _mean_square(padded[..., :-1, 1:, :] - padded[..., 1:, :-1, :])
+    return 2 * ((across + down) / 3 + (falling + rising) / 12)
 
 
 def _mean_square(x: Float[Array, "*n h w c"]) -> Float[Array, "*n"]:

@@ -2,8 +2,8 @@
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,124 +13,23 @@ from jaxstyle.images import Images
 from jaxstyle.losses import (
     absolute_variation,
     content_loss,
-    gram_matrix,
-    style_loss,
+    isotropic_variation,
+    moments,
     total_variation,
 )
+from jaxstyle.objective import Weights
+from jaxstyle.style_losses import find_style_loss
+from jaxstyle.targets import Targets, compute_features
 
 Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
-Scalar: TypeAlias = float | Float[Array, ""]
 
 
-class Weights(NamedTuple):
-    """What counts how much: a weight per layer for content and style, and two more.
+class Problem(NamedTuple):
+    """What is minimised: the perceptual loss with these parameters, as data."""
 
-    The layers are structure, the numbers are data: under `jax.jit` other numbers do not
-    recompile, and under `jax.vmap` they may differ from lane to lane.
-    """
-
-    content: Mapping[str, Scalar]
-    style: Mapping[str, Scalar]
-    total_variation: Scalar = 0.0
-    absolute_variation: Scalar = 0.0
-
-
-class Targets(NamedTuple):
-    """What an image is compared with: activations and Gram matrices by layer."""
-
-    content: Mapping[str, Float[Array, "*n _h _w _c"]]
-    style: Mapping[str, Float[Array, "*m _c _c"]]
-
-
-def make_targets(
-    params: vgg.Params,
-    content: Images,
-    styles: Sequence[Images],
-    weights: Weights,
-    *,
-    style_weights: Sequence[float] | None = None,
-    pooling: str = "max",
-) -> Targets:
-    """Return what images are to be compared with.
-
-    Several styles are blended by averaging their Gram matrices. The loss then has the
-    same gradient as the average of the losses to each style (Gatys et al., 2016, have
-    one style only).
-
-    Args:
-        params: a VGG's parameters.
-        content: the image or images to keep, ``[*n, h, w, 3]``.
-        styles: one or more images of any sizes, each ``[h, w, 3]``, or each with
-            leading axes that broadcast against those of the images.
-        weights: only the layers matter here, not the numbers.
-        style_weights: how much each style counts; equally by default. They are divided
-            by their sum.
-        pooling: as in `jaxstyle.features`.
-
-    Raises:
-        ValueError: there is no style, the number of style weights is not that of the
-            styles, or a layer is not in ``params``.
-    """
-    vgg.check_layers(params, (*weights.content, *weights.style))
-    return Targets(
-        content_targets(params, content, weights, pooling=pooling),
-        style_targets(
-            params, styles, weights, style_weights=style_weights, pooling=pooling
-        ),
-    )
-
-
-def content_targets(
-    params: vgg.Params, content: Images, weights: Weights, *, pooling: str = "max"
-) -> dict[str, Float[Array, "*n _h _w _c"]]:
-    """Return the activations of the content layers; see `make_targets`."""
-    vgg.check_layers(params, tuple(weights.content))
-    features = vgg.features(params, content, pooling=pooling)
-    return {layer: features[layer] for layer in weights.content}
-
-
-def style_targets(
-    params: vgg.Params,
-    styles: Sequence[Images],
-    weights: Weights,
-    *,
-    style_weights: Sequence[float] | None = None,
-    pooling: str = "max",
-) -> dict[str, Float[Array, "*m _c _c"]]:
-    """Return the Gram matrices of the style layers; see `make_targets`."""
-    vgg.check_layers(params, tuple(weights.style))
-    shares = _shares(len(styles), style_weights)
-    grams = [_grams(params, style, weights, pooling) for style in styles]
-    return {
-        layer: jnp.stack([gram[layer] for gram in grams], -1) @ shares
-        for layer in weights.style
-    }
-
-
-def _grams(
-    params: vgg.Params, style: Images, weights: Weights, pooling: str
-) -> dict[str, Array]:
-    features = vgg.features(params, style, pooling=pooling)
-    return {layer: gram_matrix(features[layer]) for layer in weights.style}
-
-
-def _shares(
-    count: int, style_weights: Sequence[float] | None
-) -> Float[Array, " count"]:
-    """Return the styles' weights divided by their sum."""
-    if count == 0:
-        raise ValueError("at least one style image is needed, got none")
-    if style_weights is None:
-        style_weights = [1.0] * count
-    if len(style_weights) != count:
-        raise ValueError(f"got {len(style_weights)} style weights for {count} styles")
-    total = sum(style_weights)
-    if min(style_weights) < 0 or not 0 < total < float("inf"):
-        raise ValueError(
-            "style weights must be finite, none negative and not all zero, "
-            f"got {', '.join(map(str, style_weights))}"
-        )
-    return jnp.array([weight / total for weight in style_weights])
+    params: vgg.Params
+    targets: Targets
+    weights: Weights
 
 
 def perceptual_loss(
@@ -138,15 +37,18 @@ def perceptual_loss(
     images: Images,
     targets: Targets,
     weights: Weights,
-    *,
-    pooling: str = "max",
 ) -> tuple[Float[Array, "*n"], Metrics]:
     """Return how far images are from their targets, one value per image.
 
         loss =  sum over layers l of  weights.content[l] content_loss_l
               + sum over layers l of  weights.style[l]   style_loss_l
-              + weights.total_variation     total_variation
-              + weights.absolute_variation  absolute_variation
+              + weights.total_variation      total_variation
+              + weights.absolute_variation   absolute_variation
+              + weights.isotropic_variation  isotropic_variation
+
+    With masks among the targets, style_loss_l is the sum over regions of the region's
+    style loss times the mean of its mask, so that each pixel is drawn about as much as
+    without.
 
     Source: Gatys et al. (2016), equation 7, and Johnson et al. (2016), equation 5; the
     elementary losses in `jaxstyle.losses` say how they differ from the papers'.
@@ -154,36 +56,52 @@ def perceptual_loss(
     Args:
         params: a VGG's parameters.
         images: RGB in [0, 1], ``[*n, h, w, 3]``.
-        targets: from `make_targets`, for images of the same size.
+        targets: from `make_targets`, for images of the same size. They know how images
+            are to be compared with them.
         weights: the weight of each term.
-        pooling: as in `jaxstyle.features`, and as for the targets.
 
     Returns:
         The loss ``[*n]``, and its three weighted parts by name: ``content``, ``style``
-        and ``total_variation``, which holds both kinds.
+        and ``total_variation``, which holds all kinds of variation.
 
     Raises:
         TypeError: the images are not floating-point.
         ValueError: a shape or a layer is wrong, or the targets are for other layers or
             for images of another size.
     """
-    features = vgg.features(params, images, pooling=pooling)
+    features = compute_features(params, images, targets.objective)
     _check_targets(features, targets, weights)
     content = [
         weight * content_loss(features[layer], targets.content[layer])
         for layer, weight in weights.content.items()
     ]
     style = [
-        weight * style_loss(gram_matrix(features[layer]), targets.style[layer])
+        weight * _compare_style(features[layer], targets, layer)
         for layer, weight in weights.style.items()
     ]
     parts = {
         "content": _add(content, images),
         "style": _add(style, images),
         "total_variation": weights.total_variation * total_variation(images)
-        + weights.absolute_variation * absolute_variation(images),
+        + weights.absolute_variation * absolute_variation(images)
+        + weights.isotropic_variation * isotropic_variation(images),
     }
     return _add(parts.values(), images), parts
+
+
+def _compare_style(
+    features: Float[Array, "*n h w c"],
+    targets: Targets,
+    layer: str,
+) -> Float[Array, "*n"]:
+    """Return the style loss of a layer, over all regions if there are any."""
+    target: Any = targets.style[layer]
+    compare = find_style_loss(targets.objective.style_loss).compare
+    if targets.masks is None:
+        return compare(moments(features), target)
+    mask = targets.masks[layer]
+    by_region = compare(moments(features[..., None, :, :, :], mask), target)
+    return (mask.mean((-2, -1)) * by_region).sum(-1)
 
 
 def _check_targets(features: vgg.Features, targets: Targets, weights: Weights) -> None:
@@ -197,6 +115,13 @@ def _check_targets(features: vgg.Features, targets: Targets, weights: Weights) -
         if got != expected:
             raise ValueError(
                 f"the images are of another size than the content of the targets: "
+                f"{layer} is {got}, expected {expected}"
+            )
+    for layer, mask in (targets.masks or {}).items():
+        got, expected = features[layer].shape[-3:-1], mask.shape[-2:]
+        if got != expected:
+            raise ValueError(
+                f"the images are of another size than the masks of the targets: "
                 f"{layer} is {got}, expected {expected}"
             )
 

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 _JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 _GATYS_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
+# Crowson's 256 : 64 : 16 : 4 : 1, with a mean of 1.
+_SHALLOW_STYLE = {
+    layer: 5 * 4.0**-depth / sum(4.0**-d for d in range(5))
+    for depth, layer in enumerate(_GATYS_STYLE)
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -15,34 +21,59 @@ class Preset:
         summary: what it is, in one line.
         content: weight of the content loss by layer.
         style: weight of the style loss by layer.
-        total_variation: weight of the total variation.
-        init: the image to start from, ``"content"`` or ``"noise"``.
-        steps: how many times the loss and its gradient are evaluated.
+        isotropic_variation: weight of the nine-point total variation.
+        init: the image to start from, a key of `jaxstyle.inits.INITS`.
+        steps: how many times the loss and its gradient are evaluated, at all scales
+            together.
+        coarsest: the least longer side of a scale, in pixels; ``None`` for one scale.
         optimizer: a key of `jaxstyle.optimizers.OPTIMIZERS`.
+        keep: which picture is kept, a key of `jaxstyle.keepers.KEEPERS`.
+        style_loss: a key of `jaxstyle.style_losses.STYLE_LOSSES`.
         vgg: the network, as `jaxstyle.load_vgg` takes it.
         activations: ``"layer"`` or ``"filter"``, the granularity in which mean
             activations are normalised to 1 (see `jaxstyle.vgg.normalize`), or
             ``"raw"``.
         pooling: a key of `jaxstyle.pooling.POOLINGS`.
+        padding: of the network's first convolution, a key of `jaxstyle.vgg.BORDERS`.
     """
 
     summary: str
     content: Mapping[str, float]
     style: Mapping[str, float]
-    total_variation: float = 0.0
+    isotropic_variation: float = 0.0
     init: str = "content"
     steps: int = 300
+    coarsest: int | None = None
     optimizer: str = "lbfgs"
+    keep: str = "best"
+    style_loss: str = "gram"
     vgg: str = "vgg16"
     activations: str = "layer"
     pooling: str = "max"
+    padding: str = "zero"
 
 
 PRESETS: Mapping[str, Preset] = {
     "default": Preset(
         summary="strong style, the photo still easy to read; needs no tuning",
-        content={"relu3_3": 0.5},
-        style=dict.fromkeys(_JOHNSON_STYLE, 1e6),
+        content={"relu4_2": 0.075},
+        style=_SHALLOW_STYLE,
+        isotropic_variation=10.0,
+        coarsest=128,
+        style_loss="wasserstein",
+        padding="replicate",
+    ),
+    "crowson": Preset(
+        summary="Crowson's style-transfer-pytorch on VGG-16: Adam, averaged, slow",
+        content={"relu4_2": 0.075},
+        style=_SHALLOW_STYLE,
+        isotropic_variation=10.0,
+        steps=3000,
+        coarsest=128,
+        optimizer="adam",
+        keep="average",
+        style_loss="wasserstein",
+        padding="replicate",
     ),
     "gatys2016": Preset(
         summary="the released code of Gatys et al. (2016), on VGG-19",

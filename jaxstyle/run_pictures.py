@@ -1,53 +1,29 @@
-"""What a training shows: sheets of pictures, and a plot of the losses."""
+"""What a training shows when it is over: a plot of the losses."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jaxstyle.files import atomic_path
+from jaxstyle.plots import Curve, save_loss_plot
 
 
 def plot_losses(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the loss in training and on held-out photos over the steps, as a PNG.
+    """Draw the loss in training and on held-out photos over the steps.
 
     Args:
         metrics: as `jaxstyle.run_log.read_metrics` returns them.
-        path: the file to write.
+        path: the file to write, in a format of `save_loss_plot`.
+
+    Raises:
+        ValueError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    steps, losses = _curve(metrics, "loss")
-    axes.plot(steps, losses, color="0.8", linewidth=0.8, label="training")
-    axes.plot(steps, _smooth(losses), color="tab:blue", label="training, smoothed")
-    steps, losses = _curve(metrics, "validation_loss")
-    axes.plot(steps, losses, color="tab:orange", marker=".", label="held-out photos")
-    positive = any(line.get("loss", 0) > 0 for line in metrics)
-    axes.set(xlabel="step", ylabel="loss", yscale="log" if positive else "linear")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    curves = {
+        "training": _curve(metrics, "loss"),
+        "held-out photos": _curve(metrics, "validation_loss"),
+    }
+    save_loss_plot(curves, path, smoothed=["training"])
 
 
-def _curve(
-    metrics: Sequence[Mapping[str, Any]], name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    points = [(line["step"], line[name]) for line in metrics if name in line]
-    steps, values = np.array(points, np.float64).reshape(-1, 2).T
-    return steps, values
-
-
-def _smooth(losses: np.ndarray) -> np.ndarray:
-    """Return running means over a fiftieth of the curve, up to each point."""
-    window = max(1, len(losses) // 50)
-    sums = np.concatenate([[0.0], np.cumsum(losses)])
-    ends = np.arange(1, len(losses) + 1)
-    starts = np.maximum(ends - window, 0)
-    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
-    return means
+def _curve(metrics: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    lines = [line for line in metrics if name in line]
+    return [line["step"] for line in lines], [line[name] for line in lines]

@@ -5,41 +5,24 @@ The loop is that of `jaxstyle.gatys`: ``init_state`` -> ``make_step`` ->
 the photos to stylize come from outside, a batch for each step.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Int, UInt8
 
 from jaxstyle import transform_net, vgg
 from jaxstyle.images import Images
-from jaxstyle.perceptual import (
-    Metrics,
-    Targets,
-    Weights,
-    content_targets,
-    perceptual_loss,
-    style_targets,
-)
+from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.perceptual import Metrics, perceptual_loss
+from jaxstyle.perceptual import Problem as Problem
+from jaxstyle.targets import Targets, content_targets, style_targets
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
-
-
-class Problem(NamedTuple):
-    """What is minimised: the mean perceptual loss of stylized photos, as data.
-
-    Attributes:
-        params: a VGG's parameters.
-        style: the Gram matrices of the style, by layer.
-        weights: the weight of each term of the loss.
-    """
-
-    params: vgg.Params
-    style: Mapping[str, Float[Array, "_c _c"]]
-    weights: Weights
 
 
 class State(NamedTuple):
@@ -64,8 +47,8 @@ def make_problem(
     styles: Sequence[Images],
     weights: Weights,
     *,
-    style_weights: Sequence[float] | None = None,
-    pooling: str = "max",
+    style_weights: StyleWeights | None = None,
+    objective: Objective = PLAIN,
 ) -> Problem:
     """Return the problem of painting photos in a style, or in a blend of several.
 
@@ -74,8 +57,8 @@ def make_problem(
         styles: one or more images ``[h, w, 3]`` of any sizes. Strokes come out as large
             as they are in these images, in pixels.
         weights: the weight of each term of the loss.
-        style_weights: how much each style counts; equally by default.
-        pooling: as in `jaxstyle.features`.
+        style_weights: as in `jaxstyle.make_targets`.
+        objective: how styles are compared, and the network's borders and pooling.
 
     Raises:
         TypeError: an image is not floating-point.
@@ -83,9 +66,9 @@ def make_problem(
     """
     vgg.check_layers(params, (*weights.content, *weights.style))
     style = style_targets(
-        params, styles, weights, style_weights=style_weights, pooling=pooling
+        params, styles, weights, style_weights=style_weights, objective=objective
     )
-    return Problem(params, style, weights)
+    return Problem(params, Targets({}, style, None, objective), weights)
 
 
 def init_state(
@@ -96,10 +79,7 @@ def init_state(
 
 
 def make_step(
-    optimizer: optax.GradientTransformation,
-    *,
-    dtype: DTypeLike = jnp.float32,
-    pooling: str = "max",
+    optimizer: optax.GradientTransformation, *, dtype: DTypeLike = jnp.float32
 ) -> Step:
     """Return the pure function that improves a net on one batch of photos.
 
@@ -107,7 +87,6 @@ def make_step(
         optimizer: any optax transformation.
         dtype: the precision of both networks' activations. Parameters, statistics and
             losses are in float32 in any case.
-        pooling: as in `jaxstyle.features`.
 
     Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
@@ -118,14 +97,14 @@ def make_step(
     def step(state: State, photos: Photos, problem: Problem) -> tuple[State, Metrics]:
         images = (photos / jnp.float32(255)).astype(dtype)
 
-        def objective(
+        def loss_of(
             params: transform_net.Params,
         ) -> tuple[Array, tuple[Metrics, transform_net.Params]]:
             stylized, kept = transform_net.stylize_in_training(params, images)
-            metrics = _measure(stylized, images, problem, pooling=pooling)
+            metrics = _measure(stylized, images, problem)
             return metrics["loss"], (metrics, kept)
 
-        evaluate = jax.value_and_grad(objective, has_aux=True)
+        evaluate = jax.value_and_grad(loss_of, has_aux=True)
         (_, (metrics, params)), gradient = evaluate(state.params)
         updates, optimizer_state = optimizer.update(
             gradient, state.optimizer_state, state.params
@@ -144,23 +123,17 @@ def evaluate(
     problem: Problem,
     *,
     dtype: DTypeLike = jnp.float32,
-    pooling: str = "max",
 ) -> Metrics:
     """Return the mean loss of a net on a batch of photos, and its parts."""
     images = (photos / jnp.float32(255)).astype(dtype)
     stylized = transform_net.stylize(params, images)
-    return _measure(stylized, images, problem, pooling=pooling)
+    return _measure(stylized, images, problem)
 
 
-def _measure(
-    stylized: Images, images: Images, problem: Problem, *, pooling: str
-) -> Metrics:
-    content = content_targets(problem.params, images, problem.weights, pooling=pooling)
+def _measure(stylized: Images, images: Images, problem: Problem) -> Metrics:
+    params, targets, weights = problem
+    content = content_targets(params, images, weights, objective=targets.objective)
     loss, parts = perceptual_loss(
-        problem.params,
-        stylized,
-        Targets(content, problem.style),
-        problem.weights,
-        pooling=pooling,
+        params, stylized, replace(targets, content=content), weights
     )
     return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}

@@ -33,6 +33,9 @@ NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 """The number of filters of the convolutions in each block."""
 
+BORDERS = {"zero": 0, "replicate": 1}
+"""The paddings of the first convolution, and how many pixels each replicates."""
+
 GRANULARITIES = ("layer", "filter")
 """What mean activations may be normalised by; see `normalize`."""
 
@@ -59,7 +62,12 @@ def _convolutions(params: Params) -> tuple[str, ...]:
 
 def smallest_side(params: Params) -> int:
     """Return the least height and width, in pixels, that reach the deepest layer."""
-    return int(2 ** (_block(_convolutions(params)[-1]) - 1))
+    return stride(_convolutions(params)[-1])
+
+
+def stride(layer: str) -> int:
+    """Return how many pixels apart two neighbours in a layer are."""
+    return int(2 ** (_block(layer) - 1))
 
 
 def _block(name: str) -> int:
@@ -107,15 +115,22 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 class Convolution(nn.Module):
     """A 3x3 convolution with zero padding, bias and ReLU.
 
+    With a border, so many pixels are replicated around its input before, and so many
+    are cut from its output, which leaves zero padding without effect.
+
     With a kernel in the Winograd domain (see `prepare_for_cpu`) it runs Winograd's
     algorithm.
     """
 
     width: int
+    border: int = 0
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
         """Apply the convolution."""
+        _, h, w, _ = x.shape
+        sides = (self.border, self.border)
+        x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), "edge")
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         if self.has_variable("params", "winograd_kernel"):
             kernel: Array = self.get_variable("params", "winograd_kernel")
@@ -124,6 +139,7 @@ class Convolution(nn.Module):
             shape = (3, 3, x.shape[-1], self.width)
             kernel = self.param("kernel", nn.initializers.he_normal(), shape)
             y = convolve(x, kernel.astype(x.dtype))
+        y = y[:, self.border : self.border + h, self.border : self.border + w]
         return nn.relu(y + bias.astype(x.dtype))
 
 
@@ -132,6 +148,7 @@ class VGG(nn.Module):
 
     convolutions: tuple[str, ...]
     pool: Pool = max_pool
+    padding: str = "zero"
 
     @nn.compact
     def __call__(self, images: Float[Array, "n h w 3"]) -> Features:
@@ -144,12 +161,15 @@ class VGG(nn.Module):
         for name in self.convolutions:
             if _block(name) > block:
                 x, block = self.pool(x), _block(name)
-            x = Convolution(WIDTHS[block - 1], name=name)(x)
+            border = BORDERS[self.padding] if name == self.convolutions[0] else 0
+            x = Convolution(WIDTHS[block - 1], border, name=name)(x)
             features[name.replace("conv", "relu")] = x
         return features
 
 
-def features(params: Params, images: Images, *, pooling: str = "max") -> Features:
+def features(
+    params: Params, images: Images, *, pooling: str = "max", padding: str = "zero"
+) -> Features:
     """Return the activations of every layer that ``params`` hold, by name.
 
     Under `jax.jit` nothing is computed for the layers that the caller does not use.
@@ -160,6 +180,9 @@ def features(params: Params, images: Images, *, pooling: str = "max") -> Feature
             network computes in their precision.
         pooling: ``"max"`` as the network was trained, ``"average"`` as Gatys et al.
             (2016) prefer, or ``"l2"``.
+        padding: what the first convolution sees around the image: ``"zero"``, the mean
+            colour, as the network was trained, or ``"replicate"``, the nearest pixel,
+            which leaves fewer marks along the border. All others pad with zeros.
 
     Returns:
         The activations ``[*n, h', w', c]`` of each layer ``relu{block}_{index}``, whose
@@ -168,13 +191,15 @@ def features(params: Params, images: Images, *, pooling: str = "max") -> Feature
     Raises:
         TypeError: the images are not floating-point.
         ValueError: the shape is wrong, an image is too small to reach the deepest
-            layer, or there is no such pooling.
+            layer, or there is no such pooling or padding.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"no pooling {pooling!r}; known are {', '.join(POOLINGS)}")
+    if padding not in BORDERS:
+        raise ValueError(f"no padding {padding!r}; known are {', '.join(BORDERS)}")
     convolutions = _convolutions(params)
     check_images(images, smallest=smallest_side(params))
-    net = VGG(convolutions, POOLINGS[pooling])
+    net = VGG(convolutions, POOLINGS[pooling], padding)
     flat = images.reshape(-1, *images.shape[-3:])
     outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
     return {

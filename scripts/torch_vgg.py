@@ -61,15 +61,22 @@ POOLINGS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def compute_features(
-    network: Network, image: Tensor, pooling: str
+    network: Network, image: Tensor, pooling: str, *, padding: str = "zero"
 ) -> dict[str, Tensor]:
-    """Return the activations of every layer, ``[*n, c, h, w]``."""
-    x = (image - network.mean) / network.std
+    """Return the activations of every layer, ``[*n, c, h, w]``.
+
+    ``padding`` is what the first convolution sees around the image, ``"zero"`` or
+    ``"replicate"``; the others see zeros.
+    """
+    x, border = (image - network.mean) / network.std, 1
+    if padding == "replicate":
+        x, border = F.pad(x, (1, 1, 1, 1), "replicate"), 0
     features, block = {}, "1"
     for name, (kernel, bias) in network.convolutions.items():
         if name[4] != block:
             x, block = POOLINGS[pooling](x), name[4]
-        x = F.relu(F.conv2d(x, kernel, bias, padding=1))
+        x = F.relu(F.conv2d(x, kernel, bias, padding=border))
+        border = 1
         scale = network.scales.get(name)
         features[name.replace("conv", "relu")] = x if scale is None else x / scale
     return features

@@ -1,18 +1,25 @@
 """Run the command line on tiny pictures and a shallow network, which compile fast."""
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+import pytest
 from image_samples import noise, smooth
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from jaxstyle import vgg
 from jaxstyle.cli import main
+from jaxstyle.commands import optimize as optimize_command
+from jaxstyle.commands.runtime import use_compilation_cache
+from jaxstyle.image_files import load_image, load_settings
 from jaxstyle.pretrained import load_vgg
 from jaxstyle.vgg_files import OXFORD, save_vgg
 
@@ -20,10 +27,32 @@ SHALLOW = (
     *("--size", "32"),
     *("--content-weight", "relu2_1=1"),
     *("--style-weight", "relu1_1=1e3,relu2_1=1e3"),
+    *("--style-loss", "gram", "--tv-weight", "0"),
 )
 
 CONTENT_SHAPE = (24, 32, 3)
 """What ``--size 32`` makes of the content."""
+
+TWO_SCALES = ("--size", "45", "--coarsest", "32")
+"""What makes the picture coarse at 32 pixels, then fine at 45."""
+
+
+@contextlib.contextmanager
+def shared_programs(folders: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compile each program once for all tests that use this, also small ones."""
+    folder = folders.getbasetemp() / "programs"
+    compilation_cache.reset_cache()
+
+    def keep_all() -> None:
+        use_compilation_cache()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXSTYLE_CACHE", str(folder))
+        patch.setattr(optimize_command, "use_compilation_cache", keep_all)
+        yield folder
+    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
+    compilation_cache.reset_cache()
 
 
 def save_pictures(folder: Path) -> None:
@@ -65,3 +94,46 @@ def start(arguments: Sequence[str | Path], *, cache: Path) -> subprocess.Popen[b
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def optimize(*options: str, styles: Sequence[str] = ("style.png",)) -> int:
+    """Make ``out.png`` without a word; return the exit code."""
+    inputs = ("content.png", *styles, "-o", "out.png", *SHALLOW, "--quiet")
+    return run(["optimize", *inputs, *options])
+
+
+def make(*options: str, styles: Sequence[str] = ("style.png",)) -> np.ndarray:
+    """Return the picture that is made in three steps, or in as many as are given."""
+    assert optimize("--steps", "3", *options, styles=styles) == 0
+    return load_image("out.png")
+
+
+def settings(path: str = "out.png") -> dict[str, Any]:
+    """Return what is recorded in a picture."""
+    return dict(load_settings(path))
+
+
+def loss(path: str = "out.png") -> float:
+    """Return the loss that is recorded in a picture."""
+    return float(settings(path)["result"]["loss"])
+
+
+def refused_picture(
+    capsys: pytest.CaptureFixture[str],
+    *options: str,
+    styles: Sequence[str] = ("style.png",),
+) -> str:
+    """Return the line with which a picture is refused; no file may come or go."""
+    before = contents(Path.cwd())
+    assert optimize(*options, styles=styles) == 2
+    assert contents(Path.cwd()) == before
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("jaxstyle optimize: error: ")
+    return line
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Return the bytes of all files in a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -15,17 +15,35 @@ STUB = Path(jaxstyle.__file__).with_suffix(".pyi")
 # What users rely on. A change here is a change for them.
 API = ast.parse(
     """
+class Keeper:
+    init: Callable[[Image], Kept]
+    update: Callable[[Kept, Image, Float[Array, ""], Image], Kept]
+    picture: Callable[[Kept], Image]
+
+class Moments:
+    mean: Float[Array, "*n c"]
+    second: Float[Array, "*n c c"]
+
+class Objective:
+    pooling: str = "max"
+    padding: str = "zero"
+    style_loss: str = "gram"
+
 class Preset:
     summary: str
     content: Mapping[str, float]
     style: Mapping[str, float]
-    total_variation: float = 0.0
+    isotropic_variation: float = 0.0
     init: str = "content"
     steps: int = 300
+    coarsest: int | None = None
     optimizer: str = "lbfgs"
+    keep: str = "best"
+    style_loss: str = "gram"
     vgg: str = "vgg16"
     activations: str = "layer"
     pooling: str = "max"
+    padding: str = "zero"
 
 class Problem:
     params: vgg.Params
@@ -34,20 +52,26 @@ class Problem:
 
 class State:
     image: Image
-    best: Image
-    best_loss: Float[Array, ""]
+    kept: Kept
     optimizer_state: optax.OptState
     step: Int[Array, ""]
 
+class StyleLoss:
+    make_target: Callable[[Moments], Any]
+    compare: Callable[[Moments, Any], Float[Array, "*n"]]
+
 class Targets:
     content: Mapping[str, Float[Array, "*n _h _w _c"]]
-    style: Mapping[str, Float[Array, "*m _c _c"]]
+    style: Mapping[str, Any]
+    masks: Mapping[str, Float[Array, "regions _h _w"]] | None = None
+    objective: Objective = field(default=PLAIN, metadata={"static": True})
 
 class Weights:
     content: Mapping[str, Scalar]
     style: Mapping[str, Scalar]
     total_variation: Scalar = 0.0
     absolute_variation: Scalar = 0.0
+    isotropic_variation: Scalar = 0.0
 
 def absolute_variation(images: Images) -> Float[Array, "*n"]: ...
 
@@ -57,7 +81,17 @@ def content_loss(
     features: Float[Array, "*n h w c"], target: Float[Array, "*n h w c"]
 ) -> Float[Array, "*n"]: ...
 
-def features(params: Params, images: Images, *, pooling: str = "max") -> Features: ...
+def exact_wasserstein_loss(
+    moments: Moments, target: Gaussian
+) -> Float[Array, "*n"]: ...
+
+def features(
+    params: Params, images: Images, *, pooling: str = "max", padding: str = "zero"
+) -> Features: ...
+
+def gram_loss(
+    moments: Moments, target: Float[Array, "*n c c"]
+) -> Float[Array, "*n"]: ...
 
 def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]: ...
 
@@ -70,7 +104,15 @@ def init_net(
     negative_slope: float = 1.0,
 ) -> dict[str, Any]: ...
 
-def init_state(image: Image, optimizer: optax.GradientTransformation) -> State: ...
+def init_state(
+    image: Image, optimizer: optax.GradientTransformation, *, keeper: Keeper = BEST
+) -> State: ...
+
+def isotropic_variation(images: Images) -> Float[Array, "*n"]: ...
+
+def keep_average(decay: float = 0.99) -> Keeper: ...
+
+def keep_best() -> Keeper: ...
 
 def layer_names(params: Params) -> tuple[str, ...]: ...
 
@@ -79,7 +121,7 @@ def lbfgs(
 ) -> optax.GradientTransformationExtraArgs: ...
 
 def load_image(
-    path: str | Path, *, longest_side: int | None = None
+    path: str | Path, *, longest_side: int | None = None, shrink_to: int | None = None
 ) -> Float[np.ndarray, "h w 3"]: ...
 
 def load_settings(path: str | Path) -> dict[str, object]: ...
@@ -89,7 +131,7 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]: ...
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]: ...
 
 def make_step(
-    optimizer: optax.GradientTransformation, *, pooling: str = "max"
+    optimizer: optax.GradientTransformation, *, keeper: Keeper = BEST
 ) -> Step: ...
 
 def make_targets(
@@ -98,9 +140,19 @@ def make_targets(
     styles: Sequence[Images],
     weights: Weights,
     *,
-    style_weights: Sequence[float] | None = None,
-    pooling: str = "max",
+    style_weights: StyleWeights | None = None,
+    masks: Sequence[Mask] | None = None,
+    style_masks: Sequence[Mask | None] | None = None,
+    objective: Objective = PLAIN,
 ) -> Targets: ...
+
+def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
+
+def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
+
+def moments(
+    features: Float[Array, "*n h w c"], mask: Float[Array, "*#n h w"] | None = None
+) -> Moments: ...
 
 def normalize(params: Params, *, per: str = "layer") -> Params: ...
 
@@ -112,31 +164,30 @@ def optimize_image(
     weights: Weights,
     init: Image | None = None,
     steps: int = 300,
+    sizes: Sequence[int] | None = None,
+    style_scale: float = 1.0,
     optimizer: optax.GradientTransformation | None = None,
-    style_weights: Sequence[float] | None = None,
-    pooling: str = "max",
+    keeper: Keeper = BEST,
+    style_weights: StyleWeights | None = None,
+    masks: Sequence[Mask] | None = None,
+    style_masks: Sequence[Mask | None] | None = None,
+    objective: Objective = PLAIN,
 ) -> tuple[Image, Metrics]: ...
 
 def perceptual_loss(
-    params: vgg.Params,
-    images: Images,
-    targets: Targets,
-    weights: Weights,
-    *,
-    pooling: str = "max",
+    params: vgg.Params, images: Images, targets: Targets, weights: Weights
 ) -> tuple[Float[Array, "*n"], Metrics]: ...
 
 def prepare_for_cpu(params: Params) -> Params: ...
+
+def pyramid_sizes(longest: int, *, smallest: int = SMALLEST) -> tuple[int, ...]: ...
 
 def run_steps(
     step: Step, state: State, problem: Problem, count: ArrayLike, *, capacity: int
 ) -> tuple[State, Metrics]: ...
 
 def save_image(
-    image: ArrayLike,
-    path: str | Path,
-    *,
-    settings: dict[str, object] | None = None,
+    image: ArrayLike, path: str | Path, *, settings: dict[str, object] | None = None
 ) -> None: ...
 
 def save_style(
@@ -152,6 +203,8 @@ def stylize(params: Params, images: Images) -> Images: ...
 def total_variation(images: Images) -> Float[Array, "*n"]: ...
 
 def truncate(params: Params, layers: Sequence[str]) -> Params: ...
+
+def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]: ...
 """
 )
 DEFINITIONS: dict[str, Any] = {node.name: node for node in API.body}  # type: ignore[attr-defined]
@@ -168,12 +221,14 @@ def signature(definition: Any) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(jaxstyle.__all__) == sorted([*DEFINITIONS, "PRESETS", "training"])
+    assert sorted(jaxstyle.__all__) == sorted(
+        [*DEFINITIONS, "PRESETS", "STYLE_LOSSES", "training"]
+    )
     assert set(jaxstyle.__all__) <= set(dir(jaxstyle))
 
 
 def test_the_presets_are_these() -> None:
-    presets = ["default", "gatys2016", "johnson2016", "seed", "seed-noise"]
+    presets = ["default", "crowson", "gatys2016", "johnson2016", "seed", "seed-noise"]
     assert list(jaxstyle.PRESETS) == presets
 
 

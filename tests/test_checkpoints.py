@@ -39,8 +39,8 @@ def save(folder: Path, *steps: int) -> None:
         save_checkpoint(folder, state(step), CONFIGURATION)
 
 
-def load(folder: Path, **changes: Any) -> checkpoints.Restored:
-    return load_checkpoint(folder, state(0), CONFIGURATION | changes)
+def load(folder: Path, **changes: Any) -> checkpoints.Restored[State]:
+    return load_checkpoint(folder, lambda _: state(0), CONFIGURATION | changes)
 
 
 def assert_same(got: State, expected: State) -> None:
@@ -109,7 +109,7 @@ def test_all_differences_are_named(folder: Path) -> None:
     save(folder, 1)
     other = {"batch": 8, "style": {"relu1_2": 5.0, "relu2_2": 1.0}, "norm": "batch"}
     with pytest.raises(ValueError, match="of another configuration") as refused:
-        load_checkpoint(folder, state(0), {**CONFIGURATION, **other})
+        load_checkpoint(folder, lambda _: state(0), {**CONFIGURATION, **other})
     assert str(refused.value) == (
         f"the checkpoints in {folder} are of another configuration: batch 4 -> 8, "
         "norm None -> batch, style relu1_2 100000.0 -> 5.0, style relu2_2 None -> 1.0"
@@ -125,7 +125,9 @@ def test_equal_configurations_do_not_differ() -> None:
 def test_another_configuration_may_be_of_another_structure(folder: Path) -> None:
     save(folder, 1)
     with pytest.raises(ValueError, match=r"width None -> 64$"):
-        load_checkpoint(folder, state(0, width=64), {**CONFIGURATION, "width": 64})
+        load_checkpoint(
+            folder, lambda _: state(0, width=64), {**CONFIGURATION, "width": 64}
+        )
 
 
 # --- damage -------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The command line: help, arguments, and one clear line for every bad input."""
 
+import re
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +15,10 @@ from PIL import Image
 
 from jaxstyle import cli
 from jaxstyle.commands import weights
-from jaxstyle.commands.argument_types import shares, weight
-from jaxstyle.commands.optimize_inputs import CHOICES
+from jaxstyle.commands.argument_types import SWEPT, blend, shares, sweep, weight
+from jaxstyle.commands.optimize_inputs import MATCH
+from jaxstyle.commands.optimize_settings import CHOICES
+from jaxstyle.inits import INITS
 from jaxstyle.presets import PRESETS
 from jaxstyle.pretrained import DOWNLOADS
 from jaxstyle.vgg import NETWORKS
@@ -84,8 +87,11 @@ def test_help_names_every_choice(capsys: Captured) -> None:
     for name, preset in PRESETS.items():
         assert f"  {name} " in text
         assert preset.summary in text
+    words = set(re.findall(r"[\w-]+", text))
     for setting, names in CHOICES.items():
-        assert f"--{setting} {'|'.join(names)}" in text
+        assert f"--{setting.replace('_', '-')}" in words
+        assert words.issuperset(names)
+    assert words.issuperset((*INITS, *SWEPT, *MATCH))
     assert f"--vgg {'|'.join(NETWORKS)}|FILE" in text
     run(["weights", "--help"])
     assert " or ".join(DOWNLOADS) in capsys.readouterr().out
@@ -190,12 +196,16 @@ NO_LAYER_WEIGHTS = ("relu1_2=", "=5", "relu1_1=1,5", "relu1_1=nan", "a=1,a=2", "
         ("--style-size", NO_COUNTS),
         ("--steps", NO_COUNTS),
         ("--save-every", NO_COUNTS),
+        ("--coarsest", NO_COUNTS),
+        ("--strength", ("1.1", *NO_WEIGHTS)),
+        ("--style-scale", ("0", *NO_WEIGHTS)),
         ("--seed", ("-1", "1.5", "nan", "x", "4294967296")),
         ("--learning-rate", ("0", *NO_WEIGHTS)),
         ("--tv-weight", NO_WEIGHTS),
         ("--content-weight", (*NO_WEIGHTS, *NO_LAYER_WEIGHTS)),
         ("--style-weight", (*NO_WEIGHTS, *NO_LAYER_WEIGHTS)),
         ("--blend", (*NO_WEIGHTS, "0", "0,0", "1,-1", "1,,2", "1;2")),
+        ("--blend", ("relu1_1=", "=1:2", "relu1_1=0:0", "relu1_1=1,relu1_1=1")),
     ],
 )
 def test_a_number_that_makes_no_sense_is_refused(
@@ -210,6 +220,9 @@ def test_a_number_that_makes_no_sense_is_refused(
     [
         (("--preset", "x"), "argument --preset: invalid choice: 'x' (choose from "),
         (("--optimizer", "x"), "no optimizer 'x'; known are lbfgs, adam"),
+        (("--keep", "x"), "no keep 'x'; known are best, average"),
+        (("--style-loss", "x"), "no style_loss 'x'; known are gram, wasserstein, "),
+        (("--padding", "x"), "no padding 'x'; known are zero, replicate"),
         (("--pooling", "x"), "no pooling 'x'; known are max, average, l2"),
         (("--activations", "x"), "no activations 'x'; known are layer, filter, raw"),
         (("--learning-rate", "1"), "--learning-rate is of adam only, not of lbfgs"),
@@ -244,6 +257,9 @@ def test_weights_are_parsed() -> None:
     assert weight("1e3") == 1000
     assert weight("relu1_2=1, relu2_2=0") == {"relu1_2": 1, "relu2_2": 0}
     assert shares("1,0,2.5") == [1, 0, 2.5]
+    assert blend("1,2") == [1, 2]
+    assert blend("relu1_1=1:0, relu2_1=2:1") == {"relu1_1": [1, 0], "relu2_1": [2, 1]}
+    assert sweep("style_weight=1,1e3") == ("style_weight", [1, 1000])
 
 
 # --- bad files ----------------------------------------------------------------------

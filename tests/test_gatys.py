@@ -12,7 +12,15 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import Problem, State, Weights, init_state, make_step, run_steps
+from jaxstyle import (
+    Objective,
+    Problem,
+    State,
+    Weights,
+    init_state,
+    make_step,
+    run_steps,
+)
 
 Params = dict[str, Any]
 
@@ -68,8 +76,8 @@ def explode_after(count: int) -> optax.GradientTransformation:
 def test_the_first_state_knows_no_loss(noisy: jax.Array) -> None:
     state = init_state(noisy, jaxstyle.adam())
     assert state.step == 0
-    assert state.best_loss == jnp.inf
-    assert_close([state.image, state.best], [noisy, noisy], rtol=0)
+    assert state.kept.loss == jnp.inf
+    assert_close([state.image, state.kept.image], [noisy, noisy], rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(2, 24, 32, 3), (24, 32), (24, 32, 4)])
@@ -92,8 +100,8 @@ def test_the_loss_goes_down(problem: Problem, noisy: jax.Array, name: str) -> No
     state, history = run(init_state(noisy, optimizer), problem, 15)
     losses = history["loss"][:15]
     assert bool(jnp.isfinite(losses).all())
-    assert state.best_loss == losses.min()
-    assert state.best_loss < 0.7 * losses[0]
+    assert state.kept.loss == losses.min()
+    assert state.kept.loss < 0.7 * losses[0]
 
 
 def test_a_step_evaluates_the_loss_where_the_state_is(
@@ -105,9 +113,26 @@ def test_a_step_evaluates_the_loss_where_the_state_is(
     loss, parts = jaxstyle.perceptual_loss(params, noisy, targets, weights)
     assert_close(metrics, {"loss": loss, **parts})
     assert state.step == 1
-    assert state.best_loss == metrics["loss"]
-    assert_close(state.best, noisy, rtol=0)
+    assert state.kept.loss == metrics["loss"]
+    assert_close(state.kept.image, noisy, rtol=0)
     assert float(jnp.abs(state.image - noisy).max()) == pytest.approx(0.02, rel=1e-3)
+
+
+def test_a_step_has_the_objective_of_the_targets(
+    shallow: Params, content: jax.Array, style: jax.Array, noisy: jax.Array
+) -> None:
+    params = jaxstyle.truncate(shallow, ["relu1_1"])
+    weights = Weights({"relu1_1": 1.0}, {"relu1_1": 1e3})
+    objective = Objective(padding="replicate", style_loss="mean-std")
+    targets = jaxstyle.make_targets(
+        params, content, [style], weights, objective=objective
+    )
+    optimizer = jaxstyle.adam()
+    step = jax.jit(make_step(optimizer))
+    problem = Problem(params, targets, weights)
+    _, metrics = step(init_state(noisy, optimizer), problem)
+    loss, parts = jaxstyle.perceptual_loss(params, noisy, targets, weights)
+    assert_close(metrics, {"loss": loss, **parts})
 
 
 def test_optimizers_are_told_the_value_and_the_gradient(
@@ -132,10 +157,10 @@ def test_the_best_image_is_kept_when_the_loss_rises(
     state, history = run(init_state(noisy, optimizer), problem, 8)
     losses = history["loss"][:8]
     assert losses[-1] > losses.min()
-    assert state.best_loss == losses.min()
+    assert state.kept.loss == losses.min()
     params, targets, weights = problem
-    loss, _ = jaxstyle.perceptual_loss(params, state.best, targets, weights)
-    assert_close(loss, state.best_loss)
+    loss, _ = jaxstyle.perceptual_loss(params, state.kept.image, targets, weights)
+    assert_close(loss, state.kept.loss)
 
 
 def test_adam_keeps_pixels_in_range(problem: Problem, noisy: jax.Array) -> None:
@@ -163,7 +188,9 @@ def test_many_steps_are_single_steps(
     end, history = run(start, problem, 6)
     assert end.step == state.step == 6
     assert_close(history["loss"][:6], jnp.stack(losses), rtol=1e-5)
-    assert_close([end.image, end.best], [state.image, state.best], rtol=1e-4)
+    assert_close(
+        [end.image, end.kept.image], [state.image, state.kept.image], rtol=1e-4
+    )
 
 
 def test_steps_that_were_not_made_are_nan(problem: Problem, noisy: jax.Array) -> None:
@@ -233,8 +260,8 @@ def test_a_run_stops_at_a_loss_that_is_not_finite(
     assert state.step == last_good + 2  # the update took effect one step later
     assert bool(jnp.isfinite(history["loss"][: last_good + 1]).all())
     assert bool(jnp.isnan(history["loss"][last_good + 1 :]).all())
-    assert state.best_loss == history["loss"][: last_good + 1].min()
-    assert bool(jnp.isfinite(state.best).all())
+    assert state.kept.loss == history["loss"][: last_good + 1].min()
+    assert bool(jnp.isfinite(state.kept.image).all())
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf])
@@ -245,8 +272,8 @@ def test_a_run_without_any_finite_loss_keeps_the_first_image(
     broken = problem._replace(weights=WEIGHTS._replace(total_variation=weight))
     state, _ = run(init_state(noisy, optimizer), broken, 5)
     assert state.step == 1
-    assert state.best_loss == jnp.inf
-    assert_close(state.best, noisy, rtol=0)
+    assert state.kept.loss == jnp.inf
+    assert_close(state.kept.image, noisy, rtol=0)
 
 
 # --- batches ------------------------------------------------------------------------
@@ -272,5 +299,5 @@ def test_a_batch_is_a_vmap(
         state = init_state(images[i], optimizer)
         for _ in range(3):
             state, _metrics = step(state, problem)
-        assert_close(states.best_loss[i], state.best_loss, rtol=1e-4)
+        assert_close(states.kept.loss[i], state.kept.loss, rtol=1e-4)
         assert_close(states.image[i], state.image, rtol=1e-4)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import jaxstyle
-from jaxstyle import Targets, Weights
+from jaxstyle import Objective, Targets, Weights
 
 Params = dict[str, Any]
 Golden = dict[str, np.ndarray]
@@ -64,18 +64,17 @@ def with_recorded_means(raw: Params, golden: Golden) -> Params:
 def solve(params: Params, golden: Golden, problem: str) -> Solved:
     """Compute everything that is compared, in one program."""
     pooling, weights = PROBLEMS[problem]
+    objective = Objective(pooling=pooling)
 
     @jax.jit
     def run(
         params: Params, content: jax.Array, style: jax.Array, image: jax.Array
     ) -> Solved:
         targets = jaxstyle.make_targets(
-            params, content, [style], weights, pooling=pooling
+            params, content, [style], weights, objective=objective
         )
         evaluate = jax.value_and_grad(
-            lambda image: jaxstyle.perceptual_loss(
-                params, image, targets, weights, pooling=pooling
-            ),
+            lambda image: jaxstyle.perceptual_loss(params, image, targets, weights),
             has_aux=True,
         )
         (loss, parts), gradient = evaluate(image)

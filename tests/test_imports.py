@@ -19,15 +19,23 @@ CORE = {
     "convolutions",
     "gatys",
     "images",
+    "inits",
+    "keepers",
     "losses",
+    "matrix_roots",
+    "objective",
     "optimizers",
     "padded_nets",
     "perceptual",
     "pooling",
     "presets",
+    "pyramid",
+    "style_losses",
+    "targets",
     "training",
     "training_presets",
     "transform_net",
+    "transport",
     "vgg",
     "winograd",
 }
@@ -36,7 +44,7 @@ CORE = {
 CORE_LIBRARIES = {"jax", "flax", "optax", "numpy", "jaxtyping"}
 
 SHELL_LIBRARIES = {
-    *("PIL", "h5py", "onnx", "safetensors", "tqdm", "urllib.request"),
+    *("PIL", "av", "h5py", "onnx", "safetensors", "tqdm", "urllib.request"),
     *("array_record", "grain", "matplotlib", "orbax", "tensorboardX", "tensorflow"),
     *("tensorflow_datasets", "torch"),
 }

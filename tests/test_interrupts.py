@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from command_line import SHALLOW, save_pictures, start
 
+from jaxstyle.checkpoints import find_checkpoints
 from jaxstyle.commands.interrupts import catch_interrupts
 from jaxstyle.image_files import load_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+STEPS = 100_000
+"""More than can be made before the signal comes."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def test_an_interrupt_keeps_the_current_picture(
     monkeypatch.chdir(tmp_path)
     save_pictures(tmp_path)
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW)
-    with start(["optimize", *inputs, "--steps", "1000000000"], cache=cache) as process:
+    with start(["optimize", *inputs, "--steps", str(STEPS)], cache=cache) as process:
         assert process.stderr
         printed = read_until(process.stderr.fileno(), b"loss=")
         process.send_signal(sent)
@@ -36,9 +40,11 @@ def test_an_interrupt_keeps_the_current_picture(
     assert isinstance(result, dict)
     assert process.returncode == 130
     assert out.decode() == "out.png: {steps} steps, loss {loss:.5g}\n".format(**result)
-    end = f"interrupted after step {result['steps']} of 1000000000\n"
+    end = f"interrupted after step {result['steps']} of {STEPS}; --resume goes on\n"
     assert err.decode().endswith(end)
     assert b"Traceback" not in printed + err
+    found = find_checkpoints(tmp_path / "out.png.unfinished" / "checkpoints")
+    assert found == [result["steps"]]
 
 
 def read_until(pipe: int, text: bytes) -> bytes:

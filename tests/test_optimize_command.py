@@ -1,5 +1,6 @@
 """``jaxstyle optimize`` from end to end: every option does what it says."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -9,31 +10,35 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from command_line import CONTENT_SHAPE, SHALLOW, run, save_network, save_pictures, start
+from command_line import (
+    CONTENT_SHAPE,
+    SHALLOW,
+    TWO_SCALES,
+    loss,
+    make,
+    optimize,
+    run,
+    save_network,
+    save_pictures,
+    settings,
+    shared_programs,
+    start,
+)
 from image_samples import assert_close, cmyk, oriented, smooth
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from jaxstyle.cli import build_parser
 from jaxstyle.commands import optimize as optimize_command
-from jaxstyle.commands.optimize_inputs import CHOICES, choose_settings
-from jaxstyle.image_files import load_image, load_settings
+from jaxstyle.commands.optimize_settings import CHOICES, choose_settings
+from jaxstyle.image_files import load_image
 from jaxstyle.optimizers import OPTIMIZERS
 from jaxstyle.presets import PRESETS
-
-Settings = dict[str, Any]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compile each program once for all tests of this file."""
-    folder = tmp_path_factory.mktemp("cache")
-    compilation_cache.reset_cache()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXSTYLE_CACHE", str(folder))
+    with shared_programs(tmp_path_factory) as folder:
         yield folder
-    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(autouse=True)
@@ -42,26 +47,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_pictures(tmp_path)
     return tmp_path
-
-
-def optimize(*options: str, styles: tuple[str, ...] = ("style.png",)) -> int:
-    """Make ``out.png`` without a word; return the exit code."""
-    inputs = ("content.png", *styles, "-o", "out.png", *SHALLOW, "--quiet")
-    return run(["optimize", *inputs, *options])
-
-
-def make(*options: str, styles: tuple[str, ...] = ("style.png",)) -> np.ndarray:
-    """Return the picture that is made in three steps, or in as many as are given."""
-    assert optimize("--steps", "3", *options, styles=styles) == 0
-    return load_image("out.png")
-
-
-def settings(path: str = "out.png") -> Settings:
-    return dict(load_settings(path))
-
-
-def loss(path: str = "out.png") -> float:
-    return float(settings(path)["result"]["loss"])
 
 
 # --- the picture and its record -----------------------------------------------------
@@ -103,12 +88,34 @@ def test_progress_is_shown_unless_it_is_not_wanted(
 ) -> None:
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--steps", "3")
     assert run(["optimize", *inputs]) == 0
-    first, second, bar, end = capsys.readouterr().err.split("\n")
-    assert first.startswith("compiling for 32x24 pixels on ")
-    assert second.startswith("compiled in ")
-    assert "3/3" in bar
-    assert "loss=" in bar
+    bar, end = capsys.readouterr().err.split("\n")
+    said = bar.split("\r")
+    assert said[2].startswith("32 px, compiling: ")
+    assert said[-1].startswith("32 px: 100%")
+    assert " 3/3 " in said[-1]
+    assert "loss=" in said[-1]
     assert end == ""
+
+
+@pytest.mark.parametrize(
+    ("coarsest", "sizes"),
+    [("46", ["45"]), ("32", ["32", "45"])],
+)
+def test_the_picture_is_made_from_coarse_to_fine(
+    capsys: pytest.CaptureFixture[str], coarsest: str, sizes: list[str]
+) -> None:
+    inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--steps", "9")
+    options = ("--size", "45", "--coarsest", coarsest)
+    assert run(["optimize", *inputs, *options]) == 0
+    said = re.findall(r"(\d+) px, compiling", capsys.readouterr().err)
+    assert list(dict.fromkeys(said)) == sizes
+    assert load_image("out.png").shape == (34, 45, 3)
+    assert settings()["preset"]["coarsest"] == int(coarsest)
+
+
+def test_fewer_steps_than_scales_are_enough() -> None:
+    assert make(*TWO_SCALES, "--steps", "1").shape == (34, 45, 3)
+    assert settings()["result"]["steps"] == 1
 
 
 def test_the_compiled_programs_are_kept(cache: Path) -> None:
@@ -160,7 +167,8 @@ def test_a_preset_gives_what_no_option_replaces(cache: Path, name: str) -> None:
     make("--preset", name)
     (cache / "vgg19.safetensors").unlink()
     made = settings()["preset"]
-    replaced = {key: made[key] for key in ("content", "style", "steps")}
+    names = ("content", "style", "style_loss", "isotropic_variation", "steps")
+    replaced = {key: made[key] for key in names}
     assert made == asdict(PRESETS[name]) | replaced
 
 
@@ -172,7 +180,10 @@ def test_a_weight_is_for_all_layers_or_by_layer() -> None:
     command = ("optimize", "content.png", "style.png", "-o", "out.png")
     chosen = choose_settings(build_parser().parse_args([*command, *options]))
     assert chosen.content == {"relu1_1": 3, "relu1_2": 0.5}
-    assert chosen.style == dict.fromkeys(PRESETS["default"].style, 2)
+    style = PRESETS["default"].style
+    mean = sum(style.values()) / len(style)
+    assert chosen.style == {layer: 2 * style[layer] / mean for layer in style}
+    assert sum(chosen.style.values()) / len(style) == pytest.approx(2)
 
 
 @pytest.mark.parametrize("option", ["--content-weight", "--style-weight"])
@@ -198,13 +209,23 @@ def test_tv_weight_gives_a_smoother_picture() -> None:
     assert variation(fine) < 0.3 * variation(rough)
 
 
-@pytest.mark.parametrize("setting", ["pooling", "activations"])
-def test_pooling_and_activations_change_the_loss(setting: str) -> None:
-    losses = set()
+@pytest.mark.parametrize(
+    ("setting", "count"),
+    [("pooling", 3), ("activations", 3), ("padding", 2), ("style_loss", 5)],
+)
+def test_what_the_loss_is_made_of_changes_it(setting: str, count: int) -> None:
+    losses = {}
+    layers: tuple[str, ...] = ()
+    if setting == "style_loss":
+        layers = ("--style-weight", "relu1_1=1e3")  # which compiles faster
     for name in CHOICES[setting]:
-        make("--steps", "1", f"--{setting}", name)
-        losses.add(round(loss(), 3))
-    assert len(losses) == len(CHOICES[setting]) == 3
+        make("--steps", "1", f"--{setting.replace('_', '-')}", name, *layers)
+        losses[name] = loss()
+    assert len(losses) == count
+    if setting == "style_loss":
+        exact = losses.pop("wasserstein-exact")
+        assert exact == pytest.approx(losses["wasserstein"], rel=0.02)
+    assert len({round(value, 3) for value in losses.values()}) == len(losses)
 
 
 def test_the_network_may_be_a_file(folder: Path) -> None:
@@ -213,32 +234,6 @@ def test_the_network_may_be_a_file(folder: Path) -> None:
     assert_close(make("--vgg", "same.safetensors"), expected)
     save_network(folder / "other.safetensors", mean=np.zeros(3, np.float32))
     assert np.abs(make("--vgg", "other.safetensors") - expected).max() > 0.01
-
-
-# --- options: styles ----------------------------------------------------------------
-
-
-def test_blend_says_how_much_each_style_counts() -> None:
-    two = ("style.png", "style2.png")
-    losses = {}
-    for blend in ("1,0", "0,1", "2,2"):
-        make("--steps", "1", "--blend", blend, styles=two)
-        losses[blend] = loss()
-    make("--steps", "1", styles=two)
-    assert loss() == pytest.approx(losses["2,2"])
-    for blend, style in zip(("1,0", "0,1"), two, strict=True):
-        make("--steps", "1", styles=(style,))
-        assert loss() == pytest.approx(losses[blend])
-    assert losses["1,0"] != pytest.approx(losses["0,1"])
-
-
-def test_style_size_is_that_of_the_styles() -> None:
-    make("--steps", "1")
-    of_the_picture = loss()
-    make("--steps", "1", "--style-size", "32")
-    assert loss() == of_the_picture
-    make("--steps", "1", "--style-size", "16")
-    assert loss() != pytest.approx(of_the_picture)
 
 
 # --- options: the run ---------------------------------------------------------------
@@ -255,13 +250,13 @@ def test_the_optimizer_and_its_learning_rate_move_the_pixels() -> None:
     assert np.abs(made[0] - made[1]).max() > 0.01
 
 
-def test_save_every_keeps_pictures_on_the_way(folder: Path) -> None:
-    before = set(folder.iterdir())
-    make("--steps", "5", "--save-every", "2")
-    made = sorted(path.name for path in set(folder.iterdir()) - before)
-    assert made == ["out.00002.png", "out.00004.png", "out.png"]
-    assert [settings(name)["result"]["steps"] for name in made] == [2, 4, 5]
-    assert loss("out.00002.png") > loss("out.00004.png") > loss("out.png")
+def test_the_average_is_kept_or_the_best() -> None:
+    adam = ("--optimizer", "adam", "--learning-rate", "0.1", "--steps", "1")
+    start = make(*adam, "--keep", "best")
+    assert_close(start, load_image("content.png", longest_side=32), within=0.003)
+    moved = np.abs(make(*adam, "--keep", "average") - start)  # where there is room
+    assert moved.max() == pytest.approx(0.05, abs=0.004)
+    assert np.median(moved) == pytest.approx(0.05, abs=0.004)
 
 
 # --- awkward images -----------------------------------------------------------------
@@ -315,7 +310,7 @@ def test_without_a_finite_loss_the_old_picture_stays(
     (folder / "out.png").write_bytes(b"old")
     before = set(folder.iterdir())
     huge = ("--style-weight", "relu2_1=3e38", "--activations", "raw")
-    assert optimize(*huge, "--save-every", "1") == 1
+    assert optimize(*huge, "--save-every", "1", "--film", "film.gif") == 1
     line = "jaxstyle optimize: error: the loss is not finite at step 1\n"
     assert capsys.readouterr() == ("", line)
     assert (folder / "out.png").read_bytes() == b"old"
@@ -337,7 +332,7 @@ def test_a_lack_of_memory_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(optimize_command, "compile_run", fail)
+    monkeypatch.setattr(optimize_command, "make_compile", fail)
     assert optimize() == 2
     line = (
         "jaxstyle optimize: error: not enough memory for --size 32; use a smaller one\n"

@@ -9,6 +9,7 @@ import pytest
 from numeric_checks import assert_close
 
 from jaxstyle import (
+    Objective,
     Targets,
     Weights,
     content_loss,
@@ -30,7 +31,7 @@ def targets(shallow: Params, content: jax.Array, style: jax.Array) -> Targets:
     return make_targets(shallow, content, [style], WEIGHTS)
 
 
-evaluate = jax.jit(perceptual_loss, static_argnames="pooling")
+evaluate = jax.jit(perceptual_loss)
 
 
 @jax.jit
@@ -74,6 +75,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(
         (Weights({}, {"relu2_1": 3.0}), "style"),
         (Weights({}, {}, 4.0), "total_variation"),
         (Weights({}, {}, 0.0, 4.0), "total_variation"),
+        (Weights({}, {}, 0.0, 0.0, 4.0), "total_variation"),
     ],
 )
 def test_every_part_can_stand_alone(
@@ -107,10 +109,12 @@ def test_another_pooling_is_another_loss(
     weights = Weights({"relu2_1": 1.0}, {})
     losses = []
     for pooling in ("max", "average", "l2"):
-        targets = make_targets(shallow, content, [content], weights, pooling=pooling)
-        losses.append(
-            float(evaluate(shallow, noisy, targets, weights, pooling=pooling)[0])
+        objective = Objective(pooling=pooling)
+        targets = make_targets(
+            shallow, content, [content], weights, objective=objective
         )
+        loss, _ = evaluate(shallow, noisy, targets, weights)
+        losses.append(float(loss))
     assert len(set(losses)) == 3
 
 
@@ -144,7 +148,8 @@ def test_weights_may_differ_from_lane_to_lane(
     shallow: Params, noisy: jax.Array, targets: Targets
 ) -> None:
     lanes = WEIGHTS._replace(total_variation=jnp.array([0.0, 1.0, 2.0]))
-    axes: Any = Weights({"relu2_1": None}, {"relu1_1": None, "relu1_2": None}, 0, None)  # type: ignore[dict-item, arg-type]
+    nowhere: Any = jax.tree.map(lambda _: None, WEIGHTS)
+    axes = nowhere._replace(total_variation=0)
     losses, _ = jax.vmap(partial(perceptual_loss, shallow, noisy, targets), (axes,))(
         lanes
     )

@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
-from jaxstyle import PRESETS, Preset
+from jaxstyle import PRESETS, STYLE_LOSSES, Preset
+from jaxstyle.inits import INITS
+from jaxstyle.keepers import KEEPERS
 from jaxstyle.optimizers import OPTIMIZERS
 from jaxstyle.pooling import POOLINGS
-from jaxstyle.vgg import NETWORKS, convolution_names
+from jaxstyle.vgg import BORDERS, NETWORKS, convolution_names
 
 every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 
@@ -20,7 +22,10 @@ def test_presets_name_known_things(preset: Preset) -> None:
     assert preset.vgg in NETWORKS
     assert preset.optimizer in OPTIMIZERS
     assert preset.pooling in POOLINGS
-    assert preset.init in {"content", "noise"}
+    assert preset.init in INITS
+    assert preset.keep in KEEPERS
+    assert preset.style_loss in STYLE_LOSSES
+    assert preset.padding in BORDERS
     assert preset.activations in {"layer", "filter", "raw"}
 
 
@@ -35,8 +40,9 @@ def test_presets_name_layers_of_their_network(preset: Preset) -> None:
 def test_presets_have_plausible_numbers(preset: Preset) -> None:
     weights = [*preset.content.values(), *preset.style.values()]
     assert all(0 < weight < math.inf for weight in weights)
-    assert 0 <= preset.total_variation < math.inf
+    assert 0 <= preset.isotropic_variation < math.inf
     assert preset.steps >= 1
+    assert preset.coarsest is None or preset.coarsest >= 1
 
 
 @every_preset
@@ -57,7 +63,9 @@ def test_the_seed_presets_are_those_of_the_seed_implementation() -> None:
         preset = PRESETS[name]
         assert dict(preset.content) == {"relu3_3": 0.5}
         assert dict(preset.style) == dict.fromkeys(layers, weight)
-        assert preset.total_variation == 0
+        assert preset.isotropic_variation == 0
+        assert preset.style_loss == "gram"
+        assert preset.coarsest is None
         assert preset.init == init
         assert preset.optimizer == "lbfgs"
         assert preset.vgg == "vgg16"

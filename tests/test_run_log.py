@@ -1,20 +1,16 @@
-"""The logs of a run, and what is drawn from them."""
+"""The logs of a run."""
 
 import json
-import os
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from full_disk import small_files
-from PIL import Image
 
 from jaxstyle.run_log import EVENTS, METRICS, RunLog, read_metrics
-from jaxstyle.run_pictures import plot_losses
 
 
 def write(folder: Path, steps: range, *, start: int = 0) -> None:
@@ -133,55 +129,3 @@ def test_a_full_disk_is_an_error_at_once(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         RunLog(tmp_path / "missing", step=0)
-
-
-# --- the plot -----------------------------------------------------------------------
-
-
-def pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture.convert("RGB"))
-
-
-def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
-    return bool((np.abs(picture.astype(int) - colour).max(-1) < 8).any())
-
-
-BLUE, ORANGE = (31, 119, 180), (255, 127, 14)
-
-
-def test_the_plot_shows_both_losses(tmp_path: Path) -> None:
-    path = tmp_path / "loss.png"
-    training = [{"step": n, "loss": 100 / n} for n in range(1, 200)]
-    held_out = [{"step": n, "validation_loss": 150 / (n + 1)} for n in (0, 100, 199)]
-    plot_losses([*training, *held_out], path)
-    both = pixels(path)
-    assert has_colour(both, BLUE)
-    assert has_colour(both, ORANGE)
-    plot_losses([{**line, "loss": line["loss"] / 1e6} for line in training], path)
-    assert (pixels(path) != both).any()
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    "metrics",
-    [
-        [{"step": 0, "validation_loss": 3.0}],
-        [{"step": 0, "validation_loss": 3.0}, {"step": 1, "loss": 2.0}],
-        [{"step": 1, "loss": 0.0}, {"step": 2, "loss": 0.0}],
-    ],
-)
-def test_a_short_run_can_be_drawn(tmp_path: Path, metrics: list[Any]) -> None:
-    plot_losses(metrics, tmp_path / "loss.png")
-    assert pixels(tmp_path / "loss.png").ndim == 3
-
-
-def test_a_plot_that_cannot_be_written_leaves_the_old_one(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "loss.png").write_bytes(b"old")
-    with pytest.raises(OSError, match="File too large"), small_files(500):
-        plot_losses([{"step": 1, "loss": 2.0}], tmp_path / "loss.png")
-    assert (tmp_path / "loss.png").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["loss.png"]

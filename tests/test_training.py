@@ -1,6 +1,6 @@
 """The pure training loop: one step, its metrics, and what it learns."""
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import optax
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle import Weights, make_targets, perceptual_loss, training
+from jaxstyle import Objective, Weights, make_targets, perceptual_loss, training
 from jaxstyle.transform_net import init_net, stylize, stylize_in_training
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -150,21 +150,25 @@ def test_pooling_is_that_of_the_network(
     net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
 ) -> None:
     with pytest.raises(ValueError, match="no pooling 'median'"):
-        training.make_problem(problem.params, [style], WEIGHTS, pooling="median")
-    with pytest.raises(ValueError, match="no pooling 'median'"):
-        jax.eval_shape(
-            partial(training.evaluate, pooling="median"), net, photos, problem
+        training.make_problem(
+            problem.params, [style], WEIGHTS, objective=Objective(pooling="median")
         )
-    step = training.make_step(OPTIMIZER, pooling="median")
+    objective = Objective(pooling="median")
+    unknown = problem._replace(targets=replace(problem.targets, objective=objective))
     with pytest.raises(ValueError, match="no pooling 'median'"):
-        jax.eval_shape(step, training.init_state(net, OPTIMIZER), photos, problem)
+        jax.eval_shape(training.evaluate, net, photos, unknown)
+    step = training.make_step(OPTIMIZER)
+    with pytest.raises(ValueError, match="no pooling 'median'"):
+        jax.eval_shape(step, training.init_state(net, OPTIMIZER), photos, unknown)
 
 
 def test_several_styles_are_blended(
     shallow: Params, style: jax.Array, content: jax.Array
 ) -> None:
     first, second, both = (
-        training.make_problem(shallow, styles, WEIGHTS, style_weights=shares).style
+        training.make_problem(
+            shallow, styles, WEIGHTS, style_weights=shares
+        ).targets.style
         for styles, shares in [
             ([style], None),
             ([content], None),

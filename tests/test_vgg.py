@@ -1,4 +1,4 @@
-"""VGG features: layers, poolings, batch axes, normalisation, errors."""
+"""VGG features: layers, poolings, borders, batch axes, normalisation, errors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from jax import lax
 from numeric_checks import assert_close, assert_gradients
 
 import jaxstyle
@@ -28,6 +30,8 @@ VGG19 = (
     *("conv5_1", "conv5_2", "conv5_3", "conv5_4"),
 )
 SHIPPED = VGG16[:11]
+
+CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
 # --- layers -------------------------------------------------------------------------
@@ -115,7 +119,106 @@ def test_features_are_the_same_bits_again(shallow: Params, content: jax.Array) -
     assert all(bool((first[layer] == second[layer]).all()) for layer in first)
 
 
+# --- padding ------------------------------------------------------------------------
+
+
+def correlate(x: jax.Array, layer: Params) -> jax.Array:
+    """Correlate with a layer's kernels where they fit, without padding."""
+    products = lax.conv_general_dilated(
+        x[None], layer["kernel"], (1, 1), "VALID", dimension_numbers=CHANNELS_LAST
+    )
+    return nn.relu(products[0] + layer["bias"])
+
+
+@pytest.fixture(scope="module")
+def first_layers(raw: Params) -> Params:
+    """The first two layers, [*n, h, w, 64] each."""
+    return dict(jaxstyle.normalize(jaxstyle.truncate(raw, ["relu1_2"])))
+
+
+def test_only_the_first_convolution_replicates_the_border(
+    first_layers: Params, content: jax.Array
+) -> None:
+    found = jaxstyle.features(first_layers, content, padding="replicate")
+    sides = ((1, 1), (1, 1), (0, 0))
+    x = (content - first_layers["mean"]) / first_layers["std"]
+    first = correlate(jnp.pad(x, sides, "edge"), first_layers["conv1_1"])
+    second = correlate(jnp.pad(first, sides), first_layers["conv1_2"])
+    assert_close(found, {"relu1_1": first, "relu1_2": second})
+
+
+def test_zeros_are_around_the_image_by_default(
+    first_layers: Params, content: jax.Array
+) -> None:
+    x = (content - first_layers["mean"]) / first_layers["std"]
+    padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
+    expected = correlate(padded, first_layers["conv1_1"])
+    for found in (
+        jaxstyle.features(first_layers, content),
+        jaxstyle.features(first_layers, content, padding="zero"),
+    ):
+        assert_close(found["relu1_1"], expected)
+
+
+def test_a_replicated_border_is_no_edge(first_layers: Params) -> None:
+    flat = jnp.broadcast_to(jnp.array([0.9, 0.2, 0.6]), (6, 7, 3))
+    spreads = {
+        padding: jaxstyle.features(first_layers, flat, padding=padding)["relu1_1"]
+        .std((0, 1))
+        .max()
+        for padding in vgg.BORDERS
+    }
+    assert spreads["replicate"] < 1e-5
+    assert spreads["zero"] > 0.1
+
+
+def test_padding_changes_no_size(raw: Params) -> None:
+    zero, replicate = (
+        jax.eval_shape(
+            partial(jaxstyle.features, padding=padding), raw, jnp.zeros((35, 50, 3))
+        )
+        for padding in ("zero", "replicate")
+    )
+    assert zero == replicate
+
+
+def test_a_replicated_border_of_a_batch_is_that_of_its_images(
+    first_layers: Params, content: jax.Array, noisy: jax.Array
+) -> None:
+    compute = jax.jit(partial(jaxstyle.features, first_layers, padding="replicate"))
+    images = jnp.stack([content, noisy])
+    found = compute(images)
+    for index, image in enumerate(images):
+        expected = jaxstyle.features(first_layers, image, padding="replicate")
+        assert_close(jax.tree.map(lambda x, i=index: x[i], found), expected)
+
+
+def test_prepared_kernels_replicate_the_border_too(
+    shallow: Params, content: jax.Array
+) -> None:
+    compute = jax.jit(partial(jaxstyle.features, padding="replicate"))
+    expected = compute(shallow, content)
+    assert_close(compute(jaxstyle.prepare_for_cpu(shallow), content), expected)
+
+
+def test_gradients_at_a_replicated_border(raw: Params) -> None:
+    net = jaxstyle.truncate(raw, ["relu1_1"])
+    image = np.random.default_rng(0).uniform(size=(3, 4, 3))
+    assert_gradients(
+        lambda image: jaxstyle.features(net, image, padding="replicate")["relu1_1"],
+        image,
+    )
+
+
 # --- bad input ----------------------------------------------------------------------
+
+
+def test_an_unknown_padding_is_named_with_the_known_ones(
+    shallow: Params, content: jax.Array
+) -> None:
+    message = "no padding 'reflect'; known are zero, replicate"
+    with pytest.raises(ValueError, match=message):
+        jaxstyle.features(shallow, content, padding="reflect")
 
 
 def test_an_unknown_pooling_is_named_with_the_known_ones(

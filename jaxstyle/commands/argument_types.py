@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -71,18 +71,54 @@ def shares(text: str) -> list[float]:
     return values
 
 
+def blend(text: str) -> list[float] | Mapping[str, list[float]]:
+    """Parse the shares of paintings, or by layer: ``relu1_1=2:1,relu4_1=0:1``."""
+    if "=" not in text:
+        return shares(text)
+    pairs = _split_pairs(text, "LAYER=NUMBER:NUMBER:...,...")
+    return {layer: shares(numbers.replace(":", ",")) for layer, numbers in pairs}
+
+
+def sweep(text: str) -> tuple[str, list[float]]:
+    """Parse a setting and the values to try: ``style_weight=1,10,100``."""
+    name, _, numbers = text.partition("=")
+    if name not in SWEPT:
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=NUMBER,NUMBER,... with one of {', '.join(SWEPT)}, "
+            f"got {text!r}"
+        )
+    return name, [SWEPT[name](number) for number in numbers.split(",")]
+
+
 def weight(text: str) -> float | Mapping[str, float]:
     """Parse a weight for all layers, or one for each: ``relu1_2=1e4,relu2_2=1e3``."""
     if "=" not in text:
         return nonnegative_float(text)
+    form = f"LAYER=NUMBER,LAYER=NUMBER,... with numbers from 0 to {LARGEST:g}"
+    pairs = _split_pairs(text, form)
+    try:
+        return {layer: nonnegative_float(value) for layer, value in pairs}
+    except argparse.ArgumentTypeError as error:
+        raise _wrong_form(text, form) from error
+
+
+SWEPT: Mapping[str, Callable[[str], float]] = {
+    "strength": share,
+    "style_weight": nonnegative_float,
+    "content_weight": nonnegative_float,
+    "tv_weight": nonnegative_float,
+}
+"""The settings that a sweep may try, and how their values are parsed."""
+
+
+def _split_pairs(text: str, form: str) -> list[tuple[str, str]]:
+    """Split ``LAYER=VALUE,LAYER=VALUE,...``, in which no layer may be there twice."""
     pairs = [part.strip().partition("=") for part in text.split(",")]
     layers = {layer for layer, _, _ in pairs}
-    try:
-        if "" in layers or len(layers) < len(pairs):
-            raise ValueError("a layer is missing, or is there twice")
-        return {layer: nonnegative_float(value) for layer, _, value in pairs}
-    except (ValueError, argparse.ArgumentTypeError) as error:
-        raise argparse.ArgumentTypeError(
-            f"expected LAYER=NUMBER,LAYER=NUMBER,... with numbers from 0 to "
-            f"{LARGEST:g}, each layer once, got {text!r}"
-        ) from error
+    if "" in layers or len(layers) < len(pairs):
+        raise _wrong_form(text, form)
+    return [(layer, value) for layer, _, value in pairs]
+
+
+def _wrong_form(text: str, form: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"expected {form}, each layer once, got {text!r}")

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from jaxstyle.commands.argument_types import nonnegative_float, shares, weight
+from jaxstyle.commands.argument_types import blend, nonnegative_float, weight
 
 
 def describe_presets(presets: Mapping[str, Any]) -> str:
@@ -29,13 +29,24 @@ def add_blend(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--blend",
         metavar="W,W,...",
-        type=shares,
-        help="how much each of several paintings counts (default: equally)",
+        type=blend,
+        help="how much each of several paintings counts (default: equally), or this by "
+        "layer: LAYER=W:W:...,LAYER=W:W:...,...",
     )
 
 
-def add_loss(parser: argparse.ArgumentParser) -> None:
-    """Add the weights, and the network that looks at the pictures."""
+def add_loss(
+    parser: argparse.ArgumentParser, *, variation: str
+) -> argparse._ArgumentGroup:
+    """Add the weights, and the network that looks at the pictures.
+
+    Args:
+        parser: what to add them to.
+        variation: the setting that ``--tv-weight`` replaces.
+
+    Returns:
+        The group that they are in.
+    """
     group = parser.add_argument_group(
         "loss", "A weight is a number, or LAYER=NUMBER,LAYER=NUMBER,... by layer."
     )
@@ -51,7 +62,7 @@ def add_loss(parser: argparse.ArgumentParser) -> None:
         "--tv-weight",
         metavar="W",
         type=nonnegative_float,
-        dest="total_variation",
+        dest=variation,
         help="of the total variation: more gives a smoother picture",
     )
     add(
@@ -66,3 +77,4 @@ def add_loss(parser: argparse.ArgumentParser) -> None:
         help="normalise the network's mean activations to 1 by layer or by filter, "
         "or leave them raw",
     )
+    return group

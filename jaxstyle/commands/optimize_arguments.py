@@ -3,10 +3,13 @@
 import argparse
 
 from jaxstyle.commands.argument_types import (
+    SWEPT,
     Commands,
     positive_float,
     positive_int,
     seed,
+    share,
+    sweep,
 )
 from jaxstyle.commands.loss_arguments import (
     add_blend,
@@ -23,7 +26,7 @@ def add_parser(commands: Commands) -> None:
         "optimize",
         help="turn a photo and a painting into a picture, by optimising its pixels",
         description="Turn a photo and one or more paintings into a picture, by "
-        "optimising its pixels\n(Gatys et al., 2016).",
+        "optimising its pixels\nfrom coarse to fine (Gatys et al., 2016).",
         epilog=describe_presets(PRESETS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,8 +41,26 @@ def add_parser(commands: Commands) -> None:
         help="the picture to write: .png, .jpg, .webp or .tif; its settings are "
         "recorded in it",
     )
-    main = parser.add_argument_group("picture")
-    add = main.add_argument
+    _add_picture(parser.add_argument_group("picture"))
+    _add_colors_and_regions(parser.add_argument_group("colours and regions"))
+    loss = add_loss(parser, variation="isotropic_variation")
+    loss.add_argument(
+        "--style-loss",
+        metavar="NAME",
+        help="how styles are compared: gram, wasserstein, wasserstein-exact, mean or "
+        "mean-std",
+    )
+    loss.add_argument(
+        "--padding",
+        metavar="zero|replicate",
+        help="the border of the network's first convolution",
+    )
+    _add_run(parser.add_argument_group("run"))
+    _add_outputs(parser.add_argument_group("more to look at"))
+
+
+def _add_picture(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--size",
         metavar="PIXELS",
@@ -48,29 +69,85 @@ def add_parser(commands: Commands) -> None:
         help="the picture's longer side (default: 512)",
     )
     add(
+        "--strength",
+        metavar="S",
+        type=share,
+        default=0.5,
+        help="from 0, faint, to 1, wild (default: 0.5)",
+    )
+    strokes = group.add_mutually_exclusive_group()
+    strokes.add_argument(
+        "--style-scale",
+        metavar="X",
+        type=positive_float,
+        default=1.0,
+        help="the paintings' longer side relative to the picture's: more gives larger "
+        "strokes, as far as the paintings are large enough (default: 1)",
+    )
+    strokes.add_argument(
         "--style-size",
         metavar="PIXELS",
         type=positive_int,
-        help="the paintings' longer side: larger gives larger strokes "
-        "(default: that of the picture)",
+        help="the same in pixels",
     )
-    add_blend(main)
-    add_preset(main, PRESETS)
+    add_blend(group)
+    add_preset(group, PRESETS)
     add(
         "--init",
-        metavar="content|noise|IMAGE",
-        help="what to start from",
+        metavar="NAME|IMAGE",
+        help="what to start from: content, noise, gray, style-stats, or an image",
     )
-    add_loss(parser)
-    run = parser.add_argument_group("run")
-    add = run.add_argument
+
+
+def _add_colors_and_regions(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--preserve-color",
+        action="store_true",
+        help="keep the photo's colours: only its brightness is painted",
+    )
+    add(
+        "--match-color",
+        choices=("covariance", "histogram"),
+        help="give the paintings the photo's colours first: the mean and covariance "
+        "of its pixels, or the histograms",
+    )
+    add(
+        "--masks",
+        metavar="IMAGE",
+        nargs="+",
+        help="one for each painting: white where it belongs in the photo, grey for "
+        "less; what is black in all stays as it is",
+    )
+    add(
+        "--style-masks",
+        metavar="IMAGE|all",
+        nargs="+",
+        help="one for each painting: white on the part of it that counts, or 'all'",
+    )
+
+
+def _add_run(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--steps",
         metavar="N",
         type=positive_int,
-        help="how many times the loss is evaluated",
+        help="how many times the loss is evaluated, at all scales together",
+    )
+    add(
+        "--coarsest",
+        metavar="PIXELS",
+        type=positive_int,
+        help="the longer side of the coarsest scale; that of the picture for one scale",
     )
     add("--optimizer", metavar="lbfgs|adam", help="how the pixels are moved")
+    add(
+        "--keep",
+        metavar="best|average",
+        help="which picture is kept: that with the lowest loss, or the average of the "
+        "last ones",
+    )
     add(
         "--learning-rate",
         metavar="RATE",
@@ -79,9 +156,33 @@ def add_parser(commands: Commands) -> None:
     )
     add("--seed", metavar="N", type=seed, default=0, help="of the noise (default: 0)")
     add(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was interrupted, from OUT.unfinished",
+    )
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
         "--save-every",
         metavar="N",
         type=positive_int,
         help="write the picture so far every N steps, as OUT with the step's number",
     )
-    add("--quiet", action="store_true", help="show no progress")
+    add(
+        "--film",
+        metavar="FILE",
+        help="how the picture came about: .mp4, .gif or .webp",
+    )
+    add("--sheet", metavar="FILE", help="photo, paintings and picture side by side")
+    add("--plot", metavar="FILE", help="a plot of the losses: .png, .svg or .pdf")
+    add(
+        "--sweep",
+        metavar="NAME=W,W,...",
+        type=sweep,
+        action="append",
+        help=f"try several values of {', '.join(SWEPT)}: OUT becomes a labelled sheet, "
+        "beside which every picture is written; a second --sweep gives it columns",
+    )

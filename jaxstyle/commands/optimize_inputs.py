@@ -1,120 +1,158 @@
-"""What ``jaxstyle optimize`` works with: settings, images, a network."""
+"""What ``jaxstyle optimize`` works with: images and a network, from files."""
 
 import argparse
-from collections.abc import Collection, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
-from jaxstyle import vgg
-from jaxstyle.commands.settings import (
-    LOSS_CHOICES,
-    check_blend,
-    check_choices,
-    check_size,
-    find_overrides,
-    load_params,
-    load_styles,
-)
-from jaxstyle.image_files import check_output_path, load_image
+from jaxstyle import color, vgg
+from jaxstyle.commands.settings import check_size, load_params
+from jaxstyle.image_files import load_image
 from jaxstyle.images import Image
-from jaxstyle.optimizers import OPTIMIZERS
-from jaxstyle.presets import PRESETS, Preset
+from jaxstyle.inits import INITS
+from jaxstyle.param_files import leaves
+from jaxstyle.presets import Preset
+from jaxstyle.pyramid import pyramid_sizes
+from jaxstyle.scenes import Scene, resize_image, resize_scene
+from jaxstyle.targets import Mask
 
-OVERRIDES = (
-    "init",
-    "steps",
-    "optimizer",
-    "vgg",
-    "activations",
-    "pooling",
-    "total_variation",
-)
-"""The arguments that replace a preset's setting of the same name."""
-
-CHOICES: Mapping[str, Collection[str]] = {
-    "optimizer": OPTIMIZERS,
-    **LOSS_CHOICES,
+MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
+    "covariance": color.match_colors,
+    "histogram": color.match_histograms,
 }
-"""The names that a setting may have."""
+"""How the paintings can be given the photo's colours."""
 
 
 class Inputs(NamedTuple):
-    """What was read from files."""
+    """What was read from files.
 
-    content: Image
-    styles: list[Image]
+    Attributes:
+        photo: the content in its own colours.
+        scene: what the picture is made from, at full size.
+        sizes: the picture's longer side at every scale, from coarse to fine.
+        style_scale: the paintings' longer side relative to the picture's.
+        init: what to start from, at the coarsest scale.
+        params: the network.
+    """
+
+    photo: Image
+    scene: Scene
+    sizes: tuple[int, ...]
+    style_scale: float
     init: Image
     params: vgg.Params
 
 
-# --- arguments ----------------------------------------------------------------------
-
-
-def check_arguments(arguments: argparse.Namespace, *, steps: int) -> None:
-    """Raise a ValueError unless the pictures can be written and the counts agree."""
-    check_output_path(arguments.output)
-    every = arguments.save_every or steps
-    so_far = (numbered(arguments.output, n) for n in range(every, steps, every))
-    outputs = {Path(path).resolve() for path in (arguments.output, *so_far)}
-    for path in (arguments.content, *arguments.styles, arguments.init or ""):
-        if Path(path).resolve() in outputs:
-            raise ValueError(f"{path} is an input; writing the picture would lose it")
-    check_blend(arguments.blend, arguments.styles)
-
-
-def numbered(path: str, step: int) -> Path:
-    """Put a step's number before the suffix: ``out.00050.png``."""
-    return Path(path).with_suffix(f".{step:05d}{Path(path).suffix}")
-
-
-def choose_settings(arguments: argparse.Namespace) -> Preset:
-    """Return the preset with what the arguments replace in it.
-
-    Raises:
-        ValueError: a setting has a name that is not known.
-    """
-    preset = PRESETS[arguments.preset]
-    chosen = replace(preset, **find_overrides(arguments, preset, OVERRIDES))
-    check_choices(chosen, CHOICES)
-    return chosen
-
-
-def make_optimizer(
-    name: str, learning_rate: float | None
-) -> optax.GradientTransformationExtraArgs:
-    """Return an optimizer by name; a ValueError if it takes no learning rate."""
-    if learning_rate is None:
-        return OPTIMIZERS[name]()
-    if name != "adam":
-        raise ValueError(f"--learning-rate is of adam only, not of {name}")
-    return OPTIMIZERS[name](learning_rate=learning_rate)
-
-
-# --- files --------------------------------------------------------------------------
-
-
-def load_inputs(arguments: argparse.Namespace, preset: Preset) -> Inputs:
+def load_inputs(arguments: argparse.Namespace, settings: Preset) -> Inputs:
     """Read and check the images and the network."""
-    content = jnp.asarray(load_image(arguments.content, longest_side=arguments.size))
-    init = load_init(preset.init, content, seed=arguments.seed)
-    params = load_params(preset)
-    check_size(arguments.content, content, params, option="--size")
-    size = arguments.style_size or arguments.size
-    styles = load_styles(arguments.styles, size, params)
-    return Inputs(content, styles, init, params)
+    size = arguments.size
+    style_scale = arguments.style_scale
+    if arguments.style_size is not None:
+        style_scale = arguments.style_size / size
+    photo = jnp.asarray(load_image(arguments.content, longest_side=size))
+    styles = [
+        jnp.asarray(load_image(path, shrink_to=round(style_scale * size)))
+        for path in arguments.styles
+    ]
+    params = load_params(settings)
+    check_size(arguments.content, photo, params, option="--size")
+    for path, style in zip(arguments.styles, styles, strict=True):
+        check_size(path, style, params, option="--style-size")
+    scene = load_scene(arguments, photo, styles)
+    sizes = choose_sizes(settings, scene, params, style_scale=style_scale)
+    coarsest = resize_scene(scene, sizes[0], style_scale=style_scale)
+    init = load_init(settings.init, coarsest, seed=arguments.seed)
+    return Inputs(photo, scene, sizes, style_scale, init, params)
 
 
-def load_init(init: str, content: Image, *, seed: int) -> Image:
-    """Return the content, noise, or the image in a file, scaled to the content."""
-    if init == "content":
-        return content
-    if init == "noise":
-        return jax.random.uniform(jax.random.key(seed), content.shape)
-    image = jnp.asarray(load_image(init, longest_side=max(content.shape)))
-    resized: Image = jax.image.resize(image, content.shape, "lanczos3")
-    return resized
+def load_scene(
+    arguments: argparse.Namespace, photo: Image, styles: list[Image]
+) -> Scene:
+    """Return photo and paintings in the colours that are wanted, with their masks."""
+    content = photo
+    if arguments.match_color is not None:
+        match = jax.jit(MATCH[arguments.match_color])
+        styles = [match(style, photo) for style in styles]
+    if arguments.preserve_color:
+        content = color.luminance(photo)
+        match = jax.jit(color.match_luminance)
+        styles = [match(style, photo) for style in styles]
+    masks = style_masks = None
+    if arguments.masks is not None:
+        masks = load_masks(arguments.masks, [content] * len(styles), "--masks")
+    if arguments.style_masks is not None:
+        style_masks = load_masks(arguments.style_masks, styles, "--style-masks")
+    return Scene(content, styles, masks, style_masks)
+
+
+def load_masks(paths: list[str], images: list[Image], option: str) -> Any:
+    """Read a mask for each image, of its size; ``all`` stands for none."""
+    if len(paths) != len(images):
+        raise ValueError(
+            f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
+        )
+    return [
+        None if path == "all" and option == "--style-masks" else load_mask(path, image)
+        for path, image in zip(paths, images, strict=True)
+    ]
+
+
+def load_mask(path: str, image: Image) -> Mask:
+    """Read a mask's brightness, scaled to an image of the same proportions."""
+    height, width, _ = image.shape
+    mask = color.luminance(jnp.asarray(load_image(path)))
+    if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > 0.05:
+        raise ValueError(
+            f"the mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, but what it "
+            f"masks is {width}x{height}; draw it on the image itself"
+        )
+    mask = resize_image(mask, (height, width))[..., 0]
+    if not mask.any():
+        raise ValueError(f"the mask {path} is black all over: it would mask everything")
+    return mask
+
+
+def load_init(init: str, scene: Scene, *, seed: int) -> Image:
+    """Return an image to start from: by name, or from a file, scaled to the content."""
+    if init in INITS:
+        start = INITS[init](scene.content, scene.styles, jax.random.key(seed))
+        return jnp.asarray(start)
+    height, width, _ = scene.content.shape
+    image = jnp.asarray(load_image(init, longest_side=max(height, width)))
+    return resize_image(image, (height, width))
+
+
+def choose_sizes(
+    settings: Preset, scene: Scene, params: vgg.Params, *, style_scale: float
+) -> tuple[int, ...]:
+    """Return the scales at which no image is too small for the network."""
+    longest = max(scene.content.shape)
+    if settings.coarsest is None:
+        return (longest,)
+    sizes = pyramid_sizes(longest, smallest=settings.coarsest)
+    least = vgg.smallest_side(params)
+
+    def is_large_enough(size: int) -> bool:
+        resize = jax.eval_shape(
+            lambda scene: resize_scene(scene, size, style_scale=style_scale), scene
+        )
+        sides = (min(x.shape[:2]) for x in (resize.content, *resize.styles))
+        return int(min(sides)) >= least
+
+    return tuple(size for size in sizes if size == longest or is_large_enough(size))
+
+
+def digest(inputs: Inputs) -> str:
+    """Return what tells whether inputs are the same, to the last bit."""
+    total = hashlib.sha256()
+    images = (inputs.scene, inputs.init, inputs.sizes)
+    total.update(str(jax.tree.structure(images)).encode())
+    for name, array in [*enumerate(jax.tree.leaves(images)), *leaves(inputs.params)]:
+        values = np.asarray(array)
+        total.update(f"{name} {values.shape}".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()[:16]

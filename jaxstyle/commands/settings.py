@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxstyle import vgg
 from jaxstyle.image_files import load_image
 from jaxstyle.images import Image
+from jaxstyle.objective import StyleWeights
 from jaxstyle.pooling import POOLINGS
 from jaxstyle.pretrained import load_vgg
 
@@ -61,10 +62,16 @@ def find_overrides(
 def override_weights(
     weights: Mapping[str, float], given: float | Mapping[str, float] | None
 ) -> Mapping[str, float]:
-    """Return the weights that are given for all layers, or by layer, if any are."""
+    """Return the weights that are given by layer, or by their mean, if any are.
+
+    A number keeps the layers' proportions.
+    """
     if given is None:
         return weights
-    return given if isinstance(given, Mapping) else dict.fromkeys(weights, given)
+    if isinstance(given, Mapping):
+        return given
+    mean = sum(weights.values()) / len(weights)
+    return {layer: given * value / mean for layer, value in weights.items()}
 
 
 def check_choices(settings: object, choices: Mapping[str, Collection[str]]) -> None:
@@ -75,12 +82,15 @@ def check_choices(settings: object, choices: Mapping[str, Collection[str]]) -> N
             raise ValueError(f"no {setting} {name!r}; known are {', '.join(known)}")
 
 
-def check_blend(blend: Sequence[float] | None, styles: Sequence[str]) -> None:
+def check_blend(blend: StyleWeights | None, styles: Sequence[str]) -> None:
     """Raise a ValueError unless there is one share per painting, if there are any."""
-    if blend is not None and len(blend) != len(styles):
-        raise ValueError(
-            f"--blend needs one number per painting: {len(styles)}, got {len(blend)}"
-        )
+    by_layer = blend if isinstance(blend, Mapping) else {"": blend or styles}
+    for shares in by_layer.values():
+        if len(shares) != len(styles):
+            raise ValueError(
+                f"--blend needs one number per painting: {len(styles)}, "
+                f"got {len(shares)}"
+            )
 
 
 def load_params(settings: LossSettings) -> vgg.Params:

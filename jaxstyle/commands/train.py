@@ -98,7 +98,7 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
 def restore(folder: Path, settings: TrainingPreset, inputs: Inputs) -> State:
     """Return the state of the last good checkpoint, and tell of those that are not."""
     like, configuration = state_shapes(settings), inputs.configuration
-    restored = load_checkpoint(folder / CHECKPOINTS, like, configuration)
+    restored = load_checkpoint(folder / CHECKPOINTS, lambda _: like, configuration)
     for line in restored.notes:
         print(f"jaxstyle train: {line}", file=sys.stderr)
     return restored.state

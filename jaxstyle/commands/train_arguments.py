@@ -52,7 +52,7 @@ def add_parser(commands: Commands) -> None:
         help="the folder of the run: style.safetensors, checkpoints, metrics, pictures",
     )
     _add_net(parser)
-    add_loss(parser)
+    add_loss(parser, variation="total_variation")
     _add_steps(parser)
     _add_run(parser)
 

@@ -1,6 +1,6 @@
 """The programs of ``jaxstyle train``: where they start, and what is compiled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxstyle import training, transform_net, vgg
 from jaxstyle.commands.train_inputs import Inputs
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
-from jaxstyle.perceptual import Weights
+from jaxstyle.objective import Objective, StyleWeights, Weights
 from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
 
@@ -36,7 +36,7 @@ class Programs(NamedTuple):
 
 
 def make_problem(
-    settings: TrainingPreset, inputs: Inputs, *, blend: Sequence[float] | None
+    settings: TrainingPreset, inputs: Inputs, *, blend: StyleWeights | None
 ) -> Problem:
     """Return the problem that is compiled for and solved."""
     params = inputs.params
@@ -48,7 +48,8 @@ def make_problem(
         settings.total_variation,
         settings.absolute_variation,
     )
-    make = partial(training.make_problem, style_weights=blend, pooling=settings.pooling)
+    objective = Objective(pooling=settings.pooling)
+    make = partial(training.make_problem, style_weights=blend, objective=objective)
     problem: Problem = jax.jit(make)(params, inputs.styles, weights)
     return problem
 
@@ -72,9 +73,9 @@ def compile_programs(
     Only the shapes of the state count, not where it comes from: a run that goes on
     finds the programs of its first part in the cache.
     """
-    dtype, pooling = PRECISIONS[settings.precision], settings.pooling
-    step = training.make_step(make_optimizer(settings), dtype=dtype, pooling=pooling)
-    evaluate = partial(training.evaluate, dtype=dtype, pooling=pooling)
+    dtype = PRECISIONS[settings.precision]
+    step = training.make_step(make_optimizer(settings), dtype=dtype)
+    evaluate = partial(training.evaluate, dtype=dtype)
     state = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), state)
     photo, batch = (
         _shape((count, settings.size, settings.size, 3), jnp.uint8)

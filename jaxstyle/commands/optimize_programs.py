@@ -1,0 +1,127 @@
+"""What ``jaxstyle optimize`` compiles, once for each scale."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+from jax.typing import ArrayLike
+
+from jaxstyle import gatys, pyramid, vgg
+from jaxstyle.commands.optimize_inputs import Inputs
+from jaxstyle.commands.optimize_settings import Method
+from jaxstyle.images import Image
+from jaxstyle.objective import Objective, StyleWeights, Weights
+from jaxstyle.perceptual import Metrics, Problem
+from jaxstyle.scenes import Scene, resize_scene
+from jaxstyle.targets import Targets, make_targets
+
+CAPACITY = 50
+"""The most steps that are made without a word from the device."""
+
+Run = Callable[[gatys.State, Problem, ArrayLike], tuple[gatys.State, Metrics]]
+
+
+class Program(NamedTuple):
+    """What makes the steps of one scale.
+
+    Attributes:
+        init: ``init(image) -> state``, before the first step from an image.
+        enter: ``enter(state) -> state``, from the last state of the scale before.
+        make_problem: ``make_problem(weights)``, what is minimised.
+        run_steps: ``run_steps(state, problem, count) -> (state, metrics)``, which
+            reuses the memory of the state.
+    """
+
+    init: Callable[[Image], gatys.State]
+    enter: Callable[[gatys.State], gatys.State]
+    make_problem: Callable[[Weights], Problem]
+    run_steps: Run
+
+
+def make_compile(
+    inputs: Inputs,
+    method: Method,
+    weights: Weights,
+    *,
+    blend: StyleWeights | None,
+) -> Callable[[int], Program]:
+    """Return what compiles the program of a scale when it is first asked for it.
+
+    Only the layers of the weights matter, so that one program serves a sweep.
+    """
+    params = inputs.params
+    if jax.default_backend() == "cpu":
+        params = jax.jit(vgg.prepare_for_cpu)(params)
+    params = jax.device_put(params)
+    optimizer, keeper, objective = method
+    step = gatys.make_step(optimizer, keeper=keeper)
+    run_steps = jax.jit(
+        partial(gatys.run_steps, step, capacity=CAPACITY), donate_argnums=0
+    )
+
+    @cache
+    def compile_scale(index: int) -> Program:
+        make_targets = partial(_make_targets, blend=blend, objective=objective)
+        scene = resize(inputs, index)
+        targets = jax.jit(make_targets)(params, scene, weights)
+        make_problem = partial(Problem, params, targets)
+        height, width, _ = scene.content.shape
+        init = make_init(method)
+        change_scale = jax.jit(
+            partial(
+                pyramid.change_scale,
+                size=(height, width),
+                optimizer=optimizer,
+                keeper=keeper,
+            )
+        )
+        detail = scene.content if inputs.from_content else None
+        enter = partial(change_scale, detail=detail)
+        shapes = jax.eval_shape(init, scene.content)
+        lowered = run_steps.lower(shapes, make_problem(weights), 1)
+        return Program(init, enter, make_problem, lowered.compile())
+
+    return compile_scale
+
+
+@cache
+def make_init(method: Method) -> Callable[[Image], gatys.State]:
+    """Return what makes of an image the state before the first step."""
+    optimizer, keeper, _ = method
+    return jax.jit(partial(gatys.init_state, optimizer=optimizer, keeper=keeper))
+
+
+def resize(inputs: Inputs, index: int) -> Scene:
+    """Return the scene of a scale."""
+    longest, style_scale = inputs.sizes[index], inputs.style_scale
+    resize = partial(resize_scene, longest=longest, style_scale=style_scale)
+    scene: Scene = jax.jit(resize)(inputs.scene)
+    return scene
+
+
+def _make_targets(
+    params: vgg.Params,
+    scene: Scene,
+    weights: Weights,
+    *,
+    blend: StyleWeights | None,
+    objective: Objective,
+) -> Targets:
+    return make_targets(
+        params,
+        scene.content,
+        scene.styles,
+        weights,
+        style_weights=blend,
+        masks=scene.masks,
+        style_masks=scene.style_masks,
+        objective=objective,
+    )
+
+
+def state_shapes(inputs: Inputs, method: Method, index: int) -> gatys.State:
+    """Return the shapes of the states of a scale."""
+    scene = jax.eval_shape(lambda: resize(inputs, index))
+    shapes: gatys.State = jax.eval_shape(make_init(method), scene.content)
+    return shapes

@@ -1,0 +1,136 @@
+"""What ``jaxstyle optimize`` is to do: settings from a preset and the arguments."""
+
+import argparse
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optax
+
+from jaxstyle.commands.settings import (
+    LOSS_CHOICES,
+    check_choices,
+    find_overrides,
+    override_weights,
+)
+from jaxstyle.keepers import KEEPERS, Keeper
+from jaxstyle.objective import Objective, Weights
+from jaxstyle.optimizers import OPTIMIZERS
+from jaxstyle.presets import PRESETS, Preset
+from jaxstyle.style_losses import STYLE_LOSSES
+from jaxstyle.vgg import BORDERS
+
+OVERRIDES = (
+    "init",
+    "steps",
+    "coarsest",
+    "optimizer",
+    "keep",
+    "style_loss",
+    "vgg",
+    "activations",
+    "pooling",
+    "padding",
+    "isotropic_variation",
+)
+"""The arguments that replace a preset's setting of the same name."""
+
+CHOICES: Mapping[str, Collection[str]] = {
+    "optimizer": OPTIMIZERS,
+    "keep": KEEPERS,
+    "style_loss": STYLE_LOSSES,
+    "padding": BORDERS,
+    **LOSS_CHOICES,
+}
+"""The names that a setting may have."""
+
+SWEPT = {"tv_weight": "isotropic_variation"}
+"""The arguments that ``--sweep`` sets, where they have another name."""
+
+
+class Method(NamedTuple):
+    """What a program is compiled for: functions and names, no arrays."""
+
+    optimizer: optax.GradientTransformationExtraArgs
+    keeper: Keeper
+    objective: Objective
+
+
+def choose_settings(arguments: argparse.Namespace) -> Preset:
+    """Return the preset with what the arguments replace in it.
+
+    Raises:
+        ValueError: a setting has a name that is not known.
+    """
+    preset = PRESETS[arguments.preset]
+    chosen = replace(preset, **find_overrides(arguments, preset, OVERRIDES))
+    check_choices(chosen, CHOICES)
+    return chosen
+
+
+def make_weights(settings: Preset, *, strength: float) -> Weights:
+    """Return the weights of the loss.
+
+    The strength multiplies those of the style: from 1/100 at 0, by 1 at 0.5, to 100 at
+    1.
+    """
+    factor = 100 ** (2 * strength - 1)
+    style = {layer: factor * weight for layer, weight in settings.style.items()}
+    return Weights(
+        settings.content, style, isotropic_variation=settings.isotropic_variation
+    )
+
+
+def make_method(settings: Preset, *, learning_rate: float | None) -> Method:
+    """Return what is to be compiled; a ValueError if there is no learning rate."""
+    if learning_rate is None:
+        optimizer = OPTIMIZERS[settings.optimizer]()
+    elif settings.optimizer == "adam":
+        optimizer = OPTIMIZERS["adam"](learning_rate=learning_rate)
+    else:
+        raise ValueError(
+            f"--learning-rate is of adam only, not of {settings.optimizer}"
+        )
+    objective = Objective(
+        pooling=settings.pooling,
+        padding=settings.padding,
+        style_loss=settings.style_loss,
+    )
+    return Method(optimizer, KEEPERS[settings.keep](), objective)
+
+
+def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return the arguments of each picture of a sweep, row by row; none without one.
+
+    A picture is named after what is set for it: ``out.strength=0.2.png``.
+    """
+    names = [name for name, _ in arguments.sweep or ()]
+    return [
+        _vary(arguments, dict(zip(names, values, strict=True)))
+        for values in product(*(values for _, values in arguments.sweep or ()))
+        if names
+    ]
+
+
+def _vary(
+    arguments: argparse.Namespace, values: Mapping[str, float]
+) -> argparse.Namespace:
+    """Return arguments with other values for some."""
+    set_here: dict[str, Any] = {
+        SWEPT.get(name, name): _in_proportion(getattr(arguments, name, None), value)
+        for name, value in values.items()
+    }
+    label = ".".join(f"{name}={value:g}" for name, value in values.items())
+    output = Path(arguments.output)
+    set_here["output"] = str(output.with_suffix(f".{label}{output.suffix}"))
+    return argparse.Namespace(**(vars(arguments) | set_here))
+
+
+def _in_proportion(given: object, value: float) -> float | Mapping[str, float]:
+    """Return a value, or the weights in the proportions that are given by layer."""
+    if not isinstance(given, Mapping):
+        return value
+    proportions = given if any(given.values()) else dict.fromkeys(given, 1.0)
+    return override_weights(proportions, value)

@@ -1,0 +1,45 @@
+"""What the perceptual loss is made of: weights as data, and choices as structure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from jaxtyping import Array, Float
+
+Scalar: TypeAlias = float | Float[Array, ""]
+
+StyleWeights: TypeAlias = Sequence[float] | Mapping[str, Sequence[float]]
+"""How much each of several styles counts, in all layers or by layer."""
+
+
+class Weights(NamedTuple):
+    """What counts how much: a weight per layer for content and style, and three more.
+
+    The layers are structure, the numbers are data: under `jax.jit` other numbers do not
+    recompile, and under `jax.vmap` they may differ from lane to lane.
+    """
+
+    content: Mapping[str, Scalar]
+    style: Mapping[str, Scalar]
+    total_variation: Scalar = 0.0
+    absolute_variation: Scalar = 0.0
+    isotropic_variation: Scalar = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """How the network looks at images, and how styles are compared: structure.
+
+    Attributes:
+        pooling: the network's pooling, as in `jaxstyle.features`.
+        padding: the border of its first convolution, as in `jaxstyle.features`.
+        style_loss: a key of `jaxstyle.STYLE_LOSSES`.
+    """
+
+    pooling: str = "max"
+    padding: str = "zero"
+    style_loss: str = "gram"
+
+
+PLAIN = Objective()
+"""That of Gatys et al. (2016), with the pooling that the network was trained with."""

@@ -1,0 +1,175 @@
+"""Agreement with the multi-scale recipe in PyTorch, in float64, on stored values.
+
+scripts/make_golden_wasserstein.py made them and says how. This package computes in
+float32 here.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxstyle
+from jaxstyle import gatys
+from jaxstyle.gatys import State
+from jaxstyle.keepers import Keeper, keep_average
+from jaxstyle.losses import moments
+from jaxstyle.objective import Objective, Weights
+from jaxstyle.style_losses import STYLE_LOSSES
+from jaxstyle.targets import make_targets
+
+Params = dict[str, Any]
+Golden = dict[str, np.ndarray]
+
+PATH = Path(__file__).parent / "golden" / "wasserstein.npz"
+REMEDY = "if this change is meant, run: python scripts/make_golden_wasserstein.py"
+
+# As in scripts/make_golden_wasserstein.py.
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+STYLE_WEIGHTS = dict(zip(LAYERS, (w / 341 for w in (256, 64, 16, 4, 1)), strict=True))
+WEIGHTS = Weights({"relu4_2": 0.015}, STYLE_WEIGHTS, isotropic_variation=2.0)
+OBJECTIVE = Objective(padding="replicate", style_loss="wasserstein")
+STEPS = 20
+AVERAGES = (1, 10, 20)
+
+both_roots = pytest.mark.parametrize("name", ["wasserstein", "wasserstein-exact"])
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Golden:
+    """What the script stored."""
+    with np.load(PATH) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def normalized(raw: Params, recorded: Golden) -> Params:
+    """The shipped network, divided by the mean activations that the script had."""
+    layers = {
+        name: layer
+        | {"mean_activation": jnp.full_like(layer["bias"], recorded[f"scale/{name}"])}
+        for name, layer in raw.items()
+        if name.startswith("conv")
+    }
+    return dict(jaxstyle.normalize(raw | layers))
+
+
+@pytest.fixture(scope="module")
+def images(recorded: Golden) -> tuple[jax.Array, jax.Array]:
+    """The content, [36, 48, 3], and the style, [44, 40, 3]."""
+    content, style = (
+        jnp.asarray(recorded[name] / np.float32(255)) for name in ("content", "style")
+    )
+    return content, style
+
+
+def relative_error(found: Any, expected: np.ndarray) -> float:
+    """Return the norm of the difference over that of what is expected."""
+    difference = np.linalg.norm(np.float64(found) - expected)
+    return float(difference / np.linalg.norm(expected))
+
+
+# --- one evaluation -----------------------------------------------------------------
+
+
+@both_roots
+def test_distances_and_their_gradient(
+    normalized: Params,
+    images: tuple[jax.Array, jax.Array],
+    recorded: Golden,
+    name: str,
+) -> None:
+    make_target, compare = STYLE_LOSSES[name]
+
+    @jax.jit
+    def solve(params: Params, content: jax.Array, style: jax.Array) -> Any:
+        def distances(image: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+            found = jaxstyle.features(params, image, padding="replicate")
+            by_layer = {
+                layer: compare(moments(found[layer]), targets[layer])
+                for layer in LAYERS
+            }
+            total = sum(STYLE_WEIGHTS[layer] * by_layer[layer] for layer in LAYERS)
+            return jnp.asarray(total), by_layer
+
+        painted = jaxstyle.features(params, style, padding="replicate")
+        targets = {layer: make_target(moments(painted[layer])) for layer in LAYERS}
+        return jax.grad(distances, has_aux=True)(content)
+
+    gradient, by_layer = solve(normalized, *images)
+    for layer in LAYERS:
+        np.testing.assert_allclose(
+            by_layer[layer],
+            recorded[f"{name}/{layer}"],
+            rtol=1e-4,
+            err_msg=f"{layer}: {REMEDY}",
+        )
+    assert relative_error(gradient, recorded[f"{name}/gradient"]) < 1e-4, REMEDY
+
+
+def test_both_roots_are_told_apart(recorded: Golden) -> None:
+    """Their difference is what the comparison is finer than."""
+    for layer in LAYERS[:3]:
+        iterated, exact = (
+            float(recorded[f"{name}/{layer}"])
+            for name in ("wasserstein", "wasserstein-exact")
+        )
+        assert iterated > 1.01 * exact
+
+
+# --- twenty steps -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keeper() -> Keeper:
+    return keep_average(0.99)
+
+
+@pytest.fixture(scope="module")
+def history(
+    normalized: Params, images: tuple[jax.Array, jax.Array], keeper: Keeper
+) -> tuple[list[float], list[State]]:
+    """The loss before every step, and the state after it."""
+    content, style = images
+    targets = jax.jit(
+        lambda params, content, style: make_targets(
+            params, content, [style], WEIGHTS, objective=OBJECTIVE
+        )
+    )(normalized, content, style)
+    problem = gatys.Problem(normalized, targets, WEIGHTS)
+    optimizer = jaxstyle.adam()
+    state = gatys.init_state(content, optimizer, keeper=keeper)
+    step = jax.jit(gatys.make_step(optimizer, keeper=keeper))
+    losses, states = [], []
+    for _ in range(STEPS):
+        state, metrics = step(state, problem)
+        losses.append(float(metrics["loss"]))
+        states.append(state)
+    return losses, states
+
+
+def test_losses_agree_step_by_step(
+    history: tuple[list[float], list[State]], recorded: Golden
+) -> None:
+    losses, _ = history
+    assert len(losses) == STEPS
+    expected = recorded["adam/losses"]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, err_msg=REMEDY)
+
+
+def test_images_and_averages_agree(
+    history: tuple[list[float], list[State]], recorded: Golden, keeper: Keeper
+) -> None:
+    _, states = history
+    start = recorded["content"] / np.float32(255)
+    found = {"image": states[-1].image}
+    found |= {f"average/{n}": keeper.picture(states[n - 1].kept) for n in AVERAGES}
+    for name, image in found.items():
+        expected = recorded[f"adam/{name}"]
+        assert relative_error(image, expected) < 1e-4, f"{name}: {REMEDY}"
+        # How far they went from the start says more than where they are.
+        moved = relative_error(image - start, expected - start)
+        assert moved < 1e-3, f"{name}: {REMEDY}"
