@@ -1,5 +1,6 @@
 """Named settings of style optimisation: plain data, importable without JAX."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ class Preset:
         steps: how many times the loss and its gradient are evaluated, at all scales
             together.
         coarsest: the least longer side of a scale, in pixels; ``None`` for one scale.
+        ratio: how many times as large as the scale before each scale is.
+        finest: how many times as many steps the last scale gets as those before it.
         optimizer: a key of `jaxstyle.optimizers.OPTIMIZERS`.
         keep: which picture is kept, a key of `jaxstyle.keepers.KEEPERS`.
         style_loss: a key of `jaxstyle.style_losses.STYLE_LOSSES`.
@@ -44,6 +47,8 @@ class Preset:
     init: str = "content"
     steps: int = 300
     coarsest: int | None = None
+    ratio: float = math.sqrt(2)
+    finest: int = 1
     optimizer: str = "lbfgs"
     keep: str = "best"
     style_loss: str = "gram"
@@ -59,7 +64,10 @@ PRESETS: Mapping[str, Preset] = {
         content={"relu4_2": 0.075},
         style=_SHALLOW_STYLE,
         isotropic_variation=10.0,
+        steps=100,
         coarsest=128,
+        ratio=2.0,
+        finest=16,
         style_loss="wasserstein",
         padding="replicate",
     ),

@@ -9,9 +9,10 @@ along and an optimizer that is handed over as in Crowson's style-transfer-pytorc
 the content's details come in with every scale is our own.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import jax
@@ -32,23 +33,32 @@ SMALLEST = 128
 """The longer side of the coarsest scale, in pixels, where the picture is larger."""
 
 
-def pyramid_sizes(longest: int, *, smallest: int = SMALLEST) -> tuple[int, ...]:
-    """Return the longer sides of a pyramid in steps of sqrt(2), from coarse to fine.
+def pyramid_sizes(
+    longest: int, *, smallest: int = SMALLEST, ratio: float = math.sqrt(2)
+) -> tuple[int, ...]:
+    """Return the longer sides of a pyramid in pixels, from coarse to fine.
 
-    The last is ``longest``; none is less than ``smallest``, unless ``longest`` is.
+    The last is ``longest``, and each other is by ``ratio`` smaller than the next; none
+    is less than ``smallest``, unless ``longest`` is.
     """
     sizes = [longest]
-    while (size := round(longest / 2 ** (len(sizes) / 2))) >= max(smallest, 1):
+    while (size := round(longest / ratio ** len(sizes))) >= max(smallest, 1):
         sizes.append(size)
     return tuple(reversed(sizes))
 
 
-def split_steps(steps: int, scales: int) -> tuple[int, ...]:
-    """Divide steps among scales: twice as many for the first as for each other.
+def split_steps(steps: int, scales: int, *, finest: int = 1) -> tuple[int, ...]:
+    """Divide steps among scales: twice as many for the first as for the next ones.
 
     Of fewer steps than there are scales, the last is never left out.
+
+    Args:
+        steps: how many there are in all.
+        scales: how many there are.
+        finest: how many times as many steps the last scale gets as those before it.
     """
-    ends = [steps * (scale + 2) // (scales + 1) for scale in range(scales)]
+    shares = [2, *[1] * (scales - 2), finest] if scales > 1 else [1]
+    ends = [steps * total // sum(shares) for total in accumulate(shares)]
     return tuple(end - start for start, end in pairwise([0, *ends]))
 
 

@@ -20,7 +20,6 @@ SCHEDULES = {
     "default": (),
     "one scale, L-BFGS": ("--optimizer", "lbfgs", "--keep", "best"),
     "one scale, Adam": ("--optimizer", "adam", "--keep", "best"),
-    "one scale, Adam, averaged": ("--optimizer", "adam", "--keep", "average"),
 }
 """What is compared, and its options beside that of one scale."""
 
@@ -40,11 +39,7 @@ def compare(
         result: dict[str, float] = load_settings(output)["result"]  # type: ignore[assignment]
         losses[name] = result["loss"]
         pictures.append(load_image(output))
-    sheet = make_sheet(
-        [pictures[:2], pictures[2:]],
-        column_labels=(f"{photo.stem}, {painting.stem}", ""),
-        row_labels=("default | L-BFGS", "Adam | averaged"),
-    )
+    sheet = make_sheet([pictures], column_labels=tuple(SCHEDULES))
     save_image(sheet, folder / f"{photo.stem}_{painting.stem}.png")
     return losses
 

@@ -37,6 +37,8 @@ class Preset:
     init: str = "content"
     steps: int = 300
     coarsest: int | None = None
+    ratio: float = math.sqrt(2)
+    finest: int = 1
     optimizer: str = "lbfgs"
     keep: str = "best"
     style_loss: str = "gram"
@@ -180,7 +182,9 @@ def perceptual_loss(
 
 def prepare_for_cpu(params: Params) -> Params: ...
 
-def pyramid_sizes(longest: int, *, smallest: int = SMALLEST) -> tuple[int, ...]: ...
+def pyramid_sizes(
+    longest: int, *, smallest: int = SMALLEST, ratio: float = math.sqrt(2)
+) -> tuple[int, ...]: ...
 
 def run_steps(
     step: Step, state: State, problem: Problem, count: ArrayLike, *, capacity: int

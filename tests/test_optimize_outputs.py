@@ -23,6 +23,7 @@ from PIL import Image
 
 from jaxstyle import films
 from jaxstyle.commands import optimize_outputs, optimize_run
+from jaxstyle.commands.optimize_job import Run
 from jaxstyle.commands.optimize_steps import Progress
 from jaxstyle.image_files import load_image
 
@@ -315,7 +316,7 @@ def test_an_interrupted_sweep_goes_on(
     np.testing.assert_array_equal(resumed, make("--strength", "1"))
 
 
-def interrupt(run: optimize_run.Run, progress: Progress) -> None:
+def interrupt(run: Run, progress: Progress) -> None:
     """Send an interrupt after the first step of the second picture."""
     if run.arguments.strength == 1 and progress.step == 1:
         signal.raise_signal(signal.SIGINT)

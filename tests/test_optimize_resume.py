@@ -24,6 +24,7 @@ from command_line import (
 
 from jaxstyle.checkpoints import MANIFEST, find_checkpoints
 from jaxstyle.commands import optimize_run
+from jaxstyle.commands.optimize_job import Run
 from jaxstyle.commands.optimize_steps import Progress
 from jaxstyle.image_files import load_image
 
@@ -200,7 +201,7 @@ class StopError(Exception):
 
 
 def stop_after(step: int) -> Callable[..., None]:
-    def keep(run: optimize_run.Run, progress: Progress) -> None:
+    def keep(run: Run, progress: Progress) -> None:
         if progress.step == step:
             saved(run, progress)
             raise StopError

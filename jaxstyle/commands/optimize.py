@@ -7,9 +7,10 @@ import numpy as np
 
 from jaxstyle.checkpoints import find_checkpoints
 from jaxstyle.commands.optimize_inputs import digest, load_inputs
+from jaxstyle.commands.optimize_job import CHECKPOINTS, Job
 from jaxstyle.commands.optimize_outputs import check_outputs, save_sweep, unfinished
 from jaxstyle.commands.optimize_programs import make_compile
-from jaxstyle.commands.optimize_run import CHECKPOINTS, Job, optimize
+from jaxstyle.commands.optimize_run import optimize
 from jaxstyle.commands.optimize_settings import (
     choose_settings,
     find_variants,
@@ -82,7 +83,8 @@ def make_job(arguments: Arguments, settings: Preset) -> Job:
     inputs = load_inputs(arguments, settings)
     use_compilation_cache()
     weights = make_weights(settings, strength=arguments.strength)
-    ends = np.cumsum(split_steps(settings.steps, len(inputs.sizes)))
+    counts = split_steps(settings.steps, len(inputs.sizes), finest=settings.finest)
+    ends = np.cumsum(counts)
     return Job(
         inputs,
         method,

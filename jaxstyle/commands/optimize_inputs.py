@@ -36,6 +36,8 @@ class Inputs(NamedTuple):
         sizes: the picture's longer side at every scale, from coarse to fine.
         style_scale: the paintings' longer side relative to the picture's.
         init: what to start from, at the coarsest scale.
+        from_content: whether that is the content, whose details then come in with every
+            scale.
         params: the network.
     """
 
@@ -44,6 +46,7 @@ class Inputs(NamedTuple):
     sizes: tuple[int, ...]
     style_scale: float
     init: Image
+    from_content: bool
     params: vgg.Params
 
 
@@ -66,7 +69,10 @@ def load_inputs(arguments: argparse.Namespace, settings: Preset) -> Inputs:
     sizes = choose_sizes(settings, scene, params, style_scale=style_scale)
     coarsest = resize_scene(scene, sizes[0], style_scale=style_scale)
     init = load_init(settings.init, coarsest, seed=arguments.seed)
-    return Inputs(photo, scene, sizes, style_scale, init, params)
+    if arguments.preserve_color:
+        init = color.luminance(init)
+    from_content = settings.init == "content"
+    return Inputs(photo, scene, sizes, style_scale, init, from_content, params)
 
 
 def load_scene(
@@ -133,7 +139,7 @@ def choose_sizes(
     longest = max(scene.content.shape)
     if settings.coarsest is None:
         return (longest,)
-    sizes = pyramid_sizes(longest, smallest=settings.coarsest)
+    sizes = pyramid_sizes(longest, smallest=settings.coarsest, ratio=settings.ratio)
     least = vgg.smallest_side(params)
 
     def is_large_enough(size: int) -> bool:

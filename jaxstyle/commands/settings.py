@@ -71,7 +71,8 @@ def override_weights(
     if isinstance(given, Mapping):
         return given
     mean = sum(weights.values()) / len(weights)
-    return {layer: given * value / mean for layer, value in weights.items()}
+    shares = {layer: value / mean if mean else 1 for layer, value in weights.items()}
+    return {layer: given * share for layer, share in shares.items()}
 
 
 def check_choices(settings: object, choices: Mapping[str, Collection[str]]) -> None:
@@ -117,5 +118,5 @@ def check_size(path: str, image: Image, params: vgg.Params, *, option: str) -> N
     if min(height, width) < smallest:
         raise ValueError(
             f"{path} at {width}x{height} pixels is too small for {deepest}, "
-            f"which needs {smallest}x{smallest}; use a larger {option}"
+            f"which needs {smallest}x{smallest}; use a larger {option} or image"
         )
