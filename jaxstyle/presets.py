@@ -67,7 +67,7 @@ PRESETS: Mapping[str, Preset] = {
         steps=100,
         coarsest=128,
         ratio=2.0,
-        finest=16,
+        finest=7,
         style_loss="wasserstein",
         padding="replicate",
     ),

@@ -120,6 +120,7 @@ def optimize_image(
     init: Image | None = None,
     steps: int = 300,
     sizes: Sequence[int] | None = None,
+    finest: int = 1,
     style_scale: float = 1.0,
     optimizer: optax.GradientTransformation | None = None,
     keeper: Keeper = BEST,
@@ -150,6 +151,7 @@ def optimize_image(
         sizes: the picture's longer side at each scale, such as `pyramid_sizes` returns;
             by default one scale, the content as it is. The picture comes out at the
             last.
+        finest: how many times as many steps the last of the sizes gets as those before.
         style_scale: with ``sizes``, a style's longer side relative to the picture's, at
             every scale, as far as the style is large enough: more gives larger strokes.
         optimizer: `jaxstyle.lbfgs` by default.
@@ -185,8 +187,9 @@ def optimize_image(
             f"or of the coarsest scale's {coarsest.shape}, got {image.shape}"
         )
     first = resize_image(image, _size(coarsest))
+    counts = split_steps(steps, len(scenes), finest=finest)
     state, history = init_state(first, optimizer, keeper=keeper), []
-    for scene, count in zip(scenes, split_steps(steps, len(scenes)), strict=True):
+    for scene, count in zip(scenes, counts, strict=True):
         size = _size(scene.content)
         if _size(state.image) != size:
             detail = scene.content if init is None else None

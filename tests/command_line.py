@@ -33,7 +33,7 @@ SHALLOW = (
 CONTENT_SHAPE = (24, 32, 3)
 """What ``--size 32`` makes of the content."""
 
-TWO_SCALES = ("--size", "45", "--coarsest", "32")
+TWO_SCALES = ("--size", "45", "--coarsest", "32", "--preset", "crowson")
 """What makes the picture coarse at 32 pixels, then fine at 45."""
 
 

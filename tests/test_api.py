@@ -167,6 +167,7 @@ def optimize_image(
     init: Image | None = None,
     steps: int = 300,
     sizes: Sequence[int] | None = None,
+    finest: int = 1,
     style_scale: float = 1.0,
     optimizer: optax.GradientTransformation | None = None,
     keeper: Keeper = BEST,

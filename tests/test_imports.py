@@ -30,6 +30,7 @@ CORE = {
     "pooling",
     "presets",
     "pyramid",
+    "scenes",
     "style_losses",
     "targets",
     "training",

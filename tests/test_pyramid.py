@@ -94,6 +94,17 @@ def test_all_steps_are_made_and_the_last_scale_has_its_share() -> None:
             assert split[-1] >= 1 or steps == 0
 
 
+def test_a_pyramid_may_have_other_steps() -> None:
+    assert pyramid_sizes(512, ratio=2.0) == (128, 256, 512)
+    assert pyramid_sizes(511, smallest=64, ratio=2.0) == (64, 128, 256, 511)
+
+
+def test_the_finest_scale_may_have_more_steps() -> None:
+    assert split_steps(100, 3, finest=7) == (20, 10, 70)
+    assert split_steps(9, 2, finest=7) == (2, 7)
+    assert split_steps(9, 1, finest=7) == (9,)
+
+
 # --- scenes -------------------------------------------------------------------------
 
 
