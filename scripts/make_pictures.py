@@ -25,19 +25,25 @@ GAP = 8
 
 
 def main() -> None:
-    """Make the row at the top."""
+    """Make the row at the top, and the one of several strengths."""
     PICTURES.mkdir(exist_ok=True)
     cat, painting = EXAMPLES / "chelsea.jpg", EXAMPLES / "starry_night.jpg"
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         styled = optimize(cat, painting, scratch / "cat.png", size=320)
         save_row([cat, painting, styled], PICTURES / "example.jpg")
+        cup, sheet = EXAMPLES / "coffee.jpg", scratch / "sheet.png"
+        sweep = ("--sweep", "strength=0.2,0.5,0.8", "--steps", "40")
+        optimize(cup, painting, sheet, *sweep, size=256)
+        Image.open(sheet).save(PICTURES / "strength.jpg", quality=88)
 
 
-def optimize(content: Path, style: Path, output: Path, *, size: int) -> Path:
+def optimize(
+    content: Path, style: Path, output: Path, *options: str, size: int
+) -> Path:
     """Run ``jaxstyle optimize`` and return the output."""
     command = [sys.executable, "-m", "jaxstyle", "optimize", content, style]
-    command += ["-o", output, "--size", str(size)]
+    command += ["-o", output, "--size", str(size), *options]
     subprocess.run(list(map(str, command)), check=True)
     return output
 
