@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 _GATYS_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -58,30 +58,29 @@ class Preset:
     padding: str = "zero"
 
 
+_DEFAULT = Preset(
+    summary="strong style, the photo still easy to read; needs no tuning",
+    content={"relu4_2": 0.075},
+    style=_SHALLOW_STYLE,
+    isotropic_variation=10.0,
+    steps=100,
+    coarsest=128,
+    ratio=2.0,
+    finest=7,
+    style_loss="wasserstein",
+    padding="replicate",
+)
+
 PRESETS: Mapping[str, Preset] = {
-    "default": Preset(
-        summary="strong style, the photo still easy to read; needs no tuning",
-        content={"relu4_2": 0.075},
-        style=_SHALLOW_STYLE,
-        isotropic_variation=10.0,
-        steps=100,
-        coarsest=128,
-        ratio=2.0,
-        finest=7,
-        style_loss="wasserstein",
-        padding="replicate",
-    ),
-    "crowson": Preset(
+    "default": _DEFAULT,
+    "crowson": replace(
+        _DEFAULT,
         summary="Crowson's style-transfer-pytorch on VGG-16: Adam, averaged, slow",
-        content={"relu4_2": 0.075},
-        style=_SHALLOW_STYLE,
-        isotropic_variation=10.0,
         steps=3000,
-        coarsest=128,
+        ratio=math.sqrt(2),
+        finest=1,
         optimizer="adam",
         keep="average",
-        style_loss="wasserstein",
-        padding="replicate",
     ),
     "gatys2016": Preset(
         summary="the released code of Gatys et al. (2016), on VGG-19",

@@ -26,8 +26,14 @@ from jaxstyle.images import Image
 from jaxstyle.keepers import BEST, Keeper
 from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, Problem
-from jaxstyle.scenes import Scene, check_scene, resize_image, resize_scene
-from jaxstyle.targets import Mask, make_targets
+from jaxstyle.scenes import (
+    Scene,
+    check_scene,
+    make_scene_targets,
+    resize_image,
+    resize_scene,
+)
+from jaxstyle.targets import Mask
 
 SMALLEST = 128
 """The longer side of the coarsest scale, in pixels, where the picture is larger."""
@@ -194,15 +200,8 @@ def optimize_image(
         if _size(state.image) != size:
             detail = scene.content if init is None else None
             state = change_scale(state, size, optimizer, keeper=keeper, detail=detail)
-        targets = make_targets(
-            params,
-            scene.content,
-            scene.styles,
-            weights,
-            style_weights=style_weights,
-            masks=scene.masks,
-            style_masks=scene.style_masks,
-            objective=objective,
+        targets = make_scene_targets(
+            params, scene, weights, style_weights=style_weights, objective=objective
         )
         advance = partial(
             _advance, step=step, problem=Problem(params, targets, weights)

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxstyle import vgg
 from jaxstyle.images import Image, check_image, fit_size
-from jaxstyle.targets import Mask, check_masks
+from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.targets import Mask, Targets, check_masks, make_targets
 
 
 class Scene(NamedTuple):
@@ -31,6 +33,27 @@ def check_scene(scene: Scene) -> None:
         check_masks(scene.masks, [scene.content] * len(scene.styles), what="masks")
     if scene.style_masks is not None:
         check_masks(scene.style_masks, scene.styles, what="style masks")
+
+
+def make_scene_targets(
+    params: vgg.Params,
+    scene: Scene,
+    weights: Weights,
+    *,
+    style_weights: StyleWeights | None = None,
+    objective: Objective = PLAIN,
+) -> Targets:
+    """Return what a picture of a scene is to be compared with; see `make_targets`."""
+    return make_targets(
+        params,
+        scene.content,
+        scene.styles,
+        weights,
+        style_weights=style_weights,
+        masks=scene.masks,
+        style_masks=scene.style_masks,
+        objective=objective,
+    )
 
 
 def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Scene:

@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def read_until(pipe: int, text: bytes) -> bytes:
     return printed
 
 
+@pytest.fixture
+def python_interrupts() -> Iterator[None]:
+    """Let SIGINT raise, also where a shell has started this process to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_interrupts")
 def test_the_first_interrupt_is_noted_and_the_second_raises() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with catch_interrupts() as interrupts:

@@ -11,10 +11,9 @@ from jaxstyle import gatys, pyramid, vgg
 from jaxstyle.commands.optimize_inputs import Inputs
 from jaxstyle.commands.optimize_settings import Method
 from jaxstyle.images import Image
-from jaxstyle.objective import Objective, StyleWeights, Weights
+from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, Problem
-from jaxstyle.scenes import Scene, resize_scene
-from jaxstyle.targets import Targets, make_targets
+from jaxstyle.scenes import Scene, make_scene_targets, resize_scene
 
 CAPACITY = 50
 """The most steps that are made without a word from the device."""
@@ -62,7 +61,9 @@ def make_compile(
 
     @cache
     def compile_scale(index: int) -> Program:
-        make_targets = partial(_make_targets, blend=blend, objective=objective)
+        make_targets = partial(
+            make_scene_targets, style_weights=blend, objective=objective
+        )
         scene = resize(inputs, index)
         targets = jax.jit(make_targets)(params, scene, weights)
         make_problem = partial(Problem, params, targets)
@@ -98,26 +99,6 @@ def resize(inputs: Inputs, index: int) -> Scene:
     resize = partial(resize_scene, longest=longest, style_scale=style_scale)
     scene: Scene = jax.jit(resize)(inputs.scene)
     return scene
-
-
-def _make_targets(
-    params: vgg.Params,
-    scene: Scene,
-    weights: Weights,
-    *,
-    blend: StyleWeights | None,
-    objective: Objective,
-) -> Targets:
-    return make_targets(
-        params,
-        scene.content,
-        scene.styles,
-        weights,
-        style_weights=blend,
-        masks=scene.masks,
-        style_masks=scene.style_masks,
-        objective=objective,
-    )
 
 
 def state_shapes(inputs: Inputs, method: Method, index: int) -> gatys.State:
