@@ -59,6 +59,11 @@ def init_state(
     return State(image, keeper.init(image), optimizer.init(image), step)
 
 
+def kept_picture(state: State, keeper: Keeper) -> Image:
+    """Return the picture to show of a state, clipped to [0, 1]."""
+    return jnp.clip(keeper.picture(state.kept), 0, 1)
+
+
 def make_step(
     optimizer: optax.GradientTransformation,
     *,

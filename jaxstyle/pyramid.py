@@ -21,7 +21,7 @@ import optax
 from jax import lax
 
 from jaxstyle import optimizers, vgg
-from jaxstyle.gatys import State, Step, init_state, make_step
+from jaxstyle.gatys import State, Step, init_state, kept_picture, make_step
 from jaxstyle.images import Image
 from jaxstyle.keepers import BEST, Keeper
 from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
@@ -87,7 +87,7 @@ def change_scale(
     Adam and its kin, ``mu`` and ``nu``, are resized like the image, and their count of
     steps goes on; an optimizer without them, or with more, starts anew.
     """
-    image = resize_image(jnp.clip(keeper.picture(state.kept), 0, 1), size)
+    image = resize_image(kept_picture(state, keeper), size)
     if detail is not None:
         coarse = resize_image(resize_image(detail, _size(state.image)), size)
         image = jnp.clip(image + detail - coarse, 0, 1)
@@ -208,7 +208,7 @@ def optimize_image(
         )
         state, metrics = lax.scan(advance, state, length=count)
         history.append(metrics)
-    picture = jnp.clip(keeper.picture(state.kept), 0, 1)
+    picture = kept_picture(state, keeper)
     return picture, jax.tree.map(lambda *parts: jnp.concatenate(parts), *history)
 
 

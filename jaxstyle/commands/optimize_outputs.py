@@ -151,14 +151,18 @@ class Frames:
     def add(self, step: int, picture: Image) -> None:
         """Keep the picture of a step."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        height, width, _ = picture.shape
-        size = fit_size(height, width, min(FILM_SIDE, max(height, width)))
-        save_image(resize_image(picture, size), self.folder / f"{step:06d}.png")
+        frame = resize_image(picture, _frame_size(picture))
+        save_image(frame, self.folder / f"{step:06d}.png")
 
     def save(self, path: str, last: Image) -> None:
         """Make the film, of which a last picture is the end."""
-        height, width, _ = last.shape
-        size = fit_size(height, width, min(FILM_SIDE, max(height, width)))
         files = sorted(self.folder.glob("[0-9]*.png"))  # none that a kill cut short
         frames = (load_image(file) for file in files)
-        save_film(chain(frames, [np.asarray(last)]), path, size=size)
+        film = chain(frames, [np.asarray(last)])
+        save_film(film, path, size=_frame_size(last))
+
+
+def _frame_size(picture: Image) -> tuple[int, int]:
+    """Return the height and width of a picture as a frame."""
+    height, width, _ = picture.shape
+    return fit_size(height, width, min(FILM_SIDE, max(height, width)))

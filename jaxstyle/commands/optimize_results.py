@@ -4,7 +4,6 @@ import shutil
 import sys
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.checkpoints import find_checkpoints
@@ -18,6 +17,7 @@ from jaxstyle.commands.optimize_outputs import (
     save_sheet,
 )
 from jaxstyle.commands.optimize_steps import Progress, measure
+from jaxstyle.gatys import kept_picture
 from jaxstyle.images import Image
 
 
@@ -30,8 +30,8 @@ class Outcome(NamedTuple):
 
 def make_picture(run: Run, progress: Progress) -> Image:
     """Return the picture so far, in [0, 1], with what is to stay of the photo."""
-    kept = run.job.method.keeper.picture(progress.state.kept)
-    picture = in_masks(jnp.clip(kept, 0, 1), run.job.inputs.scene)
+    kept = kept_picture(progress.state, run.job.method.keeper)
+    picture = in_masks(kept, run.job.inputs.scene)
     if run.arguments.preserve_color:
         return in_color(picture, run.job.inputs.photo)
     return picture

@@ -130,7 +130,4 @@ def _vary(
 
 def _in_proportion(given: object, value: float) -> float | Mapping[str, float]:
     """Return a value, or the weights in the proportions that are given by layer."""
-    if not isinstance(given, Mapping):
-        return value
-    proportions = given if any(given.values()) else dict.fromkeys(given, 1.0)
-    return override_weights(proportions, value)
+    return override_weights(given, value) if isinstance(given, Mapping) else value

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -117,7 +116,7 @@ def _advance(
 
 def measure(plan: Plan, progress: Progress, keeper: Keeper) -> float:
     """Return the loss of the picture that is kept, by a first step from it."""
-    picture = jnp.clip(keeper.picture(progress.state.kept), 0, 1)
+    picture = gatys.kept_picture(progress.state, keeper)
     program = plan.compile_scale(plan.scale_of(progress.step))
     problem = program.make_problem(plan.weights)
     _, history = program.run_steps(program.init(picture), problem, 1)
