@@ -78,8 +78,15 @@ def init_state(
     return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
+NOISE = 30 / 255
+"""The largest change of a pixel by the noise of `stability_loss`."""
+
+
 def make_step(
-    optimizer: optax.GradientTransformation, *, dtype: DTypeLike = jnp.float32
+    optimizer: optax.GradientTransformation,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    stability: float = 0.0,
 ) -> Step:
     """Return the pure function that improves a net on one batch of photos.
 
@@ -87,11 +94,14 @@ def make_step(
         optimizer: any optax transformation.
         dtype: the precision of both networks' activations. Parameters, statistics and
             losses are in float32 in any case.
+        stability: the weight of `stability_loss`; a step then takes two passes of the
+            net in place of one.
 
     Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
         ``[n, h, w, 3]``. The metrics are scalars: the mean ``loss`` before the step,
-        its parts as `perceptual_loss` returns them, and ``gradient_norm``.
+        its parts as `perceptual_loss` returns them, ``stability`` if it has a weight,
+        and ``gradient_norm``.
     """
 
     def step(state: State, photos: Photos, problem: Problem) -> tuple[State, Metrics]:
@@ -102,6 +112,10 @@ def make_step(
         ) -> tuple[Array, tuple[Metrics, transform_net.Params]]:
             stylized, kept = transform_net.stylize_in_training(params, images)
             metrics = _measure(stylized, images, problem)
+            if stability:
+                key = jax.random.fold_in(jax.random.key(0), state.step)
+                part = stability * stability_loss(params, images, stylized, key)
+                metrics |= {"loss": metrics["loss"] + part, "stability": part}
             return metrics["loss"], (metrics, kept)
 
         evaluate = jax.value_and_grad(loss_of, has_aux=True)
@@ -115,6 +129,30 @@ def make_step(
         return new, metrics | {"gradient_norm": optax.tree.norm(gradient)}
 
     return step
+
+
+def stability_loss(
+    params: transform_net.Params, images: Images, stylized: Images, key: Array
+) -> Array:
+    """Return the mean squared change of pictures when noise is added to the photos.
+
+    The noise is uniform, of +-30/255 at most, and independent in each pixel and
+    channel. What it changes would flicker in a video.
+
+    Source: Rainy & de Berker (2018), "Stabilizing neural style-transfer for video";
+    they add noise to some pixels only.
+
+    Args:
+        params: the net's.
+        images: photos ``[n, h, w, 3]``.
+        stylized: what the net makes of them.
+        key: of the noise.
+    """
+    noise = jax.random.uniform(key, images.shape, jnp.float32, -NOISE, NOISE)
+    noisy, _ = transform_net.stylize_in_training(
+        params, images + noise.astype(images.dtype)
+    )
+    return jnp.square((noisy - stylized).astype(jnp.float32)).mean()
 
 
 def evaluate(

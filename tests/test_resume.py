@@ -157,7 +157,7 @@ def test_the_optimizer_is_that_of_a_run_without_interruptions(
 def last_state(folder: Path) -> State:
     """Return the state in the last checkpoint of a run."""
     parsed = build_parser().parse_args(["train", *TINY, *RUN, "-o", str(folder)])
-    like = state_shapes(choose_settings(parsed))
+    like = state_shapes(choose_settings(parsed), None)
     manifest = folder / "checkpoints" / str(STEPS) / "manifest.json"
     configuration = json.loads(manifest.read_text())["configuration"]
     restored = load_checkpoint(folder / "checkpoints", lambda _: like, configuration)

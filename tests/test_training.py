@@ -200,3 +200,51 @@ def test_content_is_seen_no_deeper_than_its_layer(
     convolutions_of_the_net = 8
     assert counts["relu1_1"] == convolutions_of_the_net + 5 + 1
     assert counts["relu2_2"] == convolutions_of_the_net + 5 + 4
+
+
+def test_stability_is_what_noise_in_the_photos_changes(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    images = photos / jnp.float32(255)
+    stylized, key = stylize(net, images), jax.random.key(3)
+    change = training.stability_loss(net, images, stylized, key)
+    noise = jax.random.uniform(
+        key, images.shape, minval=-training.NOISE, maxval=training.NOISE
+    )
+    assert float(jnp.abs(noise).max()) > 0.9 * training.NOISE
+    expected = jnp.square(stylize(net, images + noise) - stylized).mean()
+    assert float(change) == pytest.approx(float(expected), rel=1e-4)
+    assert float(change) > 0
+
+
+def test_a_weight_on_stability_makes_nets_steadier(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    steady_step = jax.jit(training.make_step(OPTIMIZER, stability=1e5))
+    plain, history = run(net, photos, problem, steps=30)
+    steady, steadier = run(net, photos, problem, step=steady_step, steps=30)
+    assert history[0]["content"] == pytest.approx(steadier[0]["content"])
+    first = steadier[0]
+    parts = ("content", "style", "total_variation", "stability")
+    assert first["loss"] == pytest.approx(sum(first[part] for part in parts))
+    images = photos / jnp.float32(255)
+
+    @jax.jit
+    def change(params: Params) -> jax.Array:
+        key = jax.random.key(7)
+        return training.stability_loss(params, images, stylize(params, images), key)
+
+    assert change(steady.params) < 0.5 * change(plain.params)
+
+
+def test_noise_differs_from_step_to_step_and_comes_again(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    still = optax.sgd(0.0)
+    step = jax.jit(training.make_step(still, stability=1.0))
+    state = training.init_state(net, still)
+    second, first_metrics = step(state, photos, problem)
+    _, second_metrics = step(second, photos, problem)
+    _, again = step(second, photos, problem)
+    assert first_metrics["stability"] != second_metrics["stability"]
+    assert second_metrics["stability"] == again["stability"]

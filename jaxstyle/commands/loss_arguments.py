@@ -35,17 +35,12 @@ def add_blend(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_loss(
-    parser: argparse.ArgumentParser, *, variation: str
-) -> argparse._ArgumentGroup:
+def add_loss(parser: argparse.ArgumentParser, *, variation: str) -> None:
     """Add the weights, and the network that looks at the pictures.
 
     Args:
         parser: what to add them to.
         variation: the setting that ``--tv-weight`` replaces.
-
-    Returns:
-        The group that they are in.
     """
     group = parser.add_argument_group(
         "loss", "A weight is a number, or LAYER=NUMBER,LAYER=NUMBER,... by layer."
@@ -77,4 +72,14 @@ def add_loss(
         help="normalise the network's mean activations to 1 by layer or by filter, "
         "or leave them raw",
     )
-    return group
+    add(
+        "--style-loss",
+        metavar="NAME",
+        help="how styles are compared: gram, wasserstein, wasserstein-exact, mean or "
+        "mean-std",
+    )
+    add(
+        "--padding",
+        metavar="zero|replicate",
+        help="the border of the network's first convolution",
+    )

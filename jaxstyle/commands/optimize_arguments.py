@@ -43,18 +43,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_picture(parser.add_argument_group("picture"))
     _add_colors_and_regions(parser.add_argument_group("colours and regions"))
-    loss = add_loss(parser, variation="isotropic_variation")
-    loss.add_argument(
-        "--style-loss",
-        metavar="NAME",
-        help="how styles are compared: gram, wasserstein, wasserstein-exact, mean or "
-        "mean-std",
-    )
-    loss.add_argument(
-        "--padding",
-        metavar="zero|replicate",
-        help="the border of the network's first convolution",
-    )
+    add_loss(parser, variation="isotropic_variation")
     _add_run(parser.add_argument_group("run"))
     _add_outputs(parser.add_argument_group("more to look at"))
 

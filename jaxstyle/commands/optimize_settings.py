@@ -13,14 +13,13 @@ from jaxstyle.commands.settings import (
     LOSS_CHOICES,
     check_choices,
     find_overrides,
+    make_objective,
     override_weights,
 )
 from jaxstyle.keepers import KEEPERS, Keeper
 from jaxstyle.objective import Objective, Weights
 from jaxstyle.optimizers import OPTIMIZERS
 from jaxstyle.presets import PRESETS, Preset
-from jaxstyle.style_losses import STYLE_LOSSES
-from jaxstyle.vgg import BORDERS
 
 OVERRIDES = (
     "init",
@@ -40,8 +39,6 @@ OVERRIDES = (
 CHOICES: Mapping[str, Collection[str]] = {
     "optimizer": OPTIMIZERS,
     "keep": KEEPERS,
-    "style_loss": STYLE_LOSSES,
-    "padding": BORDERS,
     **LOSS_CHOICES,
 }
 """The names that a setting may have."""
@@ -93,12 +90,7 @@ def make_method(settings: Preset, *, learning_rate: float | None) -> Method:
         raise ValueError(
             f"--learning-rate is of adam only, not of {settings.optimizer}"
         )
-    objective = Objective(
-        pooling=settings.pooling,
-        padding=settings.padding,
-        style_loss=settings.style_loss,
-    )
-    return Method(optimizer, KEEPERS[settings.keep](), objective)
+    return Method(optimizer, KEEPERS[settings.keep](), make_objective(settings))
 
 
 def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:

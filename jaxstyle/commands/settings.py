@@ -9,13 +9,16 @@ import jax.numpy as jnp
 from jaxstyle import vgg
 from jaxstyle.image_files import load_image
 from jaxstyle.images import Image
-from jaxstyle.objective import StyleWeights
+from jaxstyle.objective import Objective, StyleWeights
 from jaxstyle.pooling import POOLINGS
 from jaxstyle.pretrained import load_vgg
+from jaxstyle.style_losses import STYLE_LOSSES
 
 LOSS_CHOICES: Mapping[str, Collection[str]] = {
     "activations": (*vgg.GRANULARITIES, "raw"),
     "pooling": POOLINGS,
+    "padding": vgg.BORDERS,
+    "style_loss": STYLE_LOSSES,
 }
 """The names that a setting of the loss may have."""
 
@@ -38,6 +41,18 @@ class LossSettings(Protocol):
     @property
     def activations(self) -> str:
         """How its mean activations are normalised."""
+
+    @property
+    def pooling(self) -> str:
+        """Its pooling."""
+
+    @property
+    def padding(self) -> str:
+        """The border of its first convolution."""
+
+    @property
+    def style_loss(self) -> str:
+        """How styles are compared."""
 
 
 def find_overrides(
@@ -92,6 +107,15 @@ def check_blend(blend: StyleWeights | None, styles: Sequence[str]) -> None:
                 f"--blend needs one number per painting: {len(styles)}, "
                 f"got {len(shares)}"
             )
+
+
+def make_objective(settings: LossSettings) -> Objective:
+    """Return the structure of the loss."""
+    return Objective(
+        pooling=settings.pooling,
+        padding=settings.padding,
+        style_loss=settings.style_loss,
+    )
 
 
 def load_params(settings: LossSettings) -> vgg.Params:

@@ -72,7 +72,7 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
         say(f"going on from step {step}")
     else:
         key = jax.random.key(arguments.seed)
-        state = jax.jit(partial(init_state, settings))(key)
+        state = jax.jit(partial(init_state, settings, inputs.start))(key)
     shape = f"{settings.batch}x{settings.size}x{settings.size}"
     say(f"compiling for {shape} pixels on {jax.devices()[0].device_kind} ...")
     started = time.perf_counter()
@@ -97,7 +97,7 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
 
 def restore(folder: Path, settings: TrainingPreset, inputs: Inputs) -> State:
     """Return the state of the last good checkpoint, and tell of those that are not."""
-    like, configuration = state_shapes(settings), inputs.configuration
+    like, configuration = state_shapes(settings, inputs.start), inputs.configuration
     restored = load_checkpoint(folder / CHECKPOINTS, lambda _: like, configuration)
     for line in restored.notes:
         print(f"jaxstyle train: {line}", file=sys.stderr)

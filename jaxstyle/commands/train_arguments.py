@@ -4,6 +4,7 @@ import argparse
 
 from jaxstyle.commands.argument_types import (
     Commands,
+    nonnegative_float,
     positive_float,
     positive_int,
     seed,
@@ -53,6 +54,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_net(parser)
     add_loss(parser, variation="total_variation")
+    _add_stability(parser)
     _add_steps(parser)
     _add_run(parser)
 
@@ -87,9 +89,25 @@ def _add_net(parser: argparse.ArgumentParser) -> None:
         help=f"how the net normalises {_by_preset('norm')}",
     )
     add(
+        "--init",
+        metavar="STYLE",
+        help="start from the net of another style, shipped or a file, which takes far "
+        "fewer steps than a new net",
+    )
+    add(
         "--precision",
         metavar="float32|bfloat16",
         help=f"of activations {_by_preset('precision')}",
+    )
+
+
+def _add_stability(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument_group("video").add_argument(
+        "--stability",
+        metavar="W",
+        type=nonnegative_float,
+        help="weight of how much noise in a photo changes the picture: more flickers "
+        f"less from frame to frame, and a step takes longer {_by_preset('stability')}",
     )
 
 

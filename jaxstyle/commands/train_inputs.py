@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle import vgg
+from jaxstyle import transform_net, vgg
 from jaxstyle.commands.settings import load_params, load_styles
 from jaxstyle.commands.train_settings import describe_settings
 from jaxstyle.data import Report, validation_batches
 from jaxstyle.images import Image
 from jaxstyle.param_files import leaves
 from jaxstyle.sources import Source, hold_out, open_source
+from jaxstyle.style_files import load_style
 from jaxstyle.training_presets import TrainingPreset
 
 
@@ -25,6 +26,7 @@ class Inputs(NamedTuple):
     Attributes:
         styles: the paintings as the network sees them.
         params: the network's parameters.
+        start: the net to start from, unless it is a new one.
         photos: what to train on.
         held_out: what to measure the loss on, ``[n, size, size, 3]``.
         report: what was wrong with photos so far.
@@ -33,6 +35,7 @@ class Inputs(NamedTuple):
 
     styles: list[Image]
     params: vgg.Params
+    start: transform_net.Params | None
     photos: Source
     held_out: UInt8[np.ndarray, "n h w 3"]
     report: Report
@@ -44,6 +47,7 @@ def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inpu
     params = load_params(settings)
     _check_crops(settings.size, params)
     styles = load_styles(arguments.styles, settings.style_size, params)
+    start = load_style(arguments.init) if arguments.init else None
     source = open_source(arguments.data, data_dir=arguments.data_dir)
     _check_count(source, batch=settings.batch, held_out=arguments.validation)
     photos, validation = hold_out(source, arguments.validation)
@@ -58,8 +62,9 @@ def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inpu
         "blend": arguments.blend,
         "data": photos.fingerprint,
         "seed": arguments.seed,
+        "init": start and _digest_params(start),
     }
-    return Inputs(styles, params, photos, held_out, report, configuration)
+    return Inputs(styles, params, start, photos, held_out, report, configuration)
 
 
 def _check_crops(size: int, params: vgg.Params) -> None:

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jaxstyle import training, transform_net, vgg
+from jaxstyle.commands.settings import make_objective
 from jaxstyle.commands.train_inputs import Inputs
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
-from jaxstyle.objective import Objective, StyleWeights, Weights
+from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
 
@@ -48,15 +49,18 @@ def make_problem(
         settings.total_variation,
         settings.absolute_variation,
     )
-    objective = Objective(pooling=settings.pooling)
-    make = partial(training.make_problem, style_weights=blend, objective=objective)
+    make = partial(
+        training.make_problem, style_weights=blend, objective=make_objective(settings)
+    )
     problem: Problem = jax.jit(make)(params, inputs.styles, weights)
     return problem
 
 
-def init_state(settings: TrainingPreset, key: jax.Array) -> State:
-    """Return the state before the first step of a new net."""
-    net = transform_net.init_net(
+def init_state(
+    settings: TrainingPreset, start: transform_net.Params | None, key: jax.Array
+) -> State:
+    """Return the state before the first step of a given net, or of a new one."""
+    net = start or transform_net.init_net(
         key,
         width=settings.width,
         norm=settings.norm,
@@ -74,7 +78,9 @@ def compile_programs(
     finds the programs of its first part in the cache.
     """
     dtype = PRECISIONS[settings.precision]
-    step = training.make_step(make_optimizer(settings), dtype=dtype)
+    step = training.make_step(
+        make_optimizer(settings), dtype=dtype, stability=settings.stability
+    )
     evaluate = partial(training.evaluate, dtype=dtype)
     state = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), state)
     photo, batch = (
@@ -91,9 +97,10 @@ def compile_programs(
     )
 
 
-def state_shapes(settings: TrainingPreset) -> State:
+def state_shapes(settings: TrainingPreset, start: transform_net.Params | None) -> State:
     """Return the shapes of a state."""
-    shapes: State = jax.eval_shape(partial(init_state, settings), jax.random.key(0))
+    init = partial(init_state, settings, start)
+    shapes: State = jax.eval_shape(init, jax.random.key(0))
     return shapes
 
 

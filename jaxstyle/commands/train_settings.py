@@ -19,8 +19,9 @@ from jaxstyle.commands.settings import (
     check_choices,
     find_overrides,
 )
+from jaxstyle.style_files import load_style
 from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
-from jaxstyle.transform_net import NORMS, SMALLEST_SIDE
+from jaxstyle.transform_net import NORMS, SMALLEST_SIDE, net_norm, net_width
 
 OVERRIDES = (
     "steps",
@@ -35,6 +36,9 @@ OVERRIDES = (
     "vgg",
     "activations",
     "pooling",
+    "padding",
+    "style_loss",
+    "stability",
 )
 """The arguments that replace a preset's setting of the same name."""
 
@@ -74,6 +78,8 @@ def choose_settings(arguments: argparse.Namespace) -> TrainingPreset:
         absolute = preset.absolute_variation > 0
         kind = "absolute_variation" if absolute else "total_variation"
         given[kind] = arguments.total_variation
+    if arguments.init:
+        given |= _describe_start(arguments)
     chosen = replace(preset, **given)
     check_choices(chosen, CHOICES)
     if chosen.size < SMALLEST_SIDE:
@@ -82,6 +88,24 @@ def choose_settings(arguments: argparse.Namespace) -> TrainingPreset:
             "more"
         )
     return chosen
+
+
+def _describe_start(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the net to start from has.
+
+    Raises:
+        ValueError: the arguments ask for a net that it is not.
+    """
+    net = load_style(arguments.init)
+    found = {"width": net_width(net), "norm": net_norm(net)}
+    for name, value in found.items():
+        wanted = getattr(arguments, name)
+        if wanted not in (None, value):
+            raise ValueError(
+                f"--{name} {wanted}, but {arguments.init} has {value}; leave out "
+                f"--{name} or --init"
+            )
+    return {**found, "negative_slope": float(net["negative_slope"])}
 
 
 def make_optimizer(settings: TrainingPreset) -> optax.GradientTransformation:
@@ -105,7 +129,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raise a ValueError unless no input is lost and the run may be in its folder."""
     check_blend(arguments.blend, arguments.styles)
     folder = Path(arguments.output)
-    for path in (*arguments.styles, arguments.vgg or ""):
+    for path in (*arguments.styles, arguments.vgg or "", arguments.init or ""):
         resolved = Path(path).resolve()
         for name in OUTPUTS:
             if (folder / name).resolve() in (resolved, *resolved.parents):
