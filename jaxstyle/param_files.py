@@ -4,6 +4,7 @@ The path of an array in the tree is its name in the file: ``conv1_1/kernel``.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,34 @@ def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         ValueError: the file is missing, damaged or not safetensors, or its names do
             not form a tree.
     """
+    with _open(path) as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _tree(arrays), dict(file.metadata() or {})
+
+
+def load_header(
+    path: str | Path,
+) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Read the shapes of a file's arrays, by name, and its metadata: no array.
+
+    Raises:
+        ValueError: the file is missing, damaged or not safetensors.
+    """
+    with _open(path) as file:
+        names = file.keys()
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        return shapes, dict(file.metadata() or {})
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[Any]:
+    """Open a safetensors file; what goes wrong in the block is the file's fault."""
     from safetensors import SafetensorError, safe_open
 
     _check_is_file(Path(path))
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = dict(file.metadata() or {})
-        return _tree(arrays), metadata
+            yield file
     except (OSError, SafetensorError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(

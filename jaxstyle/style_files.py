@@ -1,6 +1,6 @@
 """Style files: the parameters of one trained transform net, and where it is from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import Any
 from jaxstyle.param_files import (
     find_problems,
     leaves,
+    load_header,
     load_params,
     raise_problems,
     save_params,
 )
-from jaxstyle.transform_net import NORMS, net_blocks, net_shapes
 
 FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
+
+ALL = "all"
+"""What stands for every style that ships."""
 
 
 def save_style(
@@ -60,14 +63,30 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             no net's; all problems are named at once.
     """
     params, metadata = load_params(path)
+    _check_format(metadata, path=path)
+    raise_problems(_find_problems(params), path=path)
+    return params, metadata
+
+
+def load_style_header(path: str | Path) -> tuple[int, dict[str, str]]:
+    """Read a net's width and the metadata of its file, at once: no parameters, no JAX.
+
+    Raises:
+        ValueError: the file is missing or damaged, or is no style.
+    """
+    shapes, metadata = load_header(path)
+    _check_format(metadata, path=path)
+    channels = {name: shape[-1] for name, shape in shapes.items() if shape}
+    return likely_width(channels), metadata
+
+
+def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
     found = metadata.get("format"), metadata.get("format_version")
     if found != (FORMAT, FORMAT_VERSION):
         raise ValueError(
             f"{path} holds no style of this package's format; make one with "
             "jaxstyle train or jaxstyle import"
         )
-    raise_problems(_find_problems(params), path=path)
-    return params, metadata
 
 
 def find_style(name_or_path: str | Path) -> Path:
@@ -84,6 +103,30 @@ def find_style(name_or_path: str | Path) -> Path:
         )
         raise ValueError(f"no style {name_or_path}: expected {known}")
     return path
+
+
+def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
+    """Return the files of styles, each once; `ALL` stands for those that ship.
+
+    Raises:
+        ValueError: there is no such style and no such file, or none ships.
+    """
+    found: dict[Path, Path] = {}
+    for wanted in names_or_paths:
+        paths = _all_styles() if wanted == ALL else [find_style(wanted)]
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _all_styles() -> list[Path]:
+    shipped = shipped_styles()
+    if not shipped:
+        raise ValueError(
+            "no style ships in this installation; make one with jaxstyle train or "
+            "jaxstyle import"
+        )
+    return list(shipped.values())
 
 
 def shipped_styles() -> dict[str, Path]:
@@ -108,11 +151,16 @@ def likely_width(channels: Mapping[str, int]) -> int:
 @cache
 def expected_shapes(width: int, norm: str, blocks: int) -> Mapping[str, Any]:
     """Return `net_shapes`, which takes a second, found only once."""
+    from jaxstyle.transform_net import net_shapes
+
     return net_shapes(width=width, norm=norm, blocks=blocks)
 
 
 def _find_problems(params: Mapping[str, Any]) -> list[str]:
     """Describe each way in which a tree differs from a net's."""
+    # Imported here: it needs JAX, and to list styles must not take its second.
+    from jaxstyle.transform_net import NORMS, net_blocks
+
     arrays = dict(leaves(params))
     own = params.get("norm1", {})
     names = tuple(sorted(own)) if isinstance(own, Mapping) else None

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import jaxstyle
+from jaxstyle.param_files import save_params
+from jaxstyle.style_files import FORMAT, FORMAT_VERSION
 
 PACKAGE = Path(jaxstyle.__file__).parent
 
@@ -148,10 +150,22 @@ PROGRAMS = {
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--help", "--version", "optimize --help", "train --help", "stylize --help"],
+    [
+        *("--help", "--version", "optimize --help", "train --help", "stylize --help"),
+        "styles --help",
+    ],
 )
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_asking_for_help_loads_no_library(program: str, arguments: str) -> None:
     loaded = loaded_by(*PROGRAMS[program], *arguments.split())
     assert "jaxstyle.cli" in loaded
     assert not loaded & (CORE_LIBRARIES | SHELL_LIBRARIES)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_telling_of_styles_needs_no_jax(program: str, tmp_path: Path) -> None:
+    marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    save_params({}, path := tmp_path / "x.safetensors", metadata=marks)
+    loaded = loaded_by(*PROGRAMS[program], "styles", str(path))
+    assert {"jaxstyle.style_files", "safetensors"} <= loaded
+    assert not loaded & {"jax", "flax", "optax", "PIL"}

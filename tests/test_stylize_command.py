@@ -2,11 +2,12 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,50 @@ def test_a_contact_sheet_has_few_columns(monkeypatch: pytest.MonkeyPatch) -> Non
     assert shapes[2][1] < shapes[3][1]
 
 
+# --- styles that ship ---------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder whose styles, two of them, are those that ship."""
+    (styles := folder / "package" / "styles").mkdir(parents=True)
+    for name in ("wave", "udnie"):
+        Path(f"{name}.safetensors").rename(styles / f"{name}.safetensors")
+    monkeypatch.setattr(resources, "files", lambda _: folder / "package")
+    return styles
+
+
+def test_all_is_every_style_that_ships(shipped: Path, nets: dict[str, Params]) -> None:
+    assert run(["stylize", "photo.png", "--style", "all", "-o", "out", "--quiet"]) == 0
+    assert files("out") == ["photo.udnie.png", "photo.wave.png"]
+    for name, net in nets.items():
+        assert_picture(f"out/photo.{name}.png", expected(net, "photo.png"))
+
+
+def test_all_fits_a_contact_sheet(shipped: Path) -> None:
+    options = ("--style", "all", "--contact-sheet", "--quiet")
+    assert run(["stylize", "photo.png", *options, "-o", "sheet.png"]) == 0
+    assert load_settings("sheet.png")["style"] == "udnie, wave"
+
+
+def test_a_style_that_is_wanted_twice_is_made_once(
+    shipped: Path, nets: dict[str, Params]
+) -> None:
+    save_style(nets["wave"], "mine.safetensors", metadata={})
+    wanted = ("wave", "mine.safetensors", "all", str(shipped / "wave.safetensors"))
+    options = [word for style in wanted for word in ("--style", style)]
+    sheet = ("-o", "sheet.png", "--contact-sheet", "--quiet")
+    assert run(["stylize", "photo.png", *options, *sheet]) == 0
+    assert load_settings("sheet.png")["style"] == "wave, mine, udnie"
+
+
+def test_where_nothing_ships_all_is_refused(shipped: Path, capsys: Captured) -> None:
+    for path in shipped.iterdir():
+        path.unlink()
+    line = refusal(capsys, "photo.png", "--style", "all", "-o", "out")
+    assert "no style ships in this installation; make one with jaxstyle" in line
+
+
 # --- what goes wrong ----------------------------------------------------------------
 
 
@@ -382,7 +427,7 @@ def test_bad_standard_input_is_called_by_its_name(folder: Path, cache: Path) -> 
         (("photo.png", "-o", "x", "--style", "mosaic"), "no style mosaic: expected"),
         (("photo.png", "-o", "x", "--style", "photo.png"), "not safetensors"),
         (
-            ("photo.png", "-o", "x", "--style", "empty/../wave.safetensors"),
+            ("photo.png", "-o", "x", "--style", "other/wave.safetensors"),
             "two styles are called wave",
         ),
         (("photo.png", "-o", "x", "--strength", "1.1"), "a number from 0 to 1"),
@@ -394,6 +439,8 @@ def test_what_cannot_work_is_refused_before_any_work(
     capsys: Captured, arguments: tuple[str, ...], named: str
 ) -> None:
     Path("empty").mkdir()
+    Path("other").mkdir()
+    shutil.copy("wave.safetensors", "other")
     save_photo("two.png")
     assert named in refusal(capsys, *STYLE, *arguments)
 

@@ -26,11 +26,12 @@ def add_parser(commands: Commands) -> None:
     )
     add(
         "--style",
-        metavar="FILE|NAME",
+        metavar="NAME|FILE|all",
         dest="styles",
         action="append",
         required=True,
-        help="what jaxstyle train or import has made; may be given several times",
+        help="a name that jaxstyle styles lists, what jaxstyle train or import has "
+        "made, or all for every style that ships; may be given several times",
     )
     add(
         "-o",

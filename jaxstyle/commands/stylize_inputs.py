@@ -16,7 +16,7 @@ from jaxtyping import Float
 from jaxstyle.image_files import load_image
 from jaxstyle.images import check_images, fit_size
 from jaxstyle.sources import SUFFIXES
-from jaxstyle.style_files import find_style, load_style_file
+from jaxstyle.style_files import find_styles, load_style_file
 from jaxstyle.transform_net import SMALLEST_SIDE
 
 # The EXIF tag, and its values for photos that lie on their sides.
@@ -158,11 +158,13 @@ def read_photo(photo: Photo, *, size: tuple[int, int] | None) -> Picture:
 def load_styles(wanted: Sequence[str]) -> list[Style]:
     """Read styles; each has the name of its file, or of the run that made it.
 
+    A style that is given twice is read once; ``all`` stands for those that ship.
+
     Raises:
         ValueError: there is no such style, a file is damaged or no style, or two have
             one name.
     """
-    paths = [find_style(style) for style in wanted]
+    paths = find_styles(wanted)
     names = [_style_name(path) for path in paths]
     for name in names:
         if names.count(name) > 1:

@@ -1,0 +1,290 @@
+"""``jaxstyle styles``: the list, all about one style, and the styles that ship."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from command_line import run
+from safetensors import safe_open
+
+from jaxstyle.cli import build_parser
+from jaxstyle.param_files import leaves
+from jaxstyle.style_files import load_style_file, save_style, shipped_styles
+from jaxstyle.transform_net import net_shapes
+
+Captured = pytest.CaptureFixture[str]
+
+WAVE: dict[str, Any] = {
+    "title": "The Great Wave off Kanagawa",
+    "painter": "Katsushika Hokusai",
+    "year": "1831",
+    "command": "jaxstyle train --style great_wave.jpg -o great-wave "
+    + "--size 9 " * 15,
+    "losses": {
+        "step": 40000,
+        "validation_loss": 10.6929,
+        "validation_content": 7.59688,
+        "validation_style": 3.09597,
+    },
+    "steps": 40000,
+    "settings": {"style": {"relu1_2": 8000.0}, "style_size": 320, "halve_every": None},
+    "data": {"name": "photos", "photos": 1380},
+    "versions": {"jax": "0.10.2"},
+}
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder whose styles are those that ship."""
+    (folder := tmp_path / "styles").mkdir()
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    return folder
+
+
+def make_net(*, width: int) -> dict[str, Any]:
+    """Return parameters of the right shapes, at once."""
+    shapes = net_shapes(width=width, norm="affine", blocks=1)
+    net: dict[str, Any] = jax.tree.map(
+        np.ones, shapes, is_leaf=lambda x: isinstance(x, tuple)
+    )
+    return net
+
+
+def save(path: Path, *, width: int = 1, **facts: Any) -> int:
+    """Save a style and return the size of the file in bytes."""
+    net = make_net(width=width)
+    metadata = {key: json.dumps(value) for key, value in facts.items()}
+    save_style(net, path, metadata=metadata)
+    return path.stat().st_size
+
+
+def printed(capsys: Captured, *arguments: str | Path) -> list[str]:
+    """Return the lines that the command prints."""
+    assert run(["styles", *arguments]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    return output.out.splitlines()
+
+
+def refused(capsys: Captured, *arguments: str | Path) -> str:
+    """Return the one line that the command is refused with."""
+    assert run(["styles", *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    return line
+
+
+# --- the list -----------------------------------------------------------------------
+
+
+def test_every_style_has_a_line(shipped: Path, capsys: Captured) -> None:
+    size = save(shipped / "great-wave.safetensors", width=3, **WAVE)
+    save(shipped / "a.safetensors")
+    assert printed(capsys) == [
+        "name        title                 painter             year  width   MB  steps"
+        "   loss  content  style",
+        "a           -                     -                   -         1  0.0      -"
+        "      -        -      -",
+        f"great-wave  The Great Wave off    Katsushika Hokusai  1831      3  "
+        f"{size / 1e6:.1f}  40000  10.69     7.60   3.10",
+        "            Kanagawa",
+    ]
+
+
+def test_short_names_need_little_room(shipped: Path, capsys: Captured) -> None:
+    save(shipped / "u.safetensors", title="Udnie", painter="Picabia", year="1913")
+    assert printed(capsys)[1].startswith("u     Udnie  Picabia  1913      1")
+
+
+def test_long_names_are_broken_and_none_is_lost(
+    shipped: Path, capsys: Captured
+) -> None:
+    words = {
+        "title": "Wheat Field with Cypresses at the Haute Galline near Eygalières",
+        "painter": "Vincent Willem van Gogh of Zundert",
+    }
+    save(shipped / "wheat-field.safetensors", **{**WAVE, **words})
+    lines = printed(capsys)
+    assert max(map(len, lines)) <= 100
+    seen = [word for line in lines for word in line.split()]
+    for text in words.values():
+        assert set(text.split()) <= set(seen)
+
+
+def test_where_nothing_ships_the_list_says_so(shipped: Path, capsys: Captured) -> None:
+    assert refused(capsys) == (
+        "jaxstyle styles: error: no style ships in this installation; make one with "
+        "jaxstyle train or jaxstyle import"
+    )
+
+
+# --- one style ----------------------------------------------------------------------
+
+
+def test_all_about_a_style_that_ships(shipped: Path, capsys: Captured) -> None:
+    path = shipped / "great-wave.safetensors"
+    size = save(path, width=3, **WAVE)
+    assert printed(capsys, "great-wave") == [
+        "title           The Great Wave off Kanagawa",
+        "painter         Katsushika Hokusai",
+        "year            1831",
+        "steps           40000",
+        "width           3",
+        f"megabytes       {size / 1e6:.2f}",
+        f"file            {path}",
+        "format          jaxstyle-style",
+        "format version  1",
+        "",
+        "data:",
+        "  name    photos",
+        "  photos  1380",
+        "",
+        "losses:",
+        "  step                40000",
+        "  validation loss     10.6929",
+        "  validation content  7.59688",
+        "  validation style    3.09597",
+        "",
+        "settings:",
+        "  style        relu1_2=8000",
+        "  style size   320",
+        "  halve every  -",
+        "",
+        "versions:",
+        "  jax  0.10.2",
+        "",
+        "command:",
+        WAVE["command"],
+    ]
+
+
+def test_a_style_of_ones_own_may_hold_plain_text(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    net = make_net(width=2)
+    note = " ".join(["brown-and-gold"] * 12)
+    metadata = {"source": "wave.pth", "note": note, "report": '""', "names": '["a",2]'}
+    save_style(net, tmp_path / "mine.safetensors", metadata=metadata)
+    lines = printed(capsys, tmp_path / "mine.safetensors")
+    assert "source          wave.pth" in lines
+    assert "names           a, 2" in lines
+    assert "report" in lines
+    assert "width           2" in lines
+    note_lines = [line for line in lines if "brown-and-gold" in line]
+    assert len(note_lines) == 3
+    assert max(map(len, note_lines)) <= 100
+    assert note_lines[1].startswith(" " * 16 + "brown-and-gold ")
+
+
+def test_a_style_that_is_nowhere_is_refused(shipped: Path, capsys: Captured) -> None:
+    save(shipped / "wave.safetensors")
+    assert refused(capsys, "wvae") == (
+        "jaxstyle styles: error: no style wvae: expected wave, a file made by jaxstyle "
+        "train or jaxstyle import"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "damaged or not safetensors"),
+        (b"\x02\0\0\0\0\0\0\0{}", "holds no style of this package's format"),
+    ],
+)
+def test_a_file_that_is_no_style_is_refused(
+    tmp_path: Path, capsys: Captured, content: bytes, named: str
+) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    assert named in refused(capsys, tmp_path / "x.safetensors")
+
+
+def test_a_truncated_style_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    save(path := tmp_path / "x.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "damaged or not safetensors" in refused(capsys, path)
+
+
+def test_a_folder_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    assert "it is not a file" in refused(capsys, tmp_path)
+
+
+# --- what ships ---------------------------------------------------------------------
+
+SHIPPED = shipped_styles()
+
+FACTS = ("title", "painter", "year", "command", "losses", "steps", "settings", "data")
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield the words of all texts in a value of JSON."""
+    if isinstance(value, dict):
+        yield from texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    else:
+        yield from str(value).replace("=", " ").replace(",", " ").split()
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    _, metadata = load_style_file(SHIPPED[name])
+    marks = ("format", "format_version")
+    return {key: json.loads(metadata[key]) for key in metadata if key not in marks}
+
+
+def test_a_style_ships() -> None:
+    assert SHIPPED
+
+
+def test_the_list_of_what_ships_fits_100_columns(capsys: Captured) -> None:
+    lines = printed(capsys)
+    assert max(map(len, lines)) <= 100
+    assert {line.split()[0] for line in lines if line[0] != " "} == {"name", *SHIPPED}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_net_is_small_and_whole(name: str) -> None:
+    params, _ = load_style_file(SHIPPED[name])
+    assert all(np.isfinite(array).all() for _, array in leaves(params))
+    with safe_open(SHIPPED[name], framework="numpy") as file:
+        types = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    assert types == {"F16"}
+    assert SHIPPED[name].stat().st_size < 4e6
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_of_a_shipped_style_all_is_known(name: str) -> None:
+    facts = facts_of(name)
+    assert set(FACTS) <= facts.keys()
+    for key in ("title", "painter", "year"):
+        assert facts[key].strip() == facts[key] != ""
+    assert facts["steps"] > 0
+    losses = facts["losses"]
+    for part in ("loss", "content", "style"):
+        assert 0 < losses[f"validation_{part}"] < np.inf
+    assert facts["data"]["photos"] > 0
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_command_of_a_shipped_style_is_one_of_this_version(name: str) -> None:
+    facts = facts_of(name)
+    program, *words = shlex.split(facts["command"])
+    assert program == "jaxstyle"
+    arguments = build_parser().parse_args(words)
+    assert arguments.command == "train"
+    assert arguments.output == name
+    assert arguments.data == facts["data"]["name"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_style_names_no_absolute_path(name: str) -> None:
+    words = list(texts(facts_of(name)))
+    assert len(words) > len(FACTS)
+    assert [word for word in words if word.startswith(("/", "~/"))] == []
