@@ -78,7 +78,7 @@ _SEED_VARIATION = 1e-6 * 4 * 3 * 255 * 256 / 0.226
 TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
     "default": TrainingPreset(
         summary="Wasserstein distances in place of Gram matrices: lively colours",
-        content={"relu4_2": 0.15},
+        content={"relu3_3": 0.25},
         style=_SHALLOW_STYLE,
         style_size=512,
         style_loss="wasserstein",

@@ -218,7 +218,10 @@ def test_a_preset_gives_what_no_option_replaces(name: str) -> None:
 def test_weights_are_replaced_as_for_optimize() -> None:
     chosen = settings("--content-weight", "relu1_1=3", "--style-weight", "2")
     assert chosen.content == {"relu1_1": 3}
-    assert chosen.style == dict.fromkeys(TRAINING_PRESETS["default"].style, 2)
+    shares = TRAINING_PRESETS["default"].style
+    assert sum(shares.values()) == pytest.approx(len(shares))
+    expected = {layer: 2 * share for layer, share in shares.items()}
+    assert chosen.style == pytest.approx(expected)
 
 
 def test_the_variation_is_of_the_kind_that_the_preset_has() -> None:
