@@ -62,7 +62,9 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
     folder = Path(arguments.output)
     make_folder(folder)
     use_compilation_cache()
-    problem = make_problem(settings, inputs, blend=arguments.blend)
+    problem = make_problem(
+        settings, inputs.params, inputs.styles, blend=arguments.blend
+    )
     if arguments.resume:
         state = restore(folder, settings, inputs)
         step = int(state.step)

@@ -1,6 +1,6 @@
 """The programs of ``jaxstyle train``: where they start, and what is compiled."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,8 +10,8 @@ from jax.typing import DTypeLike
 
 from jaxstyle import training, transform_net, vgg
 from jaxstyle.commands.settings import make_objective
-from jaxstyle.commands.train_inputs import Inputs
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
+from jaxstyle.images import Image
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
@@ -37,10 +37,20 @@ class Programs(NamedTuple):
 
 
 def make_problem(
-    settings: TrainingPreset, inputs: Inputs, *, blend: StyleWeights | None
+    settings: TrainingPreset,
+    params: vgg.Params,
+    styles: Sequence[Image],
+    *,
+    blend: StyleWeights | None,
 ) -> Problem:
-    """Return the problem that is compiled for and solved."""
-    params = inputs.params
+    """Return the problem that is compiled for and solved.
+
+    Args:
+        settings: of the training.
+        params: the network's parameters, as deep as the layers ask, and normalised.
+        styles: the paintings as the network sees them.
+        blend: how much each counts.
+    """
     if jax.default_backend() == "cpu":
         params = jax.jit(vgg.prepare_for_cpu)(params)
     weights = Weights(
@@ -52,7 +62,7 @@ def make_problem(
     make = partial(
         training.make_problem, style_weights=blend, objective=make_objective(settings)
     )
-    problem: Problem = jax.jit(make)(params, inputs.styles, weights)
+    problem: Problem = jax.jit(make)(params, styles, weights)
     return problem
 
 
