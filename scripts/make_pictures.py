@@ -1,69 +1,132 @@
 """Make the pictures that the README shows, with the command line.
 
-    python scripts/make_pictures.py
+    python scripts/make_pictures.py [gallery] [variants] [example] [strength]
 
-Everything is made of the package's example images. The pictures go to
-``scripts/pictures``.
+Everything is made of the package's example images, and of the styles that ship. The
+pictures go to ``scripts/pictures``; without names, all are made.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+
+from jaxstyle import load_image
+from jaxstyle.sheets import Picture, make_sheet
+from jaxstyle.style_files import shipped_styles
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "jaxstyle" / "examples"
 PICTURES = ROOT / "scripts" / "pictures"
 
-HEIGHT = 240
-"""The height of every picture in a row, in pixels."""
+ASTRONAUT, CAT, CUP = (
+    EXAMPLES / f"{name}.jpg" for name in ("astronaut", "chelsea", "coffee")
+)
+PAINTING = EXAMPLES / "starry_night.jpg"
 
-GAP = 8
+SIDE = 288
+"""The longer side of each picture of the gallery, in pixels."""
+
+WORK_SIDE = 512
+"""The longer side at which photos are stylized, in pixels."""
 
 
 def main() -> None:
-    """Make the row at the top, and the one of several strengths."""
+    """Make the pictures that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(MAKERS))
+    wanted = parser.parse_args().names
+    if unknown := set(wanted) - MAKERS.keys():
+        parser.error(f"no picture {unknown.pop()}; known are {', '.join(MAKERS)}")
     PICTURES.mkdir(exist_ok=True)
-    cat, painting = EXAMPLES / "chelsea.jpg", EXAMPLES / "starry_night.jpg"
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        styled = optimize(cat, painting, scratch / "cat.png", size=320)
-        save_row([cat, painting, styled], PICTURES / "example.jpg")
-        cup, sheet = EXAMPLES / "coffee.jpg", scratch / "sheet.png"
-        sweep = ("--sweep", "strength=0.2,0.5,0.8", "--steps", "40")
-        optimize(cup, painting, sheet, *sweep, size=256)
-        Image.open(sheet).save(PICTURES / "strength.jpg", quality=88)
+    for name in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            sheet = MAKERS[name](Path(folder))
+        pixels = np.rint(255 * sheet).astype(np.uint8)
+        Image.fromarray(pixels).save(PICTURES / f"{name}.jpg", quality=88)
 
 
-def optimize(
-    content: Path, style: Path, output: Path, *options: str, size: int
-) -> Path:
-    """Run ``jaxstyle optimize`` and return the output."""
-    command = [sys.executable, "-m", "jaxstyle", "optimize", content, style]
-    command += ["-o", output, "--size", str(size), *options]
-    subprocess.run(list(map(str, command)), check=True)
-    return output
+def make_gallery(scratch: Path) -> Picture:
+    """Return a row for each style that ships, and a column for each photo."""
+    photos = (ASTRONAUT, CAT, CUP)
+    styles = list(shipped_styles())
+    size = ("--max-size", str(WORK_SIDE))
+    run("stylize", *photos, "--style", "all", "-o", scratch, *size)
+    rows = [
+        [
+            shrink(find_picture(scratch, photo=photo.stem, style=style))
+            for photo in photos
+        ]
+        for style in styles
+    ]
+    return make_sheet(
+        [list(map(shrink, photos)), *rows], row_labels=["the photo", *styles]
+    )
 
 
-def save_row(paths: Sequence[Path], output: Path) -> None:
-    """Put pictures side by side, all of one height."""
-    pictures = [scale(Image.open(path).convert("RGB")) for path in paths]
-    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
-    row = Image.new("RGB", (width, HEIGHT), "white")
-    left = 0
-    for picture in pictures:
-        row.paste(picture, (left, 0))
-        left += picture.width + GAP
-    row.save(output, quality=88)
+def find_picture(folder: Path, *, photo: str, style: str) -> Path:
+    """Return the picture that ``jaxstyle stylize`` has made of a photo."""
+    (path,) = (path for path in folder.rglob(f"*{photo}*") if style in str(path))
+    return path
 
 
-def scale(picture: Image.Image) -> Image.Image:
-    """Scale a picture to the height of the row."""
-    width = round(picture.width * HEIGHT / picture.height)
-    return picture.resize((width, HEIGHT), Image.Resampling.LANCZOS)
+def make_variants(scratch: Path) -> Picture:
+    """Return one photo in one style: three strengths, and its own colours."""
+    variants = {
+        "strength 0.3": ("--strength", "0.3"),
+        "0.6": ("--strength", "0.6"),
+        "1": (),
+        "preserve-color": ("--preserve-color",),
+    }
+    pictures = []
+    for index, options in enumerate(variants.values()):
+        output = scratch / f"{index}.png"
+        size = ("--max-size", str(WORK_SIDE))
+        run(
+            "stylize", ASTRONAUT, "--style", "the-scream", "-o", output, *size, *options
+        )
+        pictures.append(shrink(output))
+    return make_sheet([pictures], column_labels=list(variants))
+
+
+def make_example(scratch: Path) -> Picture:
+    """Return a photo, a painting, and what style optimisation makes of them."""
+    output = scratch / "cat.png"
+    run("optimize", CAT, PAINTING, "-o", output, "--size", "320")
+    return make_sheet([list(map(shrink, (CAT, PAINTING, output)))])
+
+
+def make_strength(scratch: Path) -> Picture:
+    """Return the sheet of a sweep over strengths."""
+    output = scratch / "sheet.png"
+    sweep = ("--sweep", "strength=0.2,0.5,0.8", "--steps", "40", "--size", "256")
+    run("optimize", CUP, PAINTING, "-o", output, *sweep)
+    return load_image(output)
+
+
+MAKERS: Mapping[str, Callable[[Path], Picture]] = {
+    "gallery": make_gallery,
+    "variants": make_variants,
+    "example": make_example,
+    "strength": make_strength,
+}
+"""What makes each picture, in a folder for what it needs on the way."""
+
+
+def run(command: str, *arguments: str | Path) -> None:
+    """Run a command of ``jaxstyle``."""
+    line: Sequence[str] = [sys.executable, "-m", "jaxstyle", command]
+    subprocess.run([*line, *map(str, arguments), "--quiet"], check=True)
+
+
+def shrink(path: Path) -> Picture:
+    """Return a picture of the gallery's size."""
+    return load_image(path, longest_side=SIDE)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from command_line import run
 from safetensors import safe_open
 
 from jaxstyle.cli import build_parser
+from jaxstyle.commands.train_settings import choose_settings
 from jaxstyle.param_files import leaves
 from jaxstyle.style_files import load_style_file, save_style, shipped_styles
 from jaxstyle.transform_net import net_shapes
@@ -281,6 +283,10 @@ def test_the_command_of_a_shipped_style_is_one_of_this_version(name: str) -> Non
     assert arguments.command == "train"
     assert arguments.output == name
     assert arguments.data == facts["data"]["name"]
+    # Defaults may change; a recorded command must not come to mean something else.
+    settings = asdict(choose_settings(arguments))
+    meant = {name: settings[name] for name in settings if name != "summary"}
+    assert meant == facts["settings"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
