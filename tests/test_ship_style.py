@@ -176,7 +176,7 @@ def test_photos_may_have_moved(finished: Path, data: Path, tmp_path: Path) -> No
         "--style-weight relu1_2=1e4,relu2_2=0.25 --blend 1,0.5",
         "--blend relu1_1=1:0,relu2_1=2:1 --learning-rate 0.0015 --seed 7",
         "--style 'two words.jpg' 'it'\"'\"'s.png' --vgg vgg19 --init great-wave",
-        "--preset default --steps 100 --validation 16 --picture-every 50",
+        "--preset default --steps 100 --validation 16 --size 160",
     ],
 )
 def test_a_command_line_is_found_again(options: str) -> None:
