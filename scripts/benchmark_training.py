@@ -3,7 +3,7 @@
     python scripts/benchmark_training.py [--size 256] [--batch 4] [--rounds 3]
 
 Each side runs in a process of its own, in turns: the same net from the same parameters,
-the default preset's loss on the same VGG-16, Adam, the same photos. A step is both
+the loss of johnson2016 on the same VGG-16, Adam, the same photos. A step is both
 networks forwards and backwards, and the update. Printed are medians over all rounds:
 milliseconds a step, the time to the first step (for jaxstyle that is compilation,
 without the persistent cache), the peak memory above that with everything loaded, and
@@ -133,11 +133,11 @@ def save_torch_net(path: Path) -> None:
 
 
 def load_vgg() -> tuple[Any, Any]:
-    """Return the normalised network and the default preset."""
+    """Return the normalised network and the preset johnson2016."""
     import jaxstyle
     from jaxstyle.training_presets import TRAINING_PRESETS
 
-    preset = TRAINING_PRESETS["default"]
+    preset = TRAINING_PRESETS["johnson2016"]
     layers = (*preset.content, *preset.style)
     params = jaxstyle.truncate(jaxstyle.load_vgg(), layers)
     return jaxstyle.normalize(params), preset
