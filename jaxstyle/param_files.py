@@ -3,6 +3,7 @@
 The path of an array in the tree is its name in the file: ``conv1_1/kernel``.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,15 @@ def _array_problems(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[s
         yield f"{name} has the shape {tuple(array.shape)}, expected {shape}"
     if not np.isfinite(array).all():
         yield f"{name} holds NaN or infinite values"
+
+
+def digest_params(params: Mapping[str, Any]) -> str:
+    """Return 16 digits that differ for trees with other names, order or values."""
+    digest = hashlib.sha256()
+    for name, array in leaves(params):
+        digest.update(name.encode())
+        digest.update(np.asarray(array, np.float32).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

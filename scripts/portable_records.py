@@ -28,7 +28,7 @@ def read_record(metadata: Mapping[str, str], *, path: Path) -> Record:
     Raises:
         ValueError: something is missing.
     """
-    wanted = ("arguments", "settings", "data", "steps", "versions")
+    wanted = ("arguments", "settings", "data", "start", "steps", "versions")
     missing = [key for key in wanted if key not in metadata]
     if missing:
         raise ValueError(

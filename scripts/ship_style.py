@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from earlier_trainings import find_earlier, link_commands
 from portable_records import (
     check_no_paths,
     describe_data,
@@ -26,11 +27,12 @@ from portable_records import (
 )
 
 from jaxstyle import run_log
+from jaxstyle.commands.styles import BEFORE
 from jaxstyle.commands.train_settings import STYLE
 from jaxstyle.image_files import load_image
 from jaxstyle.param_files import leaves
 from jaxstyle.pretrained import example_photos
-from jaxstyle.style_files import ALL, load_style_file, save_style
+from jaxstyle.style_files import ALL, find_style, load_style_file, save_style
 from jaxstyle.transform_net import Params, stylize
 
 STYLES = Path(__file__).parents[1] / "jaxstyle" / "styles"
@@ -51,7 +53,8 @@ def ship(arguments: argparse.Namespace) -> None:
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
     for line in describe_rounding(params, output):
         print(line)
-    print(facts["command"])
+    for command in (*(each["command"] for each in facts[BEFORE]), facts["command"]):
+        print(command)
 
 
 def check_name(name: str) -> None:
@@ -68,13 +71,22 @@ def make_facts(
 ) -> dict[str, Any]:
     """Return what is to be known about the style."""
     record = read_record(metadata, path=arguments.run / STYLE)
-    data = describe_data(record, arguments.data or record["arguments"]["data"])
+    given = record["arguments"]
+    data = describe_data(record, arguments.data or given["data"])
     trained = portable_arguments(record, output=arguments.name, data=data["name"])
+    start = arguments.start or given.get("init")
+    earlier = find_earlier(record, find_style(start)) if start else []
+    made_by = [*(each["command"] for each in earlier), make_command(trained)]
+    *commands, command = link_commands(made_by, arguments.name)
     return {
         "title": arguments.title,
         "painter": arguments.painter,
         "year": arguments.year,
-        "command": make_command(trained),
+        "command": command,
+        BEFORE: [
+            {**each, "command": text}
+            for each, text in zip(earlier, commands, strict=True)
+        ],
         "losses": last_losses(arguments.run / run_log.METRICS),
         "steps": record["steps"],
         "settings": portable_settings(record),
@@ -146,6 +158,7 @@ def make_parser() -> argparse.ArgumentParser:
     for what in ("title", "painter", "year"):
         add(f"--{what}", required=True, help=f"the {what} of the painting")
     add("--data", help="where the photos are now (default: where the run had them)")
+    add("--start", help="where the net is now that the run started from, if it moved")
     add(
         "--output",
         type=Path,

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from training_runs import TINY, save_data, shared_cache
 
 from jaxstyle.cli import build_parser
-from jaxstyle.param_files import leaves
+from jaxstyle.param_files import digest_params, leaves
 from jaxstyle.style_files import load_style_file, save_style
 
 Captured = pytest.CaptureFixture[str]
@@ -81,7 +81,7 @@ def changed(finished: Path, **facts: Any) -> Path:
     folder.mkdir(exist_ok=True)
     params, metadata = load_style_file(finished / "style.safetensors")
     texts = {**metadata, **{key: json.dumps(value) for key, value in facts.items()}}
-    kept = {key: text for key, text in texts.items() if text != "null"}
+    kept = {key: texts[key] for key in texts if facts.get(key, "") is not None}
     save_style(params, folder / "style.safetensors", metadata=kept)
     metrics = (finished / "metrics.jsonl").read_bytes()
     (folder / "metrics.jsonl").write_bytes(metrics)
@@ -146,6 +146,67 @@ def test_the_command_makes_the_same_net(
     found = dict(leaves(again))
     for name, array in leaves(original):
         np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.fixture(scope="module")
+def from_shipped(finished: Path, data: Path) -> Path:
+    """Return the folder of a run that started from a style that was shipped."""
+    styles, output = data / "styles", data / "second"
+    assert ship(finished, "the-sea", "--output", styles) == 0
+    paths = ("--style", data / "style.png", "--data", data / "photos", "-o", output)
+    start = ("--init", styles / "the-sea.safetensors")
+    steps = ("--steps", "1", "--validate-every", "1", "--quiet")
+    assert run(["train", *TINY, *paths, *start, *steps]) == 0
+    return output
+
+
+def test_the_trainings_before_are_kept(from_shipped: Path, capsys: Captured) -> None:
+    assert ship(from_shipped, "the-wave") == 0
+    first, last = capsys.readouterr().out.splitlines()[-2:]
+    facts = facts_of("styles/the-wave.safetensors")
+    (before,) = facts["before"]
+    assert before["command"] == first
+    assert before["steps"] == before["losses"]["step"] == STEPS
+    assert facts["command"] == last
+    options = [shlex.split(command) for command in (first, last)]
+    assert [words[words.index("-o") + 1] for words in options] == [
+        "the-wave-1",
+        "the-wave",
+    ]
+    assert "--init" not in options[0]
+    start = options[1][options[1].index("--init") + 1]
+    assert start == "the-wave-1/style.safetensors"
+
+
+def test_the_trainings_before_those_are_kept(from_shipped: Path) -> None:
+    assert ship(from_shipped, "the-wave") == 0
+    shipped = Path("styles/the-wave.safetensors")
+    digest = digest_params(load_style_file(shipped)[0])
+    third = changed(from_shipped, start=digest)
+    assert ship(third, "the-gulf", "--start", shipped) == 0
+    facts = facts_of("styles/the-gulf.safetensors")
+    folders = ["the-gulf-1", "the-gulf-2", "the-gulf"]
+    commands = [*(each["command"] for each in facts["before"]), facts["command"]]
+    assert len(commands) == len(folders)
+    for command, folder in zip(commands, folders, strict=True):
+        assert f"-o {folder} " in command
+    for command, start in zip(commands[1:], folders, strict=False):
+        assert f"--init {start}/style.safetensors" in command
+
+
+def test_another_start_is_refused(from_shipped: Path, capsys: Captured) -> None:
+    wrong = from_shipped / "style.safetensors"
+    line = refused(capsys, from_shipped, "the-wave", "--start", wrong)
+    assert "is not the net that the training started from: its digest is" in line
+
+
+def test_a_start_that_was_not_shipped_is_refused(
+    finished: Path, from_shipped: Path, capsys: Captured
+) -> None:
+    start = finished / "style.safetensors"
+    folder = changed(from_shipped, start=digest_params(load_style_file(start)[0]))
+    line = refused(capsys, folder, "the-wave", "--start", start)
+    assert "does not hold command: ship it before" in line
 
 
 def test_a_run_that_was_interrupted_has_the_steps_that_it_made(finished: Path) -> None:

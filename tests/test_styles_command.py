@@ -167,6 +167,21 @@ def test_all_about_a_style_that_ships(shipped: Path, capsys: Captured) -> None:
     ]
 
 
+def test_the_trainings_before_are_told_in_their_order(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    before = [{"command": "jaxstyle train -o a"}, {"command": "jaxstyle train -o b"}]
+    facts = {**WAVE, "before": before, "command": "jaxstyle train --init b"}
+    save(path := tmp_path / "wave.safetensors", **facts)
+    assert printed(capsys, path)[-5:] == [
+        "",
+        "commands, one after another:",
+        "jaxstyle train -o a",
+        "jaxstyle train -o b",
+        "jaxstyle train --init b",
+    ]
+
+
 def test_a_style_of_ones_own_may_hold_plain_text(
     tmp_path: Path, capsys: Captured
 ) -> None:
@@ -221,7 +236,10 @@ def test_a_folder_is_refused(tmp_path: Path, capsys: Captured) -> None:
 
 SHIPPED = shipped_styles()
 
-FACTS = ("title", "painter", "year", "command", "losses", "steps", "settings", "data")
+FACTS = (
+    *("title", "painter", "year", "command", "before"),
+    *("losses", "steps", "settings", "data"),
+)
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -275,18 +293,24 @@ def test_of_a_shipped_style_all_is_known(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_command_of_a_shipped_style_is_one_of_this_version(name: str) -> None:
+def test_the_commands_of_a_shipped_style_are_of_this_version(name: str) -> None:
     facts = facts_of(name)
-    program, *words = shlex.split(facts["command"])
-    assert program == "jaxstyle"
-    arguments = build_parser().parse_args(words)
-    assert arguments.command == "train"
-    assert arguments.output == name
-    assert arguments.data == facts["data"]["name"]
-    # Defaults may change; a recorded command must not come to mean something else.
-    settings = asdict(choose_settings(arguments))
-    meant = {name: settings[name] for name in settings if name != "summary"}
-    assert meant == facts["settings"]
+    trainings = [*facts["before"], facts]
+    start = None
+    for at, training in enumerate(trainings, start=1):
+        program, *words = shlex.split(training["command"])
+        assert program == "jaxstyle"
+        arguments = build_parser().parse_args(words)
+        assert arguments.command == "train"
+        assert arguments.output == (name if training is facts else f"{name}-{at}")
+        assert arguments.data == training["data"]["name"]
+        assert arguments.init == start
+        start = f"{arguments.output}/style.safetensors"
+        # Defaults may change; a recorded command must not come to mean something else.
+        arguments.init = arguments.init and str(SHIPPED[name])
+        settings = asdict(choose_settings(arguments))
+        meant = {name: settings[name] for name in settings if name != "summary"}
+        assert meant == training["settings"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

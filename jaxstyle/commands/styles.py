@@ -106,22 +106,26 @@ def _align(line: Row, widths: Sequence[int]) -> str:
 FIRST = ("title", "painter", "year", "steps", "width", "megabytes", "file")
 """The facts that come first, in this order."""
 
-LAST = "command"
-"""What has a line of its own, to be copied."""
+COMMAND, BEFORE = "command", "before"
+"""How the net was trained, and the trainings before, the first one first; a command has
+a line of its own, to be copied."""
 
 
 def describe(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each fact, those that belong together under a heading."""
     known = {key: facts[key] for key in FIRST if key in facts}
-    rest = {key: value for key, value in facts.items() if key not in (*known, LAST)}
+    apart = (*known, COMMAND, BEFORE)
+    rest = {key: value for key, value in facts.items() if key not in apart}
     single = {key: x for key, x in rest.items() if not isinstance(x, Mapping)}
     yield from _list_facts({**known, **single})
     for key, group in rest.items():
         if key not in single:
             yield from ("", f"{_name(key)}:")
             yield from _list_facts(group, indent=GAP)
-    if LAST in facts:
-        yield from ("", f"{LAST}:", str(facts[LAST]))
+    if COMMAND in facts:
+        earlier = [str(training[COMMAND]) for training in facts.get(BEFORE, [])]
+        heading = "commands, one after another:" if earlier else f"{COMMAND}:"
+        yield from ("", heading, *earlier, str(facts[COMMAND]))
 
 
 def _list_facts(facts: Mapping[str, Any], *, indent: str = "") -> Iterator[str]:

@@ -115,6 +115,7 @@ def make_record(
         "arguments": vars(arguments),
         "settings": asdict(settings),
         "data": {"name": photos.name, "fingerprint": photos.fingerprint},
+        "start": inputs.configuration["init"],
         "versions": versions(),
     }
 

@@ -14,7 +14,7 @@ from jaxstyle.commands.settings import load_params, load_styles
 from jaxstyle.commands.train_settings import describe_settings
 from jaxstyle.data import Report, validation_batches
 from jaxstyle.images import Image
-from jaxstyle.param_files import leaves
+from jaxstyle.param_files import digest_params
 from jaxstyle.sources import Source, hold_out, open_source
 from jaxstyle.style_files import load_style
 from jaxstyle.training_presets import TrainingPreset
@@ -57,12 +57,12 @@ def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inpu
     )
     configuration = {
         **describe_settings(settings),
-        "vgg": _digest_params(params),
+        "vgg": digest_params(params),
         "styles": [_digest_file(path) for path in arguments.styles],
         "blend": arguments.blend,
         "data": photos.fingerprint,
         "seed": arguments.seed,
-        "init": start and _digest_params(start),
+        "init": start and digest_params(start),
     }
     return Inputs(styles, params, start, photos, held_out, report, configuration)
 
@@ -85,11 +85,3 @@ def _check_count(source: Source, *, batch: int, held_out: int) -> None:
 
 def _digest_file(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-
-
-def _digest_params(params: vgg.Params) -> str:
-    digest = hashlib.sha256()
-    for name, array in leaves(params):
-        digest.update(name.encode())
-        digest.update(np.asarray(array, np.float32).tobytes())
-    return digest.hexdigest()[:16]
