@@ -134,6 +134,10 @@ def refused_picture(
     return line
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    """Return the bytes of all files in a folder."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of all files in a folder, by their names in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -1,6 +1,8 @@
-"""Networks and images that several tests share."""
+"""Networks, images, folders and servers that several test files share."""
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,18 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coco_samples import Published
+from command_line import save_pictures, shared_programs
+from record_samples import serve, write_photos
+from stylize_samples import make_net, save_photo
+from training_runs import save_data, shared_cache
 
 import jaxstyle
-from jaxstyle import convolutions
+from jaxstyle import convolutions, transform_net, vgg
+from jaxstyle.scenes import Scene
+from jaxstyle.sources import Source, open_source
 
 # Programs run once here, on small images: compiling them takes most of the time. This
 # is half of that. XLA reads it when it compiles the first one.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-
 GOLDEN = Path(__file__).parent / "golden" / "vgg16.npz"
 
 Params = dict[str, Any]
+
+
+# --- networks and images ------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +81,116 @@ def style(golden: dict[str, np.ndarray]) -> jax.Array:
 def noisy(golden: dict[str, np.ndarray]) -> jax.Array:
     """The photograph with noise, [24, 32, 3]."""
     return jnp.asarray(golden["image"][10:34, 20:52] / np.float32(255))
+
+
+@pytest.fixture(scope="session")
+def left() -> jax.Array:
+    """A mask of the left half, [24, 32]."""
+    return jnp.zeros((24, 32)).at[:, :16].set(1)
+
+
+@pytest.fixture(scope="session")
+def scene(
+    content: jax.Array, style: jax.Array, noisy: jax.Array, left: jax.Array
+) -> Scene:
+    """Two styles, each for a half of the image; of the first one its upper half."""
+    upper = jnp.zeros((20, 28)).at[:10].set(1)
+    return Scene(content, [style, noisy], [left, 1 - left], [upper, None])
+
+
+@pytest.fixture
+def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the networks narrow, so that conversions take no time."""
+    monkeypatch.setattr(vgg, "WIDTHS", (2, 3, 4, 5, 6))
+
+
+# --- the command line ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def optimize_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compile each program of ``jaxstyle optimize`` once, also small ones."""
+    with shared_programs(tmp_path_factory) as folder:
+        yield folder
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder with pictures."""
+    monkeypatch.chdir(tmp_path)
+    save_pictures(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def program_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compile each program of ``jaxstyle train`` and ``jaxstyle stylize`` once."""
+    with shared_cache(tmp_path_factory) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Go to a folder with paintings and photos."""
+    folder = tmp_path_factory.mktemp("data")
+    save_data(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def nets() -> dict[str, transform_net.Params]:
+    """Two nets whose pictures look like their photos, but for what they add."""
+    return {name: make_net(seed) for seed, name in enumerate(("wave", "udnie"))}
+
+
+@pytest.fixture
+def stylize_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nets: dict[str, transform_net.Params],
+) -> Path:
+    """Go to a folder with styles and a photo of 36x20 pixels."""
+    monkeypatch.chdir(tmp_path)
+    for name, net in nets.items():
+        jaxstyle.save_style(net, f"{name}.safetensors", metadata={})
+    save_photo("photo.png")
+    return tmp_path
+
+
+# --- photos and data sets -----------------------------------------------------------
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """Fail where a thread that a test has started outlives it."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """Ten photos in a folder."""
+    write_photos(tmp_path / "photos", 10)
+    return open_source(str(tmp_path / "photos"))
+
+
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+    """Some of COCO, as it is published, on a server."""
+    with serve({}) as server:
+        yield Published(tmp_path_factory.mktemp("zips"), server)
+
+
+@pytest.fixture
+def published(published_once: Published) -> Iterator[Published]:
+    """The same, not asked for yet, where the builder expects it."""
+    published_once.server.requests.clear()
+    published_once.server.breaks_after = None
+    with published_once.expected():
+        yield published_once

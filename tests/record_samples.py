@@ -1,27 +1,20 @@
-"""Encoded images of all kinds, COCO as it is published, and a server of files."""
+"""Encoded images of all kinds, data sets of them, batches, and a server of files."""
 
 import functools
 import io
-import json
 import struct
 import threading
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
-COCO = Path(__file__).parents[2] / "shared" / "coco128"
-"""128 images of COCO's training split of 2017, with their annotations."""
-
-needs_coco = pytest.mark.skipif(
-    not COCO.exists(), reason="the images of coco128 lie beside the repository only"
-)
+from jaxstyle.data import make_batches
+from jaxstyle.sources import Source
 
 
 def encode(picture: Image.Image | np.ndarray, kind: str = "JPEG", **how: Any) -> bytes:
@@ -49,38 +42,6 @@ def write_photos(
     for number in range(count):
         content = encode(gradient(width, height, blue=number * 255 // count))
         (folder / f"{number:03d}.jpg").write_bytes(content)
-
-
-# --- COCO ---------------------------------------------------------------------------
-
-
-def coco_images(year: int, count: int) -> dict[str, bytes]:
-    """Return the first images of coco128 by the names that they have in a year."""
-    prefix = "COCO_train2014_" if year == 2014 else ""
-    paths = sorted((COCO / "train2017").iterdir())[:count]
-    return {prefix + path.name: path.read_bytes() for path in paths}
-
-
-def write_coco(folder: Path, year: int, *, count: int = 128) -> dict[str, bytes]:
-    """Write the zip files of a year's training split; return the images by name."""
-    images = coco_images(year, count)
-    content = json.loads((COCO / "instances_train2017.json").read_text())
-    for image in content["images"]:
-        image["file_name"] = f"{image['id']:012d}.jpg"
-        if year == 2014:
-            image["file_name"] = "COCO_train2014_" + image["file_name"]
-    content["images"] = [i for i in content["images"] if i["file_name"] in images]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [
-        a for a in content["annotations"] if a["image_id"] in kept
-    ]
-    with zipfile.ZipFile(folder / f"train{year}.zip", "w") as archive:
-        for name, data in images.items():
-            archive.writestr(f"train{year}/{name}", data)
-    path = folder / f"annotations_trainval{year}.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"annotations/instances_train{year}.json", json.dumps(content))
-    return images
 
 
 # --- TFDS ---------------------------------------------------------------------------
@@ -147,6 +108,28 @@ def _crc_table() -> list[int]:
     for _ in range(8):
         table = [(crc >> 1) ^ (0x82F63B78 * (crc & 1)) for crc in table]
     return table
+
+
+# --- batches ------------------------------------------------------------------------
+
+
+def take(source: Source, count: int, **options: Any) -> np.ndarray:
+    """Return the first batches, ``[count, b, size, size, 3]``."""
+    settings: dict[str, Any] = {
+        "size": 16,
+        "batch": 4,
+        "seed": 1,
+        "shorter_side": (16, 30),
+    } | options
+    with closing(make_batches(source, **settings)) as batches:
+        return np.stack([next(batches) for _ in range(count)])
+
+
+def blues(batches: np.ndarray) -> list[int]:
+    """Return which of ten photos each crop is from."""
+    return [
+        round(blue * 10 / 255) for blue in np.median(batches[..., 2], (-1, -2)).flat
+    ]
 
 
 # --- a server -----------------------------------------------------------------------

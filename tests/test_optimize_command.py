@@ -1,7 +1,7 @@
 """``jaxstyle optimize`` from end to end: every option does what it says."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +19,7 @@ from command_line import (
     optimize,
     run,
     save_network,
-    save_pictures,
     settings,
-    shared_programs,
     start,
 )
 from image_samples import assert_close, cmyk, oriented, smooth
@@ -34,19 +32,7 @@ from jaxstyle.image_files import load_image
 from jaxstyle.optimizers import OPTIMIZERS
 from jaxstyle.presets import PRESETS
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_programs(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Go to a folder with pictures."""
-    monkeypatch.chdir(tmp_path)
-    save_pictures(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
 
 
 # --- the picture and its record -----------------------------------------------------
@@ -54,13 +40,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_the_picture_is_written_with_its_settings(
-    folder: Path, capsys: pytest.CaptureFixture[str], suffix: str
+    picture_folder: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
     output = f"out{suffix}"
-    (folder / output).write_bytes(b"old")
-    before = set(folder.iterdir())
+    (picture_folder / output).write_bytes(b"old")
+    before = set(picture_folder.iterdir())
     assert optimize("--steps", "3", "-o", output) == 0
-    assert set(folder.iterdir()) == before
+    assert set(picture_folder.iterdir()) == before
     assert load_image(output).shape == CONTENT_SHAPE
     made = settings(output)
     assert made["arguments"]["styles"] == ["style.png"]
@@ -118,15 +104,17 @@ def test_fewer_steps_than_scales_are_enough() -> None:
     assert settings()["result"]["steps"] == 1
 
 
-def test_the_compiled_programs_are_kept(cache: Path) -> None:
+def test_the_compiled_programs_are_kept(optimize_cache: Path) -> None:
     make()
-    assert list(cache.glob("xla/*run_steps*"))
+    assert list(optimize_cache.glob("xla/*run_steps*"))
 
 
-def test_the_defaults_work_without_a_cache_that_can_be_written(folder: Path) -> None:
+def test_the_defaults_work_without_a_cache_that_can_be_written(
+    picture_folder: Path,
+) -> None:
     inputs = ("content.png", "style.png", "-o", "out.png", "--quiet")
     arguments = ["optimize", *inputs, "--size", "32", "--steps", "2"]
-    process = start(arguments, cache=folder / "content.png")
+    process = start(arguments, cache=picture_folder / "content.png")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert out.startswith(b"out.png: 2 steps, loss ")
@@ -134,11 +122,11 @@ def test_the_defaults_work_without_a_cache_that_can_be_written(folder: Path) -> 
     assert settings()["preset"]["style"] == PRESETS["default"].style
 
 
-def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(picture_folder: Path) -> None:
     files = []
     for seed in ("1", "1", "2"):
         make("--init", "noise", "--seed", seed)
-        files.append((folder / "out.png").read_bytes())
+        files.append((picture_folder / "out.png").read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
 
@@ -146,11 +134,11 @@ def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
 # --- options: where it starts -------------------------------------------------------
 
 
-def test_one_step_gives_the_image_to_start_from(folder: Path) -> None:
+def test_one_step_gives_the_image_to_start_from(picture_folder: Path) -> None:
     content = load_image("content.png", longest_side=32)
     assert_close(make("--steps", "1"), content, within=0.003)
     flat = np.full((50, 20, 3), (10, 120, 240), np.uint8)
-    Image.fromarray(flat).save(folder / "flat.png")
+    Image.fromarray(flat).save(picture_folder / "flat.png")
     picture = make("--steps", "1", "--init", "flat.png")
     assert_close(picture, flat[0, 0] / 255, within=0.003)
 
@@ -162,10 +150,12 @@ def test_noise_differs_by_seed() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_gives_what_no_option_replaces(cache: Path, name: str) -> None:
-    save_network(cache / "vgg19.safetensors", network="vgg19")
+def test_a_preset_gives_what_no_option_replaces(
+    optimize_cache: Path, name: str
+) -> None:
+    save_network(optimize_cache / "vgg19.safetensors", network="vgg19")
     make("--preset", name)
-    (cache / "vgg19.safetensors").unlink()
+    (optimize_cache / "vgg19.safetensors").unlink()
     made = settings()["preset"]
     names = ("content", "style", "style_loss", "isotropic_variation", "steps")
     replaced = {key: made[key] for key in names}
@@ -228,11 +218,11 @@ def test_what_the_loss_is_made_of_changes_it(setting: str, count: int) -> None:
     assert len({round(value, 3) for value in losses.values()}) == len(losses)
 
 
-def test_the_network_may_be_a_file(folder: Path) -> None:
-    save_network(folder / "same.safetensors")
+def test_the_network_may_be_a_file(picture_folder: Path) -> None:
+    save_network(picture_folder / "same.safetensors")
     expected = make()
     assert_close(make("--vgg", "same.safetensors"), expected)
-    save_network(folder / "other.safetensors", mean=np.zeros(3, np.float32))
+    save_network(picture_folder / "other.safetensors", mean=np.zeros(3, np.float32))
     assert np.abs(make("--vgg", "other.safetensors") - expected).max() > 0.01
 
 
@@ -305,16 +295,16 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_picture(
 
 
 def test_without_a_finite_loss_the_old_picture_stays(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    picture_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "out.png").write_bytes(b"old")
-    before = set(folder.iterdir())
+    (picture_folder / "out.png").write_bytes(b"old")
+    before = set(picture_folder.iterdir())
     huge = ("--style-weight", "relu2_1=3e38", "--activations", "raw")
     assert optimize(*huge, "--save-every", "1", "--film", "film.gif") == 1
     line = "jaxstyle optimize: error: the loss is not finite at step 1\n"
     assert capsys.readouterr() == ("", line)
-    assert (folder / "out.png").read_bytes() == b"old"
-    assert set(folder.iterdir()) == before
+    assert (picture_folder / "out.png").read_bytes() == b"old"
+    assert set(picture_folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -15,9 +14,7 @@ from command_line import (
     make,
     optimize,
     refused_picture,
-    save_pictures,
     settings,
-    shared_programs,
 )
 from PIL import Image
 
@@ -29,19 +26,7 @@ from jaxstyle.image_files import load_image
 
 Captured = pytest.CaptureFixture[str]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_programs(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Go to a folder with pictures."""
-    monkeypatch.chdir(tmp_path)
-    save_pictures(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
 
 
 def frames(path: str) -> list[np.ndarray]:
@@ -81,10 +66,10 @@ def places(part: np.ndarray, whole: np.ndarray) -> list[tuple[int, int]]:
 # --- pictures on the way, film, sheet, plot -----------------------------------------
 
 
-def test_save_every_keeps_pictures_on_the_way(folder: Path) -> None:
-    before = set(folder.iterdir())
+def test_save_every_keeps_pictures_on_the_way(picture_folder: Path) -> None:
+    before = set(picture_folder.iterdir())
     make("--steps", "5", "--save-every", "2")
-    made = sorted(path.name for path in set(folder.iterdir()) - before)
+    made = sorted(path.name for path in set(picture_folder.iterdir()) - before)
     assert made == ["out.00002.png", "out.00004.png", "out.png"]
     assert [settings(name)["result"]["steps"] for name in made] == [2, 4, 5]
     assert loss("out.00002.png") > loss("out.00004.png") > loss("out.png")
@@ -94,7 +79,7 @@ def test_save_every_keeps_pictures_on_the_way(folder: Path) -> None:
     ("film", "within"), [("film.gif", 0.2), ("film.webp", 0.2), ("film.mp4", 0.3)]
 )
 def test_a_film_goes_from_the_start_to_the_picture(
-    folder: Path, film: str, within: float
+    picture_folder: Path, film: str, within: float
 ) -> None:
     picture = make(*TWO_SCALES, "--steps", "6", "--film", film)
     made = frames(film)
@@ -105,7 +90,7 @@ def test_a_film_goes_from_the_start_to_the_picture(
     photo = load_image("content.png", longest_side=width)
     start = made[0][:height, :width]
     assert np.abs(start - photo).mean() < np.abs(start - picture).mean() / 3
-    assert not (folder / "out.png.unfinished").exists()
+    assert not (picture_folder / "out.png.unfinished").exists()
 
 
 def test_a_long_film_leaves_steps_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,9 +111,9 @@ def test_a_sheet_shows_photo_paintings_and_picture_side_by_side() -> None:
     assert sheet.shape[1] > right + 32
 
 
-def test_a_plot_is_a_picture_of_the_losses(folder: Path) -> None:
+def test_a_plot_is_a_picture_of_the_losses(picture_folder: Path) -> None:
     make(*TWO_SCALES, "--steps", "9", "--plot", "plot.svg")
-    drawn = (folder / "plot.svg").read_text()
+    drawn = (picture_folder / "plot.svg").read_text()
     assert "<!-- 32 px -->" in drawn
     assert "<!-- 45 px -->" in drawn
     make("--plot", "plot.png")
@@ -214,12 +199,12 @@ ONE_TO_THREE = ("--style-weight", "relu1_1=1,relu2_1=3")
 
 
 def test_a_sweep_makes_a_sheet_and_every_picture(
-    folder: Path, capsys: Captured
+    picture_folder: Path, capsys: Captured
 ) -> None:
-    before = set(folder.iterdir())
+    before = set(picture_folder.iterdir())
     sweep = ("--sweep", "style_weight=1,1000000")
     sheet = make(*sweep, "--steps", "6", *ONE_TO_THREE)
-    made = sorted(path.name for path in set(folder.iterdir()) - before)
+    made = sorted(path.name for path in set(picture_folder.iterdir()) - before)
     names = ["out.style_weight=1.png", "out.style_weight=1e+06.png"]
     assert made == sorted([*names, "out.png"])
     assert capsys.readouterr().out.splitlines()[-1] == "out.png: 2 pictures"
@@ -259,7 +244,7 @@ def test_a_picture_of_a_sweep_is_that_of_the_option_alone(
     np.testing.assert_array_equal(other, make(option, value))
 
 
-def test_two_sweeps_make_rows_and_columns(folder: Path) -> None:
+def test_two_sweeps_make_rows_and_columns(picture_folder: Path) -> None:
     strengths, weights = ("0.4", "0.6"), ("0", "100", "1000")
     sweeps = (f"strength={','.join(strengths)}", f"tv_weight={','.join(weights)}")
     sheet = make("--steps", "9", "--sweep", sweeps[0], "--sweep", sweeps[1])
@@ -295,7 +280,7 @@ def test_a_sweep_compiles_no_more_for_more_values(
 
 
 def test_an_interrupted_sweep_goes_on(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    picture_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     sweep = ("--steps", "3", "--sweep", "strength=0,1")
     with monkeypatch.context() as patch:
@@ -304,8 +289,8 @@ def test_an_interrupted_sweep_goes_on(
     assert (
         capsys.readouterr().err == "interrupted after step 1 of 3; --resume goes on\n"
     )
-    assert not (folder / "out.png").exists()
-    unfinished = folder / "out.strength=1.png.unfinished"
+    assert not (picture_folder / "out.png").exists()
+    unfinished = picture_folder / "out.strength=1.png.unfinished"
     assert unfinished.exists()
     assert f"{unfinished.name} holds an interrupted run" in refused_picture(
         capsys, *sweep

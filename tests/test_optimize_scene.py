@@ -1,19 +1,12 @@
 """What ``jaxstyle optimize`` makes a picture from: styles, regions, colours, inits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from command_line import (
-    TWO_SCALES,
-    loss,
-    make,
-    refused_picture,
-    save_pictures,
-    shared_programs,
-)
+from command_line import TWO_SCALES, loss, make, refused_picture
 from conftest import Params
 from image_samples import assert_close, noise
 from PIL import Image
@@ -31,24 +24,18 @@ STYLE_ALONE = ("--content-weight", "relu2_1=0")
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_programs(tmp_path_factory) as folder:
-        yield folder
+pytestmark = pytest.mark.usefixtures("optimize_cache", "folder")
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Go to a folder with pictures, and with masks of two halves and an edge."""
-    monkeypatch.chdir(tmp_path)
-    save_pictures(tmp_path)
+@pytest.fixture
+def folder(picture_folder: Path) -> Path:
+    """Add masks to the pictures: of two halves and an edge."""
     left = np.zeros((36, 48), np.uint8)
     left[:, :24] = 255
     Image.fromarray(left).save("left.png")
     Image.fromarray(255 - left).save("right.png")
     Image.fromarray(np.roll(left, -12, axis=1) // 255 * left).save("edge.png")
-    return tmp_path
+    return picture_folder
 
 
 def photo() -> np.ndarray:

@@ -1,8 +1,7 @@
-"""``jaxstyle train`` from end to end: every option does what it says."""
+"""``jaxstyle train`` from end to end: what a run makes, goes on with, and ends with."""
 
 import json
 import shutil
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -10,55 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from command_line import save_network
+from command_line import contents
 from full_disk import small_files
 from PIL import Image
-from training_runs import (
-    TINY,
-    Finished,
-    checkpoints,
-    lines,
-    save_data,
-    shared_cache,
-    timeless,
-    train,
-)
+from training_runs import Finished, checkpoints, lines, save_data, timeless, train
 
 from jaxstyle import transform_net
-from jaxstyle.cli import build_parser
 from jaxstyle.commands import train as train_command
 from jaxstyle.commands.train_run import NotFiniteError, check_finite
-from jaxstyle.commands.train_settings import (
-    check_arguments,
-    choose_settings,
-    describe_settings,
-    make_optimizer,
-)
+from jaxstyle.commands.train_settings import make_optimizer
 from jaxstyle.data import validation_batches
 from jaxstyle.image_files import load_image
 from jaxstyle.sources import hold_out, open_source
 from jaxstyle.style_files import load_style_file
 from jaxstyle.training import init_state
-from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
+from jaxstyle.training_presets import TRAINING_PRESETS
 from jaxstyle.transform_net import net_norm, net_width
 
 EVERY = (*("--validate-every", "2", "--picture-every", "3", "--checkpoint-every", "1"),)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_cache(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Go to a folder with paintings and photos."""
-    folder = tmp_path_factory.mktemp("data")
-    save_data(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        yield folder
+pytestmark = pytest.mark.usefixtures("program_cache", "data")
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +41,6 @@ def finished(data: Path) -> Finished:
 def copied(finished: Finished, data: Path, tmp_path: Path) -> Path:
     """A copy of that run."""
     return Path(shutil.copytree(data / "run", tmp_path / "run"))
-
-
-def settings(*options: str) -> TrainingPreset:
-    command = ["train", "--style", "x.png", "-o", "out", *options]
-    return choose_settings(build_parser().parse_args(command))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 # --- a run --------------------------------------------------------------------------
@@ -185,7 +142,7 @@ def test_the_net_carries_all_about_itself(finished: Finished, data: Path) -> Non
     assert "07.png" in about["data_report"]
     recorded = json.loads((data / "run" / "settings.json").read_text())
     assert recorded == {name: about[name] for name in recorded}
-    assert recorded.keys() == {"arguments", "settings", "data", "versions"}
+    assert recorded.keys() == {"arguments", "settings", "data", "start", "versions"}
 
 
 def test_other_settings_give_another_net(data: Path) -> None:
@@ -207,59 +164,15 @@ def test_other_settings_give_another_net(data: Path) -> None:
     assert checkpoints(data / "other") == [0, 2]
 
 
-# --- settings -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", TRAINING_PRESETS)
-def test_a_preset_gives_what_no_option_replaces(name: str) -> None:
-    assert settings("--preset", name) == TRAINING_PRESETS[name]
-
-
-def test_weights_are_replaced_as_for_optimize() -> None:
-    chosen = settings("--content-weight", "relu1_1=3", "--style-weight", "2")
-    assert chosen.content == {"relu1_1": 3}
-    shares = TRAINING_PRESETS["default"].style
-    assert sum(shares.values()) == pytest.approx(len(shares))
-    expected = {layer: 2 * share for layer, share in shares.items()}
-    assert chosen.style == pytest.approx(expected)
-
-
-def test_the_variation_is_of_the_kind_that_the_preset_has() -> None:
-    default = settings("--tv-weight", "2")
-    assert (default.total_variation, default.absolute_variation) == (2, 0)
-    seed = settings("--preset", "seed", "--tv-weight", "2")
-    assert (seed.total_variation, seed.absolute_variation) == (0, 2)
-
-
-def test_the_learning_rate_is_halved_in_time() -> None:
-    sizes = []
-    for options in ((), ("--halve-every", "2")):
-        optimizer = make_optimizer(settings("--learning-rate", "0.5", *options))
-        params, moved = jnp.zeros(()), []
-        state = optimizer.init(params)
-        for _ in range(5):
-            update, state = optimizer.update(jnp.ones(()), state)
-            moved.append(float(-update))
-        sizes.append(moved)
-    assert sizes[0] == pytest.approx([0.5] * 5, rel=1e-4)
-    assert sizes[1] == pytest.approx([0.5, 0.5, 0.25, 0.25, 0.125], rel=1e-4)
-
-
-def test_all_that_shapes_a_net_is_in_its_configuration() -> None:
-    names = set(describe_settings(TRAINING_PRESETS["default"]))
-    fields = set(TrainingPreset.__dataclass_fields__)
-    assert fields - names == {"summary", "steps"}
-
-
 # --- going on -----------------------------------------------------------------------
 
 
 def test_a_run_that_is_done_is_left_alone(copied: Path) -> None:
-    before = files(copied)
+    before = contents(copied)
     done = train("-o", str(copied), "--steps", "5", "--resume")
     assert (done.code, done.err) == (0, "")
     assert done.out == f"{copied}/style.safetensors: nothing to do, 5 steps are made\n"
-    assert files(copied) == before
+    assert contents(copied) == before
 
 
 def test_a_damaged_checkpoint_is_named_and_made_again(copied: Path, data: Path) -> None:
@@ -279,7 +192,7 @@ def test_a_damaged_checkpoint_is_named_and_made_again(copied: Path, data: Path) 
 
 
 def test_another_configuration_is_refused(copied: Path) -> None:
-    before = files(copied)
+    before = contents(copied)
     options = ("--seed", "1", "--learning-rate", "0.01", "--steps", "9")
     done = train("-o", str(copied), "--resume", *options)
     assert (done.code, done.out) == (2, "")
@@ -287,7 +200,7 @@ def test_another_configuration_is_refused(copied: Path) -> None:
         f"jaxstyle train: error: the checkpoints in {copied}/checkpoints are of "
         "another configuration: learning_rate 0.001 -> 0.01, seed 0 -> 1\n"
     )
-    assert files(copied) == before
+    assert contents(copied) == before
 
 
 def test_other_data_and_paintings_are_another_configuration(
@@ -303,13 +216,21 @@ def test_other_data_and_paintings_are_another_configuration(
     assert ", styles ['" in done.err
 
 
+def test_a_previous_run_is_not_overwritten(finished: Finished, data: Path) -> None:
+    before = contents(data / "run")
+    done = train("-o", "run")
+    assert done.code == 2
+    assert "run holds a run already (settings.json, " in done.err
+    assert contents(data / "run") == before
+
+
 # --- runs that end early ------------------------------------------------------------
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(
     copied: Path,
 ) -> None:
-    before = files(copied)
+    before = contents(copied)
     huge = ("--style-weight", "relu1_1=3e38", "--content-weight", "relu1_2=3e38")
     for path in copied.glob("checkpoints/*/manifest.json"):
         manifest = json.loads(path.read_text())
@@ -339,7 +260,8 @@ def test_a_loss_that_never_was_finite_is_named_too(data: Path) -> None:
 
 
 def test_a_state_that_is_not_finite_is_named() -> None:
-    state = init_state({"conv1": {"bias": jnp.zeros(3)}}, make_optimizer(settings()))
+    optimizer = make_optimizer(TRAINING_PRESETS["default"])
+    state = init_state({"conv1": {"bias": jnp.zeros(3)}}, optimizer)
     check_finite(state)
     broken = state._replace(params={"conv1": {"bias": jnp.array([0, jnp.inf, 0])}})
     with pytest.raises(NotFiniteError, match=r"^params/conv1/bias is not finite at"):
@@ -347,7 +269,7 @@ def test_a_state_that_is_not_finite_is_named() -> None:
 
 
 def test_a_full_disk_loses_nothing(copied: Path) -> None:
-    before = files(copied)
+    before = contents(copied)
     options = ("-o", str(copied), "--resume", "--steps", "7", "--quiet", *EVERY)
     with small_files(20_000):
         done = train(*options)
@@ -357,7 +279,7 @@ def test_a_full_disk_loses_nothing(copied: Path) -> None:
         f"jaxstyle train: error: cannot write the checkpoint of step 6 in {folder}: "
         "File too large\n"
     )
-    kept = files(copied)
+    kept = contents(copied)
     for name, content in before.items():
         if name not in ("settings.json", "metrics.jsonl"):
             assert kept[name] == content
@@ -388,120 +310,3 @@ def test_a_lack_of_memory_is_one_line(
         "jaxstyle train: error: not enough memory for --batch 2 at --size 16; use a "
         "smaller --batch or --size\n",
     )
-
-
-# --- bad input ----------------------------------------------------------------------
-
-BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    "no painting": (("--style", "no.png"), "no such image file: no.png"),
-    "a painting that is none": (
-        ("--style", "photos/07.png"),
-        "cannot read the image photos/07.png: its format is unknown, or its first "
-        "bytes are damaged",
-    ),
-    "no data": (
-        ("--data", "nothing"),
-        "no data nothing",
-    ),
-    "no photos": (("--data", "empty"), "no images in the folder empty"),
-    "too few photos": (
-        ("--batch", "10"),
-        "photos holds 12 images, too few for a batch of 10 beside 3 held out; use a "
-        "smaller --batch or --validation",
-    ),
-    "crops too small for the net": (
-        ("--size", "15"),
-        "--size 15 is too small: nets need 16 pixels or more",
-    ),
-    "crops too small for a layer": (
-        ("--content-weight", "relu6_1=1", "--vgg", "deep.safetensors"),
-        "no layer relu6_1",
-    ),
-    "a painting too small for a layer": (
-        ("--content-weight", "relu5_1=1", "--style-size", "12"),
-        "style.png at 10x12 pixels is too small for relu5_1, which needs 16x16; use a "
-        "larger --style-size",
-    ),
-    "no such layer": (
-        ("--style-weight", "relu9_9=1"),
-        "no layer relu9_9 in this network",
-    ),
-    "no such norm": (("--norm", "layer"), "no norm 'layer'; known are affine, "),
-    "no such precision": (
-        ("--precision", "float16"),
-        "no precision 'float16'; known are float32, bfloat16",
-    ),
-    "no such pooling": (("--pooling", "min"), "no pooling 'min'; known are "),
-    "no network": (("--vgg", "vgg11"), "no VGG weights vgg11"),
-    "too many shares": (
-        ("--blend", "1,2"),
-        "--blend needs one number per painting: 1, got 2",
-    ),
-    "nothing to go on from": (
-        ("--resume",),
-        "there is no checkpoint in new to go on from; start a run there without "
-        "--resume",
-    ),
-    "a folder that is a file": (
-        ("-o", "style.png"),
-        "cannot write to the folder style.png: File exists",
-    ),
-    "a folder below a file": (
-        ("-o", "style.png/run"),
-        "cannot write to the folder style.png/run: Not a directory",
-    ),
-    "a folder in the data": (
-        ("-o", "photos/run"),
-        "the folder of the run, photos/run, lies in the data, photos",
-    ),
-    "a folder that is the data": (
-        ("-o", "photos"),
-        "the folder of the run, photos, lies in the data, photos",
-    ),
-    "a painting that is an output": (
-        ("-o", ".", "--style", "loss.png"),
-        "loss.png is an input; the run would write over it",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line(data: Path, case: str) -> None:
-    options, message = BAD[case]
-    (data / "empty").mkdir(exist_ok=True)
-    save_network(data / "deep.safetensors")
-    before = files(data)
-    done = train("-o", "new", *options)
-    assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(f"jaxstyle train: error: {message}")
-    assert len(done.err.splitlines()) == 1
-    assert files(data) == before
-    assert not (data / "new").exists()
-
-
-@pytest.mark.parametrize(
-    "found", ["style.safetensors", "metrics.jsonl", "loss.png", "settings.json"]
-)
-def test_nothing_is_overwritten(tmp_path: Path, found: str) -> None:
-    (tmp_path / found).write_bytes(b"mine")
-    done = train("-o", str(tmp_path))
-    assert done.code == 2
-    assert done.err == (
-        f"jaxstyle train: error: {tmp_path} holds a run already ({found}); go on with "
-        "it by --resume, or choose another folder\n"
-    )
-    assert files(tmp_path) == {found: b"mine"}
-
-
-def test_a_previous_run_is_not_overwritten(finished: Finished, data: Path) -> None:
-    before = files(data / "run")
-    done = train("-o", "run")
-    assert done.code == 2
-    assert "run holds a run already (settings.json, " in done.err
-    assert files(data / "run") == before
-
-
-def test_what_was_killed_before_its_first_checkpoint_is_no_run(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
-    command = ["train", *TINY, "-o", str(tmp_path)]
-    check_arguments(build_parser().parse_args(command))

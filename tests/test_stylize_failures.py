@@ -1,0 +1,177 @@
+"""What ``jaxstyle stylize`` refuses, passes over, and keeps when it is interrupted."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from command_line import run, start
+from PIL import Image
+from stylize_samples import STYLE, files, refusal, save_photo
+
+from jaxstyle import load_image
+from jaxstyle.commands import stylize_pictures
+
+Captured = pytest.CaptureFixture[str]
+
+pytestmark = pytest.mark.usefixtures("program_cache", "stylize_folder")
+
+
+def test_bad_photos_are_named_at_the_end_and_the_others_are_done(
+    capsys: Captured,
+) -> None:
+    save_photo("in/a.png")
+    save_photo("in/z.png", 40, 30)
+    save_photo("in/small.png", 15, 40)
+    Path("in/empty.jpg").touch()
+    Path("in/text.png").write_text("no\nphoto")
+    Path("in/cut.png").write_bytes(Path("in/a.png").read_bytes()[:-60])
+    assert run(["stylize", "in", *STYLE, "-o", "out"]) == 1
+    assert files("out") == ["a.png", "z.png"]
+    printed = capsys.readouterr()
+    assert printed.out == "out: 2 pictures\n"
+    lines = printed.err.splitlines()
+    assert len(lines) == 4
+    for name, reason in {
+        "cut.png": "cannot read the image in/cut.png: ",
+        "empty.jpg": "the file is empty",
+        "small.png": "in/small.png of 40x15 pixels is too small: at least 16x16",
+        "text.png": "cannot read the image in/text.png: its format is unknown",
+    }.items():
+        assert [name in line and reason in line for line in lines].count(True) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--contact-sheet",)])
+def test_where_all_photos_are_bad_nothing_is_made(
+    capsys: Captured, options: tuple[str, ...]
+) -> None:
+    Path("bad.png").write_text("no photo")
+    assert run(["stylize", "bad.png", *STYLE, "-o", "out.png", *options]) == 1
+    assert not Path("out.png").exists()
+    printed = capsys.readouterr()
+    assert printed.out == "out.png: 0 pictures\n"
+    assert printed.err.count("\n") == 1
+
+
+def test_bad_standard_input_is_called_by_its_name(program_cache: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "jaxstyle", "stylize", "-", *STYLE, "-o", "-"],
+        input=b"no photo",
+        capture_output=True,
+        env=os.environ | {"JAXSTYLE_CACHE": str(program_cache)},
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (1, b"")
+    assert process.stderr == (
+        b"jaxstyle stylize: error: cannot read the image standard input: its format "
+        b"is unknown, or its first bytes are damaged\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("missing.png", "-o", "out.png"), "no such photo: missing.png"),
+        (("photo.png", "no*.png", "-o", "out"), "no images in no*.png: expected"),
+        (("photo.png", "empty", "-o", "out"), "no images in empty: expected files"),
+        (("photo.png", "two.png", "-o", "out.png"), "-o out.png is one picture, but 2"),
+        (("photo.png", "two.png", "-o", "-"), "-o - is one picture, but 2 are to be"),
+        (("photo.png", "-o", "./photo.png"), "photo.png is an input; writing"),
+        ((".", "-o", "."), "is an input; writing the picture would lose it"),
+        (("photo.png", "-o", "out.bmp"), "unknown suffix '.bmp'"),
+        (("photo.png", "-o", "missing/out.png"), "there is no folder missing"),
+        (("photo.png", "-o", "wave.safetensors"), "cannot make the folder wave.safe"),
+        (
+            ("photo.png", "two.png", "--contact-sheet", "-o", "out.png"),
+            "--contact-sheet takes one photo, got 2",
+        ),
+        (("photo.png", "--contact-sheet", "-o", "out"), "unknown suffix ''"),
+        (("photo.png", "-o", "x", "--style", "mosaic"), "no style mosaic: expected"),
+        (("photo.png", "-o", "x", "--style", "photo.png"), "not safetensors"),
+        (
+            ("photo.png", "-o", "x", "--style", "other/wave.safetensors"),
+            "two styles are called wave",
+        ),
+        (("photo.png", "-o", "x", "--strength", "1.1"), "a number from 0 to 1"),
+        (("photo.png", "-o", "x", "--strength", "nan"), "--strength"),
+        (("photo.png", "-o", "x", "--max-size", "0"), "--max-size"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_work(
+    capsys: Captured, arguments: tuple[str, ...], named: str
+) -> None:
+    Path("empty").mkdir()
+    Path("other").mkdir()
+    shutil.copy("wave.safetensors", "other")
+    save_photo("two.png")
+    assert named in refusal(capsys, *STYLE, *arguments)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert "No space left on device" in refusal(
+        capsys, "photo.png", *STYLE, "-o", "out.png"
+    )
+
+
+@pytest.mark.parametrize("where", ["paint", "fetch"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9"),
+    ],
+)
+def test_a_lack_of_memory_names_the_photo(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    def fail(*_: object) -> Any:
+        raise error
+
+    compute = stylize_pictures.compute
+
+    def compute_or_fail(
+        job: Any, batch: Any, function: Callable[..., Any], *values: Any
+    ) -> Any:
+        chosen = fail if (function is np.asarray) == (where == "fetch") else function
+        return compute(job, batch, chosen, *values)
+
+    monkeypatch.setattr(stylize_pictures, "compute", compute_or_fail)
+    assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
+    assert capsys.readouterr().err == (
+        "jaxstyle stylize: error: not enough memory for photo.png; "
+        "use a smaller --max-size\n"
+    )
+
+
+def test_an_interrupt_keeps_what_is_done(program_cache: Path) -> None:
+    """The photos are so many that they cannot all be done before it comes."""
+    Path("in").mkdir()
+    save_photo("in/0.png", 200, 200)
+    for i in range(1, 1000):
+        os.link("in/0.png", f"in/{i}.png")
+    arguments = ["stylize", "in", *STYLE, "-o", "out"]
+    with start(arguments, cache=program_cache) as process:
+        while not list(Path().glob("out/*.png")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    made = files("out")
+    assert process.returncode == 130
+    assert 0 < len(made) < 1000
+    assert err.decode() == f"interrupted after {len(made)} of 1000 pictures\n"
+    assert out.decode() == f"out: {len(made)} pictures\n"
+    for name in made:
+        assert load_image(f"out/{name}").shape == (200, 200, 3)
