@@ -10,29 +10,21 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from earlier_trainings import find_earlier, link_commands
-from portable_records import (
-    check_no_paths,
-    describe_data,
-    make_command,
-    portable_arguments,
-    portable_settings,
-    read_record,
-)
+from past_trainings import describe_training
+from portable_records import check_no_paths
 
-from jaxstyle import run_log
-from jaxstyle.commands.styles import BEFORE
+from jaxstyle.commands.styles import BEFORE, COMMAND
 from jaxstyle.commands.train_settings import STYLE
 from jaxstyle.image_files import load_image
 from jaxstyle.param_files import leaves
 from jaxstyle.pretrained import example_photos
-from jaxstyle.style_files import ALL, find_style, load_style_file, save_style
+from jaxstyle.style_files import ALL, load_style_file, save_style
 from jaxstyle.transform_net import Params, stylize
 
 STYLES = Path(__file__).parents[1] / "jaxstyle" / "styles"
@@ -43,8 +35,8 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 def ship(arguments: argparse.Namespace) -> None:
     """Read the run, check it, write the style, and say what it is like."""
     check_name(arguments.name)
-    params, metadata = load_style_file(arguments.run / STYLE)
-    facts = make_facts(arguments, metadata)
+    params, _ = load_style_file(arguments.run / STYLE)
+    facts = make_facts(arguments)
     check_no_paths(facts)
     arguments.output.mkdir(parents=True, exist_ok=True)
     output = arguments.output / f"{arguments.name}.safetensors"
@@ -53,8 +45,8 @@ def ship(arguments: argparse.Namespace) -> None:
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
     for line in describe_rounding(params, output):
         print(line)
-    for command in (*(each["command"] for each in facts[BEFORE]), facts["command"]):
-        print(command)
+    for training in (*facts[BEFORE], facts):
+        print(training[COMMAND])
 
 
 def check_name(name: str) -> None:
@@ -66,41 +58,13 @@ def check_name(name: str) -> None:
         )
 
 
-def make_facts(
-    arguments: argparse.Namespace, metadata: Mapping[str, str]
-) -> dict[str, Any]:
+def make_facts(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what is to be known about the style."""
-    record = read_record(metadata, path=arguments.run / STYLE)
-    given = record["arguments"]
-    data = describe_data(record, arguments.data or given["data"])
-    trained = portable_arguments(record, output=arguments.name, data=data["name"])
-    start = arguments.start or given.get("init")
-    earlier = find_earlier(record, find_style(start)) if start else []
-    made_by = [*(each["command"] for each in earlier), make_command(trained)]
-    *commands, command = link_commands(made_by, arguments.name)
-    return {
-        "title": arguments.title,
-        "painter": arguments.painter,
-        "year": arguments.year,
-        "command": command,
-        BEFORE: [
-            {**each, "command": text}
-            for each, text in zip(earlier, commands, strict=True)
-        ],
-        "losses": last_losses(arguments.run / run_log.METRICS),
-        "steps": record["steps"],
-        "settings": portable_settings(record),
-        "data": data,
-        "versions": record["versions"],
-    }
-
-
-def last_losses(path: Path) -> dict[str, float]:
-    """Return all parts of the last validation, and the step that it was made at."""
-    lines = [line for line in run_log.read_metrics(path) if "validation_loss" in line]
-    if not lines:
-        raise ValueError(f"there is no validation in {path}")
-    return {key: value for key, value in lines[-1].items() if key != "time"}
+    training = describe_training(
+        arguments.run, arguments.name, data=arguments.data, start=arguments.start
+    )
+    about = {key: getattr(arguments, key) for key in ("title", "painter", "year")}
+    return {**about, **training}
 
 
 # --- float16 ------------------------------------------------------------------------

@@ -200,13 +200,14 @@ def test_another_start_is_refused(from_shipped: Path, capsys: Captured) -> None:
     assert "is not the net that the training started from: its digest is" in line
 
 
-def test_a_start_that_was_not_shipped_is_refused(
-    finished: Path, from_shipped: Path, capsys: Captured
-) -> None:
+def test_a_start_may_be_the_net_of_a_run(finished: Path, from_shipped: Path) -> None:
     start = finished / "style.safetensors"
     folder = changed(from_shipped, start=digest_params(load_style_file(start)[0]))
-    line = refused(capsys, folder, "the-wave", "--start", start)
-    assert "does not hold command: ship it before" in line
+    assert ship(folder, "the-wave", "--start", start) == 0
+    (before,) = facts_of("styles/the-wave.safetensors")["before"]
+    assert ship(finished, "the-wave-1") == 0
+    alone = facts_of("styles/the-wave-1.safetensors")
+    assert before == {key: alone[key] for key in before}
 
 
 def test_a_run_that_was_interrupted_has_the_steps_that_it_made(finished: Path) -> None:
