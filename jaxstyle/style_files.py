@@ -1,5 +1,6 @@
 """Style files: the parameters of one trained transform net, and where it is from."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -19,7 +20,10 @@ from jaxstyle.param_files import (
 FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
 
 ALL = "all"
-"""What stands for every style that ships."""
+"""What stands for every style that ships, but not for its smaller nets."""
+
+SMALLER = re.compile(r".+-\d+")
+"""The names of smaller nets end in their width, as in ``great-wave-8``."""
 
 
 def save_style(
@@ -95,7 +99,7 @@ def find_style(name_or_path: str | Path) -> Path:
     Raises:
         ValueError: there is no such style and no such file.
     """
-    shipped = shipped_styles()
+    shipped = _find_shipped()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.exists():
         known = ", ".join(
@@ -106,33 +110,42 @@ def find_style(name_or_path: str | Path) -> Path:
 
 
 def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
-    """Return the files of styles, each once; `ALL` stands for those that ship.
+    """Return the files of styles, each once; see `ALL`.
 
     Raises:
         ValueError: there is no such style and no such file, or none ships.
     """
     found: dict[Path, Path] = {}
     for wanted in names_or_paths:
-        paths = _all_styles() if wanted == ALL else [find_style(wanted)]
+        paths = _full_styles() if wanted == ALL else [find_style(wanted)]
         for path in paths:
             found.setdefault(path.resolve(), path)
     return list(found.values())
 
 
-def _all_styles() -> list[Path]:
+def _full_styles() -> list[Path]:
     shipped = shipped_styles()
-    if not shipped:
-        raise ValueError(
-            "no style ships in this installation; make one with jaxstyle train or "
-            "jaxstyle import"
-        )
-    return list(shipped.values())
+    return [shipped[name] for name in shipped if not SMALLER.fullmatch(name)]
 
 
 def shipped_styles() -> dict[str, Path]:
-    """Return the files of the styles that are in the package, by name."""
+    """Return the files of the styles that are in the package, by name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if shipped := _find_shipped():
+        return shipped
+    raise ValueError(
+        "no style ships in this installation; make one with jaxstyle train or "
+        "jaxstyle import"
+    )
+
+
+def _find_shipped() -> dict[str, Path]:
     folder = Path(str(resources.files("jaxstyle") / "styles"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    files = {path.stem: path for path in folder.glob("*.safetensors")}
+    return dict(sorted(files.items()))
 
 
 def likely_width(channels: Mapping[str, int]) -> int:

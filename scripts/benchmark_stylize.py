@@ -1,8 +1,8 @@
 """Time and weigh `jaxstyle.stylize` against the same net in eager PyTorch.
 
-    python scripts/benchmark_stylize.py [--size 512] [--batch 1] [--rounds 3]
+    python scripts/benchmark_stylize.py [--size 512] [--batch 1] [--width 32]
 
-The net is that of pytorch/examples, 32 channels wide, with random parameters: those of
+The net is that of pytorch/examples, with random parameters: those of
 ``torch_nets.py``, imported. Each side runs in a process of its own, in turns, on a
 square of one of the package's example images. Printed are medians over all rounds:
 milliseconds a batch, the time to the first result (for jaxstyle that is compilation,
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=512, help="the square's side")
     parser.add_argument("--batch", type=int, default=1, help="images at a time")
+    parser.add_argument("--width", type=int, default=32, help="of the net")
     parser.add_argument("--steps", type=int, default=8, help="timed batches a round")
     compare(parser, {"jaxstyle": measure_jaxstyle, "torch": measure_torch})
 
@@ -37,7 +38,7 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     from jaxstyle.torch_nets import from_torch
 
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(make_torch_net().state_dict(), f"{folder}/net.pth")
+        torch.save(make_torch_net(arguments.width).state_dict(), f"{folder}/net.pth")
         params = jax.device_put(from_torch(f"{folder}/net.pth")[1])
     program = jax.jit(jaxstyle.stylize)
     images = jax.device_put(load_batch(arguments))
@@ -53,7 +54,7 @@ def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
     import torch_nets
 
-    net = make_torch_net().eval()
+    net = make_torch_net(arguments.width).eval()
     images = torch.tensor(load_batch(arguments)).permute(0, 3, 1, 2).contiguous()
 
     def step() -> float:
@@ -63,13 +64,13 @@ def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
     return measure(step, arguments.steps)
 
 
-def make_torch_net() -> Any:
+def make_torch_net(width: int) -> Any:
     """Return the net with the same random parameters every time."""
     import torch
     import torch_nets
 
     torch.manual_seed(0)
-    return torch_nets.TransformerNet(32)
+    return torch_nets.TransformerNet(width)
 
 
 def load_batch(arguments: argparse.Namespace) -> Any:

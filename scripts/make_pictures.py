@@ -1,6 +1,6 @@
 """Make the pictures that the README shows, with the command line.
 
-    python scripts/make_pictures.py [gallery] [variants] [example] [strength]
+    python scripts/make_pictures.py [gallery] [variants] [widths] [example] [strength]
 
 Everything is made of the package's example images, and of the styles that ship. The
 pictures go to ``scripts/pictures``; without names, all are made.
@@ -18,7 +18,7 @@ from PIL import Image
 
 from jaxstyle import load_image
 from jaxstyle.sheets import Picture, make_sheet
-from jaxstyle.style_files import shipped_styles
+from jaxstyle.style_files import ALL, find_styles
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "jaxstyle" / "examples"
@@ -54,9 +54,9 @@ def main() -> None:
 def make_gallery(scratch: Path) -> Picture:
     """Return a row for each style that ships, and a column for each photo."""
     photos = (ASTRONAUT, CAT, CUP)
-    styles = list(shipped_styles())
+    styles = [path.stem for path in find_styles([ALL])]
     size = ("--max-size", str(WORK_SIDE))
-    run("stylize", *photos, "--style", "all", "-o", scratch, *size)
+    run("stylize", *photos, "--style", ALL, "-o", scratch, *size)
     rows = [
         [
             shrink(find_picture(scratch, photo=photo.stem, style=style))
@@ -94,6 +94,18 @@ def make_variants(scratch: Path) -> Picture:
     return make_sheet([pictures], column_labels=list(variants))
 
 
+def make_widths(scratch: Path) -> Picture:
+    """Return one photo in one style, by nets of three widths."""
+    styles = {"width 32": "great-wave", "16": "great-wave-16", "8": "great-wave-8"}
+    pictures = []
+    for style in styles.values():
+        output = scratch / f"{style}.png"
+        size = ("--max-size", str(WORK_SIDE))
+        run("stylize", ASTRONAUT, "--style", style, "-o", output, *size)
+        pictures.append(shrink(output))
+    return make_sheet([pictures], column_labels=list(styles))
+
+
 def make_example(scratch: Path) -> Picture:
     """Return a photo, a painting, and what style optimisation makes of them."""
     output = scratch / "cat.png"
@@ -112,6 +124,7 @@ def make_strength(scratch: Path) -> Picture:
 MAKERS: Mapping[str, Callable[[Path], Picture]] = {
     "gallery": make_gallery,
     "variants": make_variants,
+    "widths": make_widths,
     "example": make_example,
     "strength": make_strength,
 }

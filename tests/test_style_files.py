@@ -11,10 +11,13 @@ import pytest
 
 from jaxstyle.param_files import leaves, load_params, save_params
 from jaxstyle.style_files import (
+    ALL,
     find_style,
+    find_styles,
     load_style,
     load_style_file,
     save_style,
+    shipped_styles,
 )
 from jaxstyle.transform_net import NORMS, init_net
 
@@ -159,3 +162,20 @@ def test_a_style_in_the_package_is_found_by_name(
     assert load_style("wave").keys() == load_params(path)[0].keys()
     with pytest.raises(ValueError, match="no style wve: expected wave, a file made"):
         load_style("wve")
+
+
+def test_all_styles_are_those_of_full_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "styles").mkdir()
+    for name in ("wave-8", "wave", "wave-16", "night-2-days"):
+        (tmp_path / "styles" / f"{name}.safetensors").touch()
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    assert [path.stem for path in find_styles([ALL])] == ["night-2-days", "wave"]
+    assert list(shipped_styles()) == ["night-2-days", "wave", "wave-16", "wave-8"]
+    wanted = ["wave-8", ALL]
+    assert [path.stem for path in find_styles(wanted)] == [
+        "wave-8",
+        "night-2-days",
+        "wave",
+    ]

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from jaxstyle.style_files import ALL, find_style, find_styles, load_style_header
+from jaxstyle.style_files import find_style, load_style_header, shipped_styles
 
 LINE = 100
 """The longest line, in characters, but for commands and paths."""
@@ -34,7 +34,7 @@ Row = tuple[str, ...]
 def run(arguments: argparse.Namespace) -> int:
     """Print the list, or all about one style; return the exit code."""
     if arguments.style is None:
-        facts = {path.stem: load_facts(path) for path in find_styles([ALL])}
+        facts = {name: load_facts(path) for name, path in shipped_styles().items()}
         lines = format_table([HEADS, *(make_row(name, facts[name]) for name in facts)])
     else:
         lines = describe(load_facts(find_style(arguments.style)))
