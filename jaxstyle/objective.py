@@ -34,11 +34,15 @@ class Objective:
         pooling: the network's pooling, as in `jaxstyle.features`.
         padding: the border of its first convolution, as in `jaxstyle.features`.
         style_loss: a key of `jaxstyle.STYLE_LOSSES`.
+        tile: the largest side, in pixels, of the parts in which the network looks at
+            an image, one after the other; the whole image by default. The loss and its
+            gradient are the same, for less memory and more time.
     """
 
     pooling: str = "max"
     padding: str = "zero"
     style_loss: str = "gram"
+    tile: int | None = None
 
 
 PLAIN = Objective()

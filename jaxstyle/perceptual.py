@@ -2,8 +2,8 @@
 
 import functools
 import operator
-from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,15 +11,15 @@ from jaxtyping import Array, Float
 from jaxstyle import vgg
 from jaxstyle.images import Images
 from jaxstyle.losses import (
+    Moments,
     absolute_variation,
-    content_loss,
     isotropic_variation,
-    moments,
     total_variation,
 )
+from jaxstyle.measures import feature_shapes, measure
 from jaxstyle.objective import Weights
 from jaxstyle.style_losses import find_style_loss
-from jaxstyle.targets import Targets, compute_features
+from jaxstyle.targets import Targets
 
 Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
 
@@ -69,14 +69,20 @@ def perceptual_loss(
         ValueError: a shape or a layer is wrong, or the targets are for other layers or
             for images of another size.
     """
-    features = compute_features(params, images, targets.objective)
-    _check_targets(features, targets, weights)
+    _check_targets(feature_shapes(params, images, targets.objective), targets, weights)
+    found = measure(
+        params,
+        images,
+        content={layer: targets.content[layer] for layer in weights.content},
+        style=weights.style,
+        masks=targets.masks,
+        objective=targets.objective,
+    )
     content = [
-        weight * content_loss(features[layer], targets.content[layer])
-        for layer, weight in weights.content.items()
+        weights.content[layer] * found.content[layer] for layer in weights.content
     ]
     style = [
-        weight * _compare_style(features[layer], targets, layer)
+        weight * _compare_style(found.moments[layer], targets, layer)
         for layer, weight in weights.style.items()
     ]
     parts = {
@@ -89,36 +95,33 @@ def perceptual_loss(
     return _add(parts.values(), images), parts
 
 
-def _compare_style(
-    features: Float[Array, "*n h w c"],
-    targets: Targets,
-    layer: str,
-) -> Float[Array, "*n"]:
+def _compare_style(found: Moments, targets: Targets, layer: str) -> Float[Array, "*n"]:
     """Return the style loss of a layer, over all regions if there are any."""
-    target: Any = targets.style[layer]
-    compare = find_style_loss(targets.objective.style_loss).compare
+    by_region = find_style_loss(targets.objective.style_loss).compare(
+        found, targets.style[layer]
+    )
     if targets.masks is None:
-        return compare(moments(features), target)
-    mask = targets.masks[layer]
-    by_region = compare(moments(features[..., None, :, :, :], mask), target)
-    return (mask.mean((-2, -1)) * by_region).sum(-1)
+        return by_region
+    return (targets.masks[layer].mean((-2, -1)) * by_region).sum(-1)
 
 
-def _check_targets(features: vgg.Features, targets: Targets, weights: Weights) -> None:
+def _check_targets(
+    shapes: Mapping[str, tuple[int, ...]], targets: Targets, weights: Weights
+) -> None:
     """Raise unless there is a target for each layer, of the features' size."""
     absent = [layer for layer in weights.content if layer not in targets.content]
     absent += [layer for layer in weights.style if layer not in targets.style]
     if absent:
         raise ValueError(f"no target for {', '.join(absent)}; make_targets makes them")
     for layer in weights.content:
-        got, expected = features[layer].shape[-3:], targets.content[layer].shape[-3:]
+        got, expected = shapes[layer][-3:], targets.content[layer].shape[-3:]
         if got != expected:
             raise ValueError(
                 f"the images are of another size than the content of the targets: "
                 f"{layer} is {got}, expected {expected}"
             )
     for layer, mask in (targets.masks or {}).items():
-        got, expected = features[layer].shape[-3:-1], mask.shape[-2:]
+        got, expected = shapes[layer][-3:-1], mask.shape[-2:]
         if got != expected:
             raise ValueError(
                 f"the images are of another size than the masks of the targets: "

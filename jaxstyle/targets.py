@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from jaxstyle import vgg
 from jaxstyle.images import Images
-from jaxstyle.losses import Moments, moments
+from jaxstyle.losses import Moments
+from jaxstyle.measures import compute_activations, measure
 from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
 from jaxstyle.style_losses import find_style_loss
 
@@ -117,8 +118,7 @@ def content_targets(
 ) -> dict[str, Float[Array, "*n _h _w _c"]]:
     """Return the activations of the content layers; see `make_targets`."""
     vgg.check_layers(params, tuple(weights.content))
-    features = compute_features(params, content, objective)
-    return {layer: features[layer] for layer in weights.content}
+    return compute_activations(params, content, weights.content, objective)
 
 
 def style_targets(
@@ -144,15 +144,6 @@ def style_targets(
     }
 
 
-def compute_features(
-    params: vgg.Params, images: Images, objective: Objective
-) -> vgg.Features:
-    """Return the features of images as an objective wants to see them."""
-    return vgg.features(
-        params, images, pooling=objective.pooling, padding=objective.padding
-    )
-
-
 # --- moments ------------------------------------------------------------------------
 
 
@@ -168,10 +159,12 @@ def _moments(
     check_masks(masks, styles, what="style masks")
     found: dict[str, list[Moments]] = {layer: [] for layer in weights.style}
     for style, mask in zip(styles, masks, strict=True):
-        features = compute_features(params, style, objective)
+        pooled = mask if mask is None else {x: _pool([mask], x)[0] for x in found}
+        of_style = measure(
+            params, style, content={}, style=found, masks=pooled, objective=objective
+        ).moments
         for layer, moments_of_styles in found.items():
-            pooled = None if mask is None else _pool([mask], layer)[0]
-            moments_of_styles.append(moments(features[layer], pooled))
+            moments_of_styles.append(of_style[layer])
     return found
 
 

@@ -70,6 +70,12 @@ def stride(layer: str) -> int:
     return int(2 ** (_block(layer) - 1))
 
 
+def reach(params: Params, layer: str) -> int:
+    """Return how far beyond its own pixels a position of a layer looks, at most."""
+    names = layer_names(params)
+    return sum(map(stride, names[: names.index(layer) + 1]))
+
+
 def _block(name: str) -> int:
     """Return the number of the block that a layer or convolution belongs to."""
     return int(name[4])

@@ -25,6 +25,7 @@ CORE = {
     "keepers",
     "losses",
     "matrix_roots",
+    "measures",
     "objective",
     "optimizers",
     "padded_nets",
@@ -40,6 +41,7 @@ CORE = {
     "transform_net",
     "transport",
     "vgg",
+    "windows",
     "winograd",
 }
 """The modules of pure functions."""

@@ -325,6 +325,19 @@ def test_a_lack_of_memory_is_one_line(
     monkeypatch.setattr(optimize_command, "make_compile", fail)
     assert optimize() == 2
     line = (
-        "jaxstyle optimize: error: not enough memory for --size 32; use a smaller one\n"
+        "jaxstyle optimize: error: not enough memory for --size 32; "
+        "use a smaller one, or --tile\n"
     )
     assert capsys.readouterr() == ("", line)
+
+
+def test_tiles_make_the_same_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    one_scale = ("--size", "45", "--coarsest", "45", "--optimizer", "adam")
+    whole = make(*one_scale)
+    expected = settings()["result"]["loss"]
+    tiled = make(*one_scale, "--tile", "24")
+    assert settings()["arguments"]["tile"] == 24
+    assert loss() == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(tiled, whole, atol=2 / 255)
+    assert optimize(*one_scale, "--tile", "6") == 2
+    assert "error: tiles must have sides of 14 or more" in capsys.readouterr().err

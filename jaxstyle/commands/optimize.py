@@ -30,7 +30,7 @@ def run(arguments: Arguments) -> int:
     settings, variants = choose_settings(arguments), find_variants(arguments)
     check_arguments(arguments, variants, steps=settings.steps)
     what = f"--size {arguments.size}"
-    with explain_lack_of_memory(what=what, advice="use a smaller one"):
+    with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
         job = make_job(arguments, settings)
         if variants:
             return sweep(arguments, variants, job)
@@ -79,7 +79,9 @@ def check_unfinished(variants: Sequence[Arguments]) -> None:
 
 def make_job(arguments: Arguments, settings: Preset) -> Job:
     """Read the files and get ready to compile."""
-    method = make_method(settings, learning_rate=arguments.learning_rate)
+    method = make_method(
+        settings, learning_rate=arguments.learning_rate, tile=arguments.tile
+    )
     inputs = load_inputs(arguments, settings)
     use_compilation_cache()
     weights = make_weights(settings, strength=arguments.strength)

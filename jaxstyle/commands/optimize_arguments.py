@@ -143,6 +143,13 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         type=positive_float,
         help="of adam (default: 0.02)",
     )
+    add(
+        "--tile",
+        metavar="PIXELS",
+        type=positive_int,
+        help="look at the picture in tiles of that side, one after the other: the same "
+        "picture, in less memory and more time",
+    )
     add("--seed", metavar="N", type=seed, default=0, help="of the noise (default: 0)")
     add(
         "--resume",

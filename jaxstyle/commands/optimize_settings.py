@@ -80,7 +80,9 @@ def make_weights(settings: Preset, *, strength: float) -> Weights:
     )
 
 
-def make_method(settings: Preset, *, learning_rate: float | None) -> Method:
+def make_method(
+    settings: Preset, *, learning_rate: float | None, tile: int | None = None
+) -> Method:
     """Return what is to be compiled; a ValueError if there is no learning rate."""
     if learning_rate is None:
         optimizer = OPTIMIZERS[settings.optimizer]()
@@ -90,7 +92,8 @@ def make_method(settings: Preset, *, learning_rate: float | None) -> Method:
         raise ValueError(
             f"--learning-rate is of adam only, not of {settings.optimizer}"
         )
-    return Method(optimizer, KEEPERS[settings.keep](), make_objective(settings))
+    objective = replace(make_objective(settings), tile=tile)
+    return Method(optimizer, KEEPERS[settings.keep](), objective)
 
 
 def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:

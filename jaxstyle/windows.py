@@ -1,0 +1,143 @@
+"""Windows onto images that are too large for memory: the same sums, part by part.
+
+What a network computes at a position depends on the pixels within its reach. So a
+window shows what the whole image does, except near those of its sides that are no sides
+of the image. Windows overlap by so much that each position is right in one of them,
+which owns it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise, product
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.tree_util import register_dataclass
+from jaxtyping import Array, Bool, Float, Int
+
+Tree = TypeVar("Tree")
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Window:
+    """A part of an image, or, with a leading axis, all those that cover it.
+
+    Attributes:
+        corner: the row and the column where it begins, in pixels.
+        bounds: what it owns: from which row to which, and from which column to which.
+        size: its height and width, which is structure and not data.
+    """
+
+    corner: Int[Array, "*n 2"]
+    bounds: Int[Array, "*n 2 2"]
+    size: tuple[int, int] = field(metadata={"static": True})
+
+    def cut(self, x: Array, *, stride: int = 1, axis: int = -3) -> Array:
+        """Return the window's part of an array.
+
+        Args:
+            x: an array with the width after the height.
+            stride: how many pixels apart its positions are.
+            axis: that of its height.
+        """
+        starts, axes = self.corner // stride, (axis, axis + 1)
+        for start, length, axis in zip(starts, self.size, axes, strict=True):
+            x = jnp.asarray(lax.dynamic_slice_in_dim(x, start, length // stride, axis))
+        return x
+
+    def paste(
+        self, x: Float[Array, "*n _h _w c"], part: Float[Array, "*n h w c"], stride: int
+    ) -> Float[Array, "*n _h _w c"]:
+        """Return an array in which that part is replaced, as far as it is owned."""
+        owned = self.owned(stride)[..., None]
+        part = jnp.where(owned, part, self.cut(x, stride=stride))
+        before = [0] * (x.ndim - 3)
+        at = (*before, *self.corner // stride, 0)
+        whole: Array = lax.dynamic_update_slice(x, part, at)
+        return whole
+
+    def owned(self, stride: int) -> Bool[Array, "h w"]:
+        """Return which positions, so many pixels apart, the window owns."""
+        return self._owned(0, stride)[:, None] & self._owned(1, stride)
+
+    def _owned(self, side: int, stride: int) -> Bool[Array, " n"]:
+        at = self.corner[side] // stride + jnp.arange(self.size[side] // stride)
+        begin, end = self.bounds[side] // stride
+        return (begin <= at) & (at < end)
+
+
+def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
+    """Add up what a function returns for each window, one after the other.
+
+    Its gradient, too, takes the memory of one window at a time, as each is evaluated
+    once more for it.
+
+    Args:
+        function: a pure function of one window, which returns a tree of arrays.
+        windows: from `cover_image`.
+    """
+    first = jax.tree.map(lambda x: x[0], windows)
+    shapes = jax.eval_shape(function, first)
+    nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    evaluate = jax.checkpoint(function, prevent_cse=False)
+
+    def add(total: Tree, window: Window) -> tuple[Tree, None]:
+        return jax.tree.map(jnp.add, total, evaluate(window)), None
+
+    total: Tree = lax.scan(add, nothing, windows)[0]
+    return total
+
+
+# --- where windows lie --------------------------------------------------------------
+
+
+def cover_image(
+    size: tuple[int, int], *, largest: int, margin: int, stride: int
+) -> Window:
+    """Return the windows that cover an image, stacked.
+
+    Args:
+        size: height and width of the image, in pixels.
+        largest: the longest side that a window may have.
+        margin: how near to an inner side of a window positions are not right.
+        stride: how many pixels the farthest positions are apart.
+
+    Raises:
+        ValueError: the windows would be nearly all margin.
+    """
+    rows, columns = (
+        _cover(length, largest=largest, margin=margin, stride=stride) for length in size
+    )
+    corners = product(rows.starts, columns.starts)
+    bounds = product(pairwise(rows.bounds), pairwise(columns.bounds))
+    return Window(
+        jnp.array([*corners]), jnp.array([*bounds]), (rows.size, columns.size)
+    )
+
+
+class _Span(NamedTuple):
+    """Windows along one side: their size, where each begins, and what each owns."""
+
+    size: int
+    starts: tuple[int, ...]
+    bounds: tuple[int, ...]
+
+
+def _cover(length: int, *, largest: int, margin: int, stride: int) -> _Span:
+    """Return windows that begin at multiples of the stride; the last ends the side."""
+    if length <= largest:
+        return _Span(length, (0,), (0, length))
+    margin = stride * math.ceil(margin / stride)
+    size = largest - (largest - length) % stride
+    # What is left over at its end is too little for a position.
+    step = size // stride * stride - 2 * margin
+    if step <= 0:
+        least = 2 * margin + 3 * stride
+        raise ValueError(f"tiles must have sides of {least} or more, got {largest}")
+    count = 1 + math.ceil((length - size) / step)
+    starts = tuple(min(at * step, length - size) for at in range(count))
+    return _Span(size, starts, (0, *(start + margin for start in starts[1:]), length))

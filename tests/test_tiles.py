@@ -1,0 +1,196 @@
+"""Tile by tile the loss and its gradient are those of the whole image."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from numeric_checks import assert_close
+from vgg_samples import make_params
+
+from jaxstyle import (
+    STYLE_LOSSES,
+    Objective,
+    Weights,
+    make_targets,
+    perceptual_loss,
+)
+
+Params = Mapping[str, Any]
+
+SHALLOW = Weights({"relu1_2": 0.7}, {"relu1_1": 2.0, "relu2_1": 1.0})
+TILE = 24
+
+
+@pytest.fixture(scope="module")
+def photo() -> jax.Array:
+    """Blots, [45, 62, 3]."""
+    return blots(0, 45, 62)
+
+
+@pytest.fixture(scope="module")
+def painting() -> jax.Array:
+    """Others, [51, 33, 3]."""
+    return blots(1, 51, 33)
+
+
+def blots(seed: int, height: int, width: int) -> jax.Array:
+    coarse = jax.random.uniform(jax.random.key(seed), (height // 5, width // 5, 3))
+    return jax.image.resize(coarse, (height, width, 3), "linear")
+
+
+def evaluate(
+    params: Params,
+    images: jax.Array,
+    photo: jax.Array,
+    painting: jax.Array,
+    *,
+    objective: Objective,
+    weights: Weights = SHALLOW,
+) -> Any:
+    """Return the targets, the losses, their parts, and the gradient."""
+
+    def run(images: jax.Array) -> Any:
+        targets = make_targets(params, photo, [painting], weights, objective=objective)
+
+        def loss_of(images: jax.Array) -> tuple[jax.Array, Any]:
+            losses, parts = perceptual_loss(params, images, targets, weights)
+            return losses.sum(), (losses, parts)
+
+        (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(images)
+        return targets.content, targets.style, found, gradient
+
+    return jax.jit(run)(images)
+
+
+@pytest.mark.parametrize("padding", ["zero", "replicate"])
+def test_tiles_change_nothing(
+    shallow: Params, photo: jax.Array, painting: jax.Array, padding: str
+) -> None:
+    images = photo.at[10:30].add(0.1)
+    expected, found = (
+        evaluate(
+            shallow,
+            images,
+            photo,
+            painting,
+            objective=Objective(padding=padding, tile=tile),
+        )
+        for tile in (None, TILE)
+    )
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("style_loss", STYLE_LOSSES)
+def test_tiles_are_exact(
+    shallow: Params, photo: jax.Array, painting: jax.Array, style_loss: str
+) -> None:
+    images = photo.at[10:30].add(0.1)
+    objective = Objective(style_loss=style_loss)
+    check_exactly(shallow, images, photo, painting, objective, tile=TILE)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "l2"])
+def test_tiles_are_exact_however_deep(
+    pooling: str, narrow_vgg: None, tmp_path: Path
+) -> None:
+    params = make_params(tmp_path / "vgg.onnx")
+    weights = Weights({"relu4_2": 0.3}, dict.fromkeys(("relu1_1", "relu5_1"), 1.0))
+    photo, painting = blots(2, 251, 197), blots(3, 230, 301)
+    objective = Objective(pooling=pooling)
+    images = photo[::-1]
+    check_exactly(params, images, photo, painting, objective, tile=192, weights=weights)
+
+
+def check_exactly(
+    params: Params,
+    images: jax.Array,
+    photo: jax.Array,
+    painting: jax.Array,
+    objective: Objective,
+    *,
+    tile: int,
+    weights: Weights = SHALLOW,
+) -> None:
+    """Compare in float64, where rounding hides nothing."""
+    with jax.enable_x64(True):
+        arrays = jax.tree.map(
+            lambda x: jnp.asarray(x, float), (params, images, photo, painting)
+        )
+        expected, found = (
+            evaluate(*arrays, objective=replace(objective, tile=tile), weights=weights)
+            for tile in (None, tile)
+        )
+        of_content, of_style, *_ = expected
+        assert all(x.max() > 0 for x in jax.tree.leaves((of_content, of_style)))
+        assert_close(found, expected, rtol=1e-9)
+
+
+def test_tiles_change_nothing_about_a_batch(
+    shallow: Params, photo: jax.Array, painting: jax.Array
+) -> None:
+    photos = jnp.stack([photo, photo[::-1]])
+    images = photos + 0.1 * blots(4, 45, 62)
+    expected, found = (
+        evaluate(shallow, images, photos, painting, objective=Objective(tile=tile))
+        for tile in (None, TILE)
+    )
+    assert_close(found, expected)
+
+
+def test_tiles_change_nothing_about_regions(
+    shallow: Params, photo: jax.Array, painting: jax.Array
+) -> None:
+    rows = jnp.linspace(0, 1, 45)[:, None] * jnp.ones(62)
+    nowhere = jnp.zeros((45, 62))
+    part = jnp.zeros((51, 33)).at[7:40, 3:20].set(1)
+
+    def run(tile: int | None) -> Any:
+        objective = Objective(tile=tile, style_loss="mean-std")
+
+        def loss_of(image: jax.Array) -> Any:
+            paintings = [painting, painting[::-1]]
+            targets = make_targets(
+                shallow,
+                photo,
+                paintings,
+                SHALLOW,
+                masks=[rows, nowhere],
+                style_masks=[part, None],
+                objective=objective,
+            )
+            return perceptual_loss(shallow, image, targets, SHALLOW)
+
+        return jax.jit(jax.value_and_grad(loss_of, has_aux=True))(photo[:, ::-1])
+
+    assert_close(run(TILE), run(None))
+
+
+def test_the_gradient_of_tiles_takes_less_memory(
+    shallow: Params, painting: jax.Array
+) -> None:
+    photo = blots(5, 200, 200)
+
+    def bytes_needed(tile: int | None) -> int:
+        objective = Objective(tile=tile)
+        targets = make_targets(shallow, photo, [painting], SHALLOW, objective=objective)
+
+        def loss_of(image: jax.Array) -> jax.Array:
+            return perceptual_loss(shallow, image, targets, SHALLOW)[0]
+
+        compiled = jax.jit(jax.grad(loss_of)).lower(photo).compile()
+        analysis = compiled.memory_analysis()
+        assert analysis is not None
+        return int(analysis.temp_size_in_bytes)
+
+    assert bytes_needed(48) < bytes_needed(None) / 4
+
+
+def test_tiles_that_are_too_small_are_refused(
+    shallow: Params, photo: jax.Array, painting: jax.Array
+) -> None:
+    with pytest.raises(ValueError, match="tiles must have sides of "):
+        evaluate(shallow, photo, photo, painting, objective=Objective(tile=8))
