@@ -57,8 +57,7 @@ class Window:
         part = jnp.where(owned, part, self.cut(x, stride=stride))
         before = [0] * (x.ndim - 3)
         at = (*before, *self.corner // stride, 0)
-        whole: Array = lax.dynamic_update_slice(x, part, at)
-        return whole
+        return jnp.asarray(lax.dynamic_update_slice(x, part, at))
 
     def owned(self, stride: int) -> Bool[Array, "h w"]:
         """Return which positions, so many pixels apart, the window owns."""
@@ -67,7 +66,7 @@ class Window:
     def _owned(self, side: int, stride: int) -> Bool[Array, " n"]:
         at = self.corner[side] // stride + jnp.arange(self.size[side] // stride)
         begin, end = self.bounds[side] // stride
-        return (begin <= at) & (at < end)
+        return jnp.logical_and(begin <= at, at < end)
 
 
 def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:

@@ -151,7 +151,8 @@ def test_an_unknown_style_loss_is_named_with_the_known_ones(
 def test_an_unknown_setting_of_the_network_is_refused(
     shallow: Params, content: jax.Array, noisy: jax.Array, setting: str
 ) -> None:
-    objective = replace(Objective(), **{setting: "odd"})
+    odd: Any = {setting: "odd"}
+    objective = Objective(**odd)
     with pytest.raises(ValueError, match=f"no {setting} 'odd'; known are "):
         make_targets(shallow, content, [content], WEIGHTS, objective=objective)
     targets = make_targets(shallow, content, [content], WEIGHTS)

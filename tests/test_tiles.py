@@ -39,7 +39,7 @@ def painting() -> jax.Array:
 
 def blots(seed: int, height: int, width: int) -> jax.Array:
     coarse = jax.random.uniform(jax.random.key(seed), (height // 5, width // 5, 3))
-    return jax.image.resize(coarse, (height, width, 3), "linear")
+    return jnp.asarray(jax.image.resize(coarse, (height, width, 3), "linear"))
 
 
 def evaluate(
