@@ -1,4 +1,5 @@
 from . import training
+from .exports import export_net
 from .gatys import (
     State,
     init_state,
@@ -18,6 +19,7 @@ from .losses import (
     total_variation,
 )
 from .objective import Objective, Weights
+from .onnx_nets import to_onnx
 from .optimizers import adam, lbfgs
 from .perceptual import Problem, perceptual_loss
 from .presets import PRESETS, Preset
@@ -53,6 +55,7 @@ __all__ = [
     "adam",
     "content_loss",
     "exact_wasserstein_loss",
+    "export_net",
     "features",
     "gram_loss",
     "gram_matrix",
@@ -82,6 +85,7 @@ __all__ = [
     "save_style",
     "style_loss",
     "stylize",
+    "to_onnx",
     "total_variation",
     "training",
     "truncate",

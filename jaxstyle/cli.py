@@ -13,7 +13,16 @@ from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
-COMMANDS = ("optimize", "train", "stylize", "styles", "import", "weights", "data")
+COMMANDS = (
+    "optimize",
+    "train",
+    "stylize",
+    "styles",
+    "import",
+    "export",
+    "weights",
+    "data",
+)
 """The commands, in the order of the help."""
 
 

@@ -33,6 +33,9 @@ from jaxstyle.transform_net import (
 
 Arrays = Mapping[str, np.ndarray]
 
+EXAMPLES = "pytorch/examples' TransformerNet"
+"""The name of that layout, which `jaxstyle.torch_exports` writes too."""
+
 RESIDUAL_BLOCKS = 5
 
 
@@ -110,11 +113,16 @@ def _expected(
     width = likely_width(channels)
     names, shapes = {}, {}
     for path, shape in leaves(expected_shapes(width, layout.norm, RESIDUAL_BLOCKS)):
-        module, _, kind = path.rpartition("/")
-        if module in modules:
-            name = f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
+        if path.rpartition("/")[0] in modules:
+            name = find_name(path, modules)
             names[path], shapes[name] = name, _transpose(shape)
     return names, shapes
+
+
+def find_name(path: str, modules: Mapping[str, str]) -> str:
+    """Return a state dict's name for one of our paths, from those of its modules."""
+    module, _, kind = path.rpartition("/")
+    return f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
 
 
 def _convert(array: np.ndarray) -> np.ndarray:
@@ -181,7 +189,7 @@ _BYTES = _pixels((0, 0, 0), (1 / 255,) * 3)
 _IMAGENET = _pixels(IMAGENET_MEAN, IMAGENET_STD)
 
 LAYOUTS: Mapping[str, Layout] = {
-    "pytorch/examples' TransformerNet": Layout(
+    EXAMPLES: Layout(
         mark=re.compile(r"(de)?conv\d\.conv2d\.(weight|bias)"),
         modules=_modules_of_examples,
         # Before PyTorch 0.4 instance norm kept statistics that it did not use.

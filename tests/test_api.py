@@ -28,6 +28,7 @@ class Objective:
     pooling: str = "max"
     padding: str = "zero"
     style_loss: str = "gram"
+    tile: int | None = None
 
 class Preset:
     summary: str
@@ -86,6 +87,8 @@ def content_loss(
 def exact_wasserstein_loss(
     moments: Moments, target: Gaussian
 ) -> Float[Array, "*n"]: ...
+
+def export_net(params: Params) -> export.Exported: ...
 
 def features(
     params: Params, images: Images, *, pooling: str = "max", padding: str = "zero"
@@ -204,6 +207,8 @@ def style_loss(
 ) -> Float[Array, "*n"]: ...
 
 def stylize(params: Params, images: Images) -> Images: ...
+
+def to_onnx(params: Params) -> bytes: ...
 
 def total_variation(images: Images) -> Float[Array, "*n"]: ...
 

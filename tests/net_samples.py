@@ -1,0 +1,26 @@
+"""Narrow nets with parameters of which none is neutral, and images for them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle.transform_net import init_net
+
+CONSTANTS = ("input", "output", "negative_slope")
+
+
+def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
+    """Return a net of which no scale is 1, no bias is 0 and no statistic is either."""
+    params = init_net(jax.random.key(seed), **{"width": 4, "blocks": 1, **options})
+    noise = np.random.default_rng(seed)
+    moved: dict[str, Any] = jax.tree.map(
+        lambda x: x + (jnp.abs(x) + 0.1) * noise.uniform(-0.3, 0.3, x.shape), params
+    )
+    return moved | {name: params[name] for name in CONSTANTS}
+
+
+def random_images(*shape: int) -> np.ndarray:
+    """Return images [n, h, w, 3] of noise."""
+    return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
