@@ -94,13 +94,14 @@ def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
 
 
 def find_style(name_or_path: str | Path) -> Path:
-    """Return the file of a style.
+    """Return the file of a style; ``great_wave`` will do for ``great-wave``.
 
     Raises:
         ValueError: there is no such style and no such file.
     """
     shipped = _find_shipped()
-    path = shipped.get(str(name_or_path), Path(name_or_path))
+    name = str(name_or_path).replace("_", "-")
+    path = shipped.get(name, Path(name_or_path))
     if not path.exists():
         known = ", ".join(
             [*shipped, "a file made by jaxstyle train or jaxstyle import"]

@@ -157,10 +157,15 @@ def test_a_style_in_the_package_is_found_by_name(
     (tmp_path / "styles").mkdir()
     path = tmp_path / "styles" / "wave.safetensors"
     save_style(net, path, metadata={})
+    other = path.with_stem("great-wave")
+    other.touch()
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     assert find_style("wave") == path
+    assert find_style("great-wave") == find_style("great_wave") == other
     assert load_style("wave").keys() == load_params(path)[0].keys()
-    with pytest.raises(ValueError, match="no style wve: expected wave, a file made"):
+    with pytest.raises(
+        ValueError, match="no style wve: expected great-wave, wave, a file"
+    ):
         load_style("wve")
 
 

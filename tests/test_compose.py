@@ -1,0 +1,178 @@
+"""The public functions within other people's JAX code."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from net_samples import random_images, random_net
+from numeric_checks import assert_close, assert_gradients
+
+import jaxstyle
+from jaxstyle import Problem, Targets, Weights, make_targets, perceptual_loss, stylize
+
+Params = dict[str, Any]
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
+WEIGHTS = Weights({"relu1_2": 1.0}, {"relu1_1": 3.0})
+
+
+@pytest.fixture(scope="module")
+def net() -> Params:
+    return random_net(width=2)
+
+
+@pytest.fixture(scope="module")
+def images() -> jax.Array:
+    return jnp.asarray(random_images(3, 17, 18, 3))
+
+
+@pytest.fixture(scope="module")
+def targets(shallow: Params, content: jax.Array, style: jax.Array) -> Targets:
+    return make_targets(shallow, content, [style], WEIGHTS)
+
+
+# --- stylize ------------------------------------------------------------------------
+
+
+def test_vmap_over_images_is_a_batch(net: Params, images: jax.Array) -> None:
+    found = jax.jit(jax.vmap(stylize, (None, 0)))(net, images)
+    assert_close(found, jax.jit(stylize)(net, images))
+
+
+def test_vmap_over_stacked_nets_is_each_net(net: Params, images: jax.Array) -> None:
+    nets = [net, random_net(seed=1, width=2), random_net(seed=2, width=2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+    found = jax.jit(jax.vmap(stylize, (0, None)))(stacked, images[0])
+    single = jax.jit(stylize)
+    for picture, each in zip(found, nets, strict=True):
+        assert_close(picture, single(each, images[0]))
+    assert jnp.abs(found[0] - found[1]).max() > 0.01
+
+
+def test_scan_over_the_frames_of_a_film(net: Params, images: jax.Array) -> None:
+    def paint(count: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return count + 1, stylize(net, frame)
+
+    count, film = jax.jit(partial(jax.lax.scan, paint))(0, images)
+    assert count == len(images)
+    assert_close(film, jax.jit(stylize)(net, images))
+
+
+def test_gradients_to_the_image_and_to_the_net(net: Params) -> None:
+    image = random_images(16, 16, 3)
+
+    def loss_of(image: jax.Array, share: jax.Array) -> jax.Array:
+        moved = {**net, "conv1": jax.tree.map(lambda x: share * x, net["conv1"])}
+        return jnp.square(stylize(moved, image)).mean()
+
+    assert_gradients(loss_of, image, np.float32(0.9))
+
+
+def test_a_batch_may_be_on_several_devices(net: Params, images: jax.Array) -> None:
+    mesh = jax.make_mesh((1,), ("batch",))
+    spec = jax.sharding.PartitionSpec("batch")  # type: ignore[no-untyped-call]
+    sharding = jax.sharding.NamedSharding(mesh, spec)
+    found = jax.jit(stylize)(net, jax.device_put(images, sharding))
+    assert found.sharding.is_equivalent_to(sharding, images.ndim)
+    assert_close(found, jax.jit(stylize)(net, images))
+
+
+# --- losses -------------------------------------------------------------------------
+
+
+def test_vmap_over_weights_is_a_sweep(
+    shallow: Params, noisy: jax.Array, targets: Targets
+) -> None:
+    def loss_of(weights: Weights) -> jax.Array:
+        return perceptual_loss(shallow, noisy, targets, weights)[0]
+
+    shares = jnp.array([0.5, 1.0, 4.0])
+    swept = Weights({"relu1_2": shares}, {"relu1_1": 3 * shares})
+    axes = jax.tree.map(lambda x: 0 if jnp.ndim(x) else None, swept)
+    found = jax.jit(jax.vmap(loss_of, (axes,)))(swept)
+    assert_close(found, shares * loss_of(WEIGHTS))
+
+
+def test_gradients_go_through_unrolled_steps(
+    shallow: Params, content: jax.Array, noisy: jax.Array, targets: Targets
+) -> None:
+    """How a weight changes where three steps lead, each computed a second time."""
+    optimizer = optax.sgd(0.05)
+
+    def after_steps(weight: jax.Array) -> jax.Array:
+        weights = Weights({"relu1_2": weight}, WEIGHTS.style)
+        problem = Problem(shallow, targets, weights)
+        step = jax.checkpoint(jaxstyle.make_step(optimizer))
+        state = jaxstyle.init_state(noisy, optimizer)
+        for _ in range(3):
+            state, _ = step(state, problem)
+        return jnp.square(state.image - content).mean()
+
+    value = jax.jit(jax.value_and_grad(after_steps))
+    step = 0.05
+    _, slope = value(jnp.float32(1.0))
+    (above, _), (below, _) = value(jnp.float32(1 + step)), value(jnp.float32(1 - step))
+    assert abs(slope) > 1e-5
+    np.testing.assert_allclose(slope, (above - below) / (2 * step), rtol=2e-2)
+
+
+def test_the_loss_trains_a_flax_nnx_module(
+    shallow: Params, noisy: jax.Array, targets: Targets
+) -> None:
+    from flax import nnx
+
+    class Tint(nnx.Module):
+        def __init__(self) -> None:
+            self.matrix = nnx.Param(jnp.eye(3))
+
+        def __call__(self, image: jax.Array) -> jax.Array:
+            return image @ self.matrix[...]
+
+    def loss_of(tint: Tint) -> jax.Array:
+        return perceptual_loss(shallow, tint(noisy), targets, WEIGHTS)[0]
+
+    def plain_loss(matrix: jax.Array) -> jax.Array:
+        return perceptual_loss(shallow, noisy @ matrix, targets, WEIGHTS)[0]
+
+    tint = Tint()
+    loss, gradients = nnx.jit(nnx.value_and_grad(loss_of))(tint)
+    expected, slopes = jax.jit(jax.value_and_grad(plain_loss))(jnp.eye(3))
+    assert_close(loss, expected)
+    assert_close(gradients.matrix[...], slopes)
+    assert jnp.abs(slopes).max() > 0
+
+
+# --- tracing ------------------------------------------------------------------------
+
+
+def test_nothing_leaks_out_of_a_trace(
+    net: Params, shallow: Params, content: jax.Array, style: jax.Array, noisy: jax.Array
+) -> None:
+    def everything(image: jax.Array) -> jax.Array:
+        targets = make_targets(shallow, content, [style], WEIGHTS)
+        losses, _ = perceptual_loss(shallow, stylize(net, image), targets, WEIGHTS)
+        return losses
+
+    with jax.checking_leaks():
+        gradient = jax.jit(jax.grad(everything))(noisy)
+    assert jnp.isfinite(gradient).all()
+
+
+def test_equal_shapes_do_not_compile_again(
+    net: Params, images: jax.Array, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = jax.jit(stylize)
+    other = random_net(seed=1, width=2)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        program(net, images[:2])
+        compiled = [r for r in caplog.records if "Compiling jit(stylize)" in r.message]
+        assert len(compiled) == 1
+        caplog.clear()
+        program(other, images[1:])
+        assert not [r for r in caplog.records if "Compiling" in r.message]
