@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, SupportsInt, TypeAlias, TypeVar
 
 import jax
+import numpy as np
 
 from jaxstyle.files import atomic_path
 
@@ -50,6 +51,8 @@ class Restored(NamedTuple, Generic[State]):
 def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) -> None:
     """Write a checkpoint of a state, and drop the oldest.
 
+    Of several processes one calls this, and holds the whole state.
+
     Args:
         folder: holds the checkpoints of one run; it is made if it is missing.
         state: its step is the name of the checkpoint; one of that name is replaced.
@@ -67,7 +70,8 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
         with _manager(folder) as manager:
             if step in manager.all_steps():
                 manager.delete(step)
-            manager.save(step, args=ocp.args.StandardSave(state), force=True)
+            whole = jax.tree.map(np.asarray, state)
+            manager.save(step, args=ocp.args.StandardSave(whole), force=True)
         _write_manifest(folder / str(step), configuration)
     except Exception as error:  # of many types, Orbax's and TensorStore's
         raise ValueError(
@@ -138,10 +142,15 @@ def _manager(folder: Path) -> Iterator[Any]:
     log = logging.getLogger("absl")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
+    this = jax.process_index()
     options = ocp.CheckpointManagerOptions(
         max_to_keep=KEPT,
         enable_async_checkpointing=False,
         cleanup_tmp_directories=True,
+        create=False,
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=this, active_processes={this}
+        ),
     )
     try:
         with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
@@ -162,7 +171,7 @@ def _check_room(folder: Path, size: int) -> None:
 def _read_state(folder: Path, step: int, like: State) -> State:
     import orbax.checkpoint as ocp
 
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.tree.map(partial(_on_device, device=device), like)
     try:
         with _manager(folder) as manager:

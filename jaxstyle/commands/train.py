@@ -18,6 +18,14 @@ from jaxstyle.commands.runtime import (
     versions,
 )
 from jaxstyle.commands.train_inputs import Inputs, load_inputs
+from jaxstyle.commands.train_processes import (
+    check_alike,
+    failing_together,
+    is_first,
+    join_processes,
+    leaving_when_lost,
+    share,
+)
 from jaxstyle.commands.train_programs import (
     compile_programs,
     init_state,
@@ -41,44 +49,53 @@ from jaxstyle.commands.train_settings import (
     choose_settings,
     make_folder,
 )
+from jaxstyle.devices import Placement, place, put_everywhere
 from jaxstyle.training import State
 from jaxstyle.training_presets import TrainingPreset
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train a net, or go on training; return the exit code."""
-    settings = choose_settings(arguments)
-    check_arguments(arguments)
+    join_processes(arguments)
+    with failing_together():
+        settings = choose_settings(arguments)
+        if is_first():
+            check_arguments(arguments)
     what = f"--batch {settings.batch} at --size {settings.size}"
     advice = "use a smaller --batch or --size"
-    with explain_lack_of_memory(what=what, advice=advice):
+    with explain_lack_of_memory(what=what, advice=advice), leaving_when_lost():
         return train_net(arguments, settings)
 
 
 def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
     """Read the files, restore, compile, and train; return the exit code."""
-    say = make_say(quiet=arguments.quiet)
-    inputs = load_inputs(arguments, settings)
+    quiet = arguments.quiet or not is_first()
+    say = make_say(quiet=quiet)
     folder = Path(arguments.output)
-    make_folder(folder)
+    with failing_together():
+        placement = place(settings.batch)
+        inputs = load_inputs(arguments, settings)
+        if is_first():
+            make_folder(folder)
+    check_alike(inputs.configuration)
     use_compilation_cache()
     problem = make_problem(
         settings, inputs.params, inputs.styles, blend=arguments.blend
     )
+    with failing_together():
+        state, made = find_start(arguments, settings, inputs)
+    state, made = share((state, made))
+    if made:
+        if is_first():
+            print(f"{folder / STYLE}: nothing to do, {state.step} steps are made")
+        return 0
     if arguments.resume:
-        state = restore(folder, settings, inputs)
-        step = int(state.step)
-        if step >= settings.steps and has_results(folder, state):
-            print(f"{folder / STYLE}: nothing to do, {step} steps are made")
-            return 0
-        say(f"going on from step {step}")
-    else:
-        key = jax.random.key(arguments.seed)
-        state = jax.jit(partial(init_state, settings, inputs.start))(key)
+        say(f"going on from step {state.step}")
+    state, problem = put_everywhere((state, problem), placement)
     shape = f"{settings.batch}x{settings.size}x{settings.size}"
-    say(f"compiling for {shape} pixels on {jax.devices()[0].device_kind} ...")
+    say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
     started = time.perf_counter()
-    programs = compile_programs(settings, state, problem)
+    programs = compile_programs(settings, state, problem, placement)
     say(f"compiled in {time.perf_counter() - started:.1f} s")
     run = Run(
         folder=folder,
@@ -91,10 +108,34 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
             checkpoint=arguments.checkpoint_every,
         ),
         settings=settings,
+        placement=placement,
         seed=arguments.seed,
         record=make_record(arguments, settings, inputs),
     )
-    return drive(run, state, quiet=arguments.quiet)
+    return drive(run, state, quiet=quiet)
+
+
+def find_start(
+    arguments: argparse.Namespace, settings: TrainingPreset, inputs: Inputs
+) -> tuple[State, bool]:
+    """Return where to start, and whether all is made; what counts is the first's."""
+    if not (arguments.resume and is_first()):
+        key = jax.random.key(arguments.seed)
+        return jax.jit(partial(init_state, settings, inputs.start))(key), False
+    folder = Path(arguments.output)
+    state = restore(folder, settings, inputs)
+    return state, int(state.step) >= settings.steps and has_results(folder, state)
+
+
+def describe_devices(placement: Placement) -> str:
+    """Return how many devices of what kind are used, and of how many."""
+    kind = str(jax.devices()[0].device_kind)
+    used, found = placement.devices, jax.device_count()
+    if found == 1:
+        return kind
+    if used == found:
+        return f"{used} devices, {kind}"
+    return f"{used} of {found} devices, {kind} (the batch is no multiple of {found})"
 
 
 def restore(folder: Path, settings: TrainingPreset, inputs: Inputs) -> State:
@@ -124,29 +165,34 @@ def drive(run: Run, state: State, *, quiet: bool) -> int:
     """Train to the end, to an interrupt or to what is not finite, and save."""
     if int(state.step) == 0:
         save(run, state)  # from here on there is something to go on from
-    save_json(run.record, run.folder / SETTINGS)
+    if is_first():
+        save_json(run.record, run.folder / SETTINGS)
     try:
         with open_session(run, state, quiet=quiet) as session:
             state = train(run, state, session)
     except NotFiniteError as error:
         return _report_not_finite(error, run.folder)
-    losses = save_results(run.folder, run.inputs, state, run.record)
     step, steps = int(state.step), run.settings.steps
-    shown = [f"{name.replace('_', ' ')} {x:.5g}" for name, x in losses.items()]
-    print(f"{run.folder / STYLE}: {', '.join([f'{step} steps', *sorted(shown)])}")
+    if is_first():
+        losses = save_results(run.folder, run.inputs, state, run.record)
+        shown = [f"{name.replace('_', ' ')} {x:.5g}" for name, x in losses.items()]
+        print(f"{run.folder / STYLE}: {', '.join([f'{step} steps', *sorted(shown)])}")
     if report := run.inputs.report.summary():
         print(f"{run.inputs.photos.name}: {report}")
-    if step < steps:
+    if step == steps:
+        return 0
+    if is_first():
         print(
             f"interrupted after step {step} of {steps}; go on with --resume",
             file=sys.stderr,
         )
-        return 130
-    return 0
+    return 130
 
 
 def _report_not_finite(error: NotFiniteError, folder: Path) -> int:
     """Say what there is to go on from; return 1."""
+    if not is_first():
+        return 1
     last = find_checkpoints(folder / CHECKPOINTS)[-1]
     message = f"{error}; the last checkpoint is of step {last}"
     print(f"jaxstyle train: error: {message}", file=sys.stderr)

@@ -16,6 +16,7 @@ from jaxstyle.commands.loss_arguments import (
     add_preset,
     describe_presets,
 )
+from jaxstyle.commands.process_arguments import add_processes
 from jaxstyle.training_presets import TRAINING_PRESETS
 
 
@@ -57,6 +58,7 @@ def add_parser(commands: Commands) -> None:
     _add_stability(parser)
     _add_steps(parser)
     _add_run(parser)
+    add_processes(parser)
 
 
 def _add_net(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +125,7 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
         "--batch",
         metavar="N",
         type=positive_int,
-        help=f"photos in a batch {_by_preset('batch')}",
+        help=f"photos in a batch, which all devices share {_by_preset('batch')}",
     )
     add(
         "--learning-rate",

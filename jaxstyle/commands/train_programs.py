@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxstyle import training, transform_net, vgg
 from jaxstyle.commands.settings import make_objective
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
+from jaxstyle.devices import Placement
 from jaxstyle.images import Image
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.training import Problem, State
@@ -80,7 +81,7 @@ def init_state(
 
 
 def compile_programs(
-    settings: TrainingPreset, state: State, problem: Problem
+    settings: TrainingPreset, state: State, problem: Problem, placement: Placement
 ) -> Programs:
     """Compile what is needed for a problem.
 
@@ -98,8 +99,16 @@ def compile_programs(
         for count in (1, settings.batch)
     )
     options = REPEATABLE.get(jax.default_backend())
-    lowered_step = jax.jit(step, donate_argnums=0).lower(state, batch, problem)
-    lowered_evaluate = jax.jit(evaluate).lower(state.params, photo, problem)
+    whole, divided = placement.everywhere, placement.batches
+    jitted_step = jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(whole, divided, whole),
+        out_shardings=whole,
+    )
+    jitted_evaluate = jax.jit(evaluate, in_shardings=whole, out_shardings=whole)
+    lowered_step = jitted_step.lower(state, batch, problem)
+    lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
     return Programs(
         step=lowered_step.compile(options),
         evaluate=lowered_evaluate.compile(options),

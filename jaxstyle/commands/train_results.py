@@ -25,7 +25,8 @@ ROWS = 4
 def save_pictures(folder: Path, inputs: Inputs, state: State, stylize: Any) -> None:
     """Write rows of a painting, a held-out photo, and what becomes of it."""
     photos = inputs.held_out[:ROWS] / np.float32(255)
-    outputs = np.clip(stylize(state.params, photos), 0, 1)
+    params = jax.tree.map(np.asarray, state.params)  # for this process alone
+    outputs = np.clip(stylize(params, photos), 0, 1)
     styles = [np.asarray(style) for style in inputs.styles]
     rows = [
         (styles[index % len(styles)], photo, output)

@@ -1,7 +1,7 @@
 """A training as it runs: steps, and what is done on the way."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,12 @@ from tqdm import tqdm
 from jaxstyle.checkpoints import save_checkpoint
 from jaxstyle.commands.interrupts import Interrupts, catch_interrupts
 from jaxstyle.commands.train_inputs import Inputs
+from jaxstyle.commands.train_processes import ask_to_stop, is_first
 from jaxstyle.commands.train_programs import Programs
 from jaxstyle.commands.train_results import save_pictures
 from jaxstyle.commands.train_settings import CHECKPOINTS
 from jaxstyle.data import make_batches, prefetch_to_device
+from jaxstyle.devices import Placement
 from jaxstyle.perceptual import Metrics
 from jaxstyle.run_log import RunLog
 from jaxstyle.training import Problem, State
@@ -40,6 +42,7 @@ class Run(NamedTuple):
         programs: what was compiled.
         every: after how many steps what is done.
         settings: what shapes the net.
+        placement: on which devices.
         seed: of the crops.
         record: what is to be known about the net: arguments, settings, versions.
     """
@@ -50,15 +53,16 @@ class Run(NamedTuple):
     programs: Programs
     every: Every
     settings: TrainingPreset
+    placement: Placement
     seed: int
     record: Mapping[str, Any]
 
 
 class Session(NamedTuple):
-    """What is open while steps are made."""
+    """What is open while steps are made; the first process alone has a log."""
 
     batches: Iterator[jax.Array]
-    log: RunLog
+    log: RunLog | None
     bar: Any
     interrupts: Interrupts
 
@@ -81,18 +85,21 @@ def open_session(run: Run, start: State, *, quiet: bool) -> Iterator[Session]:
         seed=run.seed,
         start=step,
         report=run.inputs.report,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
+    sharding = run.placement.batches
     with (
         catch_interrupts() as interrupts,
-        RunLog(run.folder, step=step) as log,
-        closing(prefetch_to_device(batches)) as arrays,
+        RunLog(run.folder, step=step) if is_first() else nullcontext() as log,
+        closing(prefetch_to_device(batches, sharding=sharding)) as arrays,
         tqdm(total=steps, initial=step, unit="step", disable=quiet) as bar,
     ):
         yield Session(arrays, log, bar, interrupts)
 
 
 def train(run: Run, state: State, session: Session) -> State:
-    """Make steps to the end or to an interrupt; return the last state.
+    """Make steps to the end or to an interrupt of any process; return the last state.
 
     The metrics of a step are looked at once the next one is under way, so that the
     device does not wait. At a checkpoint nothing is under way.
@@ -102,19 +109,20 @@ def train(run: Run, state: State, session: Session) -> State:
     """
     step, steps, waiting = int(state.step), run.settings.steps, None
     if step == 0:
-        session.log.write(step, validate(run, state))
+        write_log(session, step, validate(run, state))
         session.bar.unpause()
     while step < steps:
         photos = next(session.batches)
+        to_stop = ask_to_stop(session.interrupts, run.placement)
         state, metrics = run.programs.step(state, photos, run.problem)
         step += 1
         if waiting is not None:
             note(run, session, step - 1, waiting)
-        waiting, interrupted = metrics, session.interrupts.received
+        waiting, interrupted = metrics, to_stop()
         if interrupted or step == steps or is_due(step, *run.every):
             note(run, session, step, waiting)
             waiting = None
-            attend(run, state, session.log, interrupted=interrupted)
+            attend(run, state, session, interrupted=interrupted)
         if interrupted:
             break
     return state
@@ -135,7 +143,7 @@ def note(run: Run, session: Session, step: int, metrics: Metrics) -> None:
     for name in ("loss", "gradient_norm"):
         if not np.isfinite(values[name]):
             raise NotFiniteError(f"the {name.replace('_', ' ')}", step)
-    session.log.write(step, values)
+    write_log(session, step, values)
     shown = {"loss": f"{values['loss']:.4g}"}
     if rate := session.bar.format_dict["rate"]:
         shown["images/s"] = f"{rate * run.settings.batch:.3g}"
@@ -143,16 +151,23 @@ def note(run: Run, session: Session, step: int, metrics: Metrics) -> None:
     session.bar.update()
 
 
-def attend(run: Run, state: State, log: RunLog, *, interrupted: bool) -> None:
+def write_log(session: Session, step: int, values: Mapping[str, float]) -> None:
+    """Log values, if this process does."""
+    if session.log is not None:
+        session.log.write(step, values)
+
+
+def attend(run: Run, state: State, session: Session, *, interrupted: bool) -> None:
     """Do what is due after a step: validation, pictures, a checkpoint."""
     step = int(state.step)
     last = step == run.settings.steps
     if last or is_due(step, run.every.validate):
-        log.write(step, validate(run, state))
-    if last or is_due(step, run.every.picture):
+        write_log(session, step, validate(run, state))
+    if is_first() and (last or is_due(step, run.every.picture)):
         save_pictures(run.folder, run.inputs, state, run.programs.stylize)
     if last or interrupted or is_due(step, run.every.checkpoint):
-        log.sync()
+        if session.log is not None:
+            session.log.sync()
         save(run, state)
 
 
@@ -176,13 +191,14 @@ def validate(run: Run, state: State) -> dict[str, float]:
 
 
 def save(run: Run, state: State) -> None:
-    """Write a checkpoint.
+    """Write a checkpoint, in the first process.
 
     Raises:
         NotFiniteError: a part of the state is not finite; nothing is written.
     """
     check_finite(state)
-    save_checkpoint(run.folder / CHECKPOINTS, state, run.inputs.configuration)
+    if is_first():
+        save_checkpoint(run.folder / CHECKPOINTS, state, run.inputs.configuration)
 
 
 def check_finite(state: State) -> None:
