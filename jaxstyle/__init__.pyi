@@ -36,6 +36,7 @@ from .style_losses import (
     wasserstein_loss,
 )
 from .targets import Targets, make_targets
+from .tiled_nets import stylize_tiled
 from .transform_net import init_net, stylize
 from .vgg import features, layer_names, normalize, prepare_for_cpu, truncate
 
@@ -85,6 +86,7 @@ __all__ = [
     "save_style",
     "style_loss",
     "stylize",
+    "stylize_tiled",
     "to_onnx",
     "total_variation",
     "training",

@@ -11,6 +11,7 @@ from jaxstyle import gatys, pyramid, vgg
 from jaxstyle.commands.optimize_inputs import Inputs
 from jaxstyle.commands.optimize_settings import Method
 from jaxstyle.images import Image
+from jaxstyle.memory import check_memory
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, Problem
 from jaxstyle.scenes import Scene, make_scene_targets, resize_scene
@@ -65,8 +66,6 @@ def make_compile(
             make_scene_targets, style_weights=blend, objective=objective
         )
         scene = resize(inputs, index)
-        targets = jax.jit(make_targets)(params, scene, weights)
-        make_problem = partial(Problem, params, targets)
         height, width, _ = scene.content.shape
         init = make_init(method)
         change_scale = jax.jit(
@@ -80,8 +79,14 @@ def make_compile(
         detail = scene.content if inputs.from_content else None
         enter = partial(change_scale, detail=detail)
         shapes = jax.eval_shape(init, scene.content)
-        lowered = run_steps.lower(shapes, make_problem(weights), 1)
-        return Program(init, enter, make_problem, lowered.compile())
+        targets = jax.eval_shape(make_targets, params, scene, weights)
+        problem = Problem(params, targets, weights)
+        compiled = run_steps.lower(shapes, problem, 1).compile()
+        check_memory(compiled)  # before anything as large is computed
+        make_problem = partial(
+            Problem, params, jax.jit(make_targets)(params, scene, weights)
+        )
+        return Program(init, enter, make_problem, compiled)
 
     return compile_scale
 

@@ -77,6 +77,8 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
     not finite ends it.
     """
     progress = start
+    plan.say(f"{plan.sizes[-1]} px, compiling")
+    plan.compile_scale(len(plan.sizes) - 1)  # a lack of memory is known at once
     for scale, (begin, end) in enumerate(pairwise((0, *plan.ends))):
         if progress.step >= end:
             continue

@@ -9,6 +9,7 @@ from importlib import metadata
 
 import jax
 
+from jaxstyle.memory import TooLargeError
 from jaxstyle.pretrained import cache_folder
 
 PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -43,7 +44,8 @@ def explain_lack_of_memory(*, what: str, advice: str) -> Iterator[None]:
             error
         ):
             raise
-        raise ValueError(f"not enough memory for {what}; {advice}") from error
+        reason = f": {error}" if isinstance(error, TooLargeError) else ""
+        raise ValueError(f"not enough memory for {what}{reason}; {advice}") from error
 
 
 def make_say(*, quiet: bool) -> Callable[[str], None]:

@@ -80,6 +80,7 @@ def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
         paint=make_paint(
             strength=arguments.strength,
             finish=FINISHES[arguments.preserve_color],
+            tile=arguments.tile,
             say=(lambda _: None) if arguments.quiet else say,
         ),
         record={"command": "stylize", **options, **versions()},

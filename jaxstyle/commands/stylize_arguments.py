@@ -67,4 +67,12 @@ def add_parser(commands: Commands) -> None:
         action="store_true",
         help="keep the photo's colours: only its brightness is stylized",
     )
+    add(
+        "--tile",
+        metavar="PIXELS",
+        type=positive_int,
+        help="paint larger photos in tiles of that side, one after the other: the same "
+        "picture, in less memory and more time (default: 512, for photos that memory "
+        "does not suffice for)",
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")

@@ -13,6 +13,7 @@ from jaxstyle.commands.settings import make_objective
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
 from jaxstyle.devices import Placement
 from jaxstyle.images import Image
+from jaxstyle.memory import check_memory
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
@@ -109,8 +110,10 @@ def compile_programs(
     jitted_evaluate = jax.jit(evaluate, in_shardings=whole, out_shardings=whole)
     lowered_step = jitted_step.lower(state, batch, problem)
     lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
+    compiled = lowered_step.compile(options)
+    check_memory(compiled)
     return Programs(
-        step=lowered_step.compile(options),
+        step=compiled,
         evaluate=lowered_evaluate.compile(options),
         stylize=jax.jit(transform_net.stylize),
     )

@@ -1,0 +1,53 @@
+"""What compiled programs need of memory, and what there is."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+MEMINFO = Path("/proc/meminfo")
+"""Where Linux tells what is free."""
+
+
+class TooLargeError(MemoryError):
+    """A program needs more memory than there is."""
+
+    def __init__(self, needed: int, free: int) -> None:
+        super().__init__(
+            f"it takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+        )
+        self.needed, self.free = needed, free
+
+
+def check_memory(program: Any) -> None:
+    """Raise a TooLargeError if a program needs more than there is.
+
+    Args:
+        program: compiled, for the first device.
+    """
+    needed, free = needed_memory(program), free_memory()
+    if free is not None and needed > free:
+        raise TooLargeError(needed, free)
+
+
+def needed_memory(program: Any) -> int:
+    """Return the bytes that a program takes beside its arguments."""
+    analysis = program.memory_analysis()
+    return int(
+        analysis.temp_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes
+    )
+
+
+def free_memory() -> int | None:
+    """Return the bytes that the first device can still give, if that is known."""
+    device = jax.local_devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
+    if device.platform == "cpu" and MEMINFO.exists():
+        lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
+        if "MemAvailable" in lines:
+            return 1024 * int(lines["MemAvailable"].split()[0])
+    return None

@@ -1,0 +1,127 @@
+"""What a run needs of memory is known before it starts."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from command_line import TWO_SCALES, refused_picture, run
+from stylize_samples import STYLE, assert_picture, expected, save_photo
+from training_runs import TINY, save_data
+
+from jaxstyle import load_image, memory
+from jaxstyle.memory import TooLargeError, check_memory, free_memory, needed_memory
+from jaxstyle.transform_net import Params
+
+Captured = pytest.CaptureFixture[str]
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
+    """Let so many bytes be free; one number after the other, the last for ever."""
+    left = [*free]
+    monkeypatch.setattr(
+        memory, "free_memory", lambda: left.pop(0) if len(left) > 1 else left[0]
+    )
+
+
+def test_a_program_needs_its_results_and_what_lies_between() -> None:
+    ones = jnp.ones((100, 100))
+    kept = jax.jit(lambda x: x @ x).lower(ones).compile()
+    assert needed_memory(kept) >= ones.nbytes
+    reused = jax.jit(lambda x: x + 1, donate_argnums=0).lower(ones).compile()
+    assert needed_memory(reused) < ones.nbytes
+
+
+def test_linux_says_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  9 kB\nMemAvailable:   7000 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", meminfo)
+    assert free_memory() == 7000 * 1024
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "missing")
+    assert free_memory() is None
+
+
+def test_accelerators_say_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = {"bytes_limit": 1000, "bytes_in_use": 300}
+    device = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert free_memory() == 700
+    device.memory_stats = lambda: None
+    assert free_memory() is None
+
+
+def test_a_program_that_is_too_large_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = jax.jit(lambda x: x + 1).lower(jnp.ones((1000, 1000))).compile()
+    offer(monkeypatch, 4_000_000)
+    check_memory(program)
+    offer(monkeypatch, 3_000_000)
+    with pytest.raises(TooLargeError, match=r"it takes 0\.0 GB, and 0\.0 are free"):
+        check_memory(program)
+
+
+@pytest.mark.usefixtures("optimize_cache", "picture_folder")
+def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, 1000)
+    assert refused_picture(capsys, *TWO_SCALES) == (
+        "jaxstyle optimize: error: not enough memory for --size 45: it takes 0.0 GB, "
+        "and 0.0 are free; use a smaller one, or --tile"
+    )
+
+
+def test_a_training_that_is_too_large_is_refused(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_data(tmp_path)
+    offer(monkeypatch, 1000)
+    assert run(["train", *TINY, "-o", "out", "--quiet"]) == 2
+    assert capsys.readouterr().err == (
+        "jaxstyle train: error: not enough memory for --batch 2 at --size 16: it "
+        "takes 0.0 GB, and 0.0 are free; use a smaller --batch or --size\n"
+    )
+    assert list(Path("out").iterdir()) == []
+
+
+# --- stylize ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("program_cache", "stylize_folder")
+@pytest.mark.parametrize("options", [(), ("--preserve-color",), ("--strength", "0.4")])
+def test_tiles_make_the_same_picture(options: tuple[str, ...]) -> None:
+    save_photo("large.png", 58, 83)
+    command = ("stylize", "large.png", *STYLE, *options)
+    assert run([*command, "-o", "whole.png"]) == 0
+    assert run([*command, "-o", "tiled.png", "--tile", "40"]) == 0
+    assert_picture("tiled.png", load_image("whole.png"), within=1.1 / 255)
+
+
+@pytest.mark.usefixtures("program_cache", "stylize_folder")
+def test_a_photo_that_is_too_large_is_painted_in_tiles(
+    nets: dict[str, Params], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, 1000, 10**9)
+    command = ("stylize", "photo.png", "--style", "wave.safetensors", "-o", "out.png")
+    assert run(command) == 0
+    said = capsys.readouterr().err
+    assert "it takes 0.0 GB, and 0.0 are free: painting in tiles" in said
+    assert "compiling for 36x20 pixels in tiles on " in said
+    assert_picture("out.png", expected(nets["wave"], "photo.png"))
+
+
+@pytest.mark.usefixtures("program_cache", "stylize_folder")
+def test_a_photo_that_is_too_large_even_so_is_named(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, 1000)
+    assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
+    assert capsys.readouterr().err == (
+        "jaxstyle stylize: error: not enough memory for photo.png: it takes 0.0 GB, "
+        "and 0.0 are free; use a smaller --max-size\n"
+    )
