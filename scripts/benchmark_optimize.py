@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarking import compare, measure
+from benchmarking import compare, measure, torch_mode
 
 
 def main() -> None:
@@ -65,21 +65,25 @@ def jaxstyle_run(
 
 def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure PyTorch's L-BFGS on the same objective."""
-    import torch
-    import torch_vgg
+    with torch_mode(arguments) as prepare:
+        import torch
+        import torch_vgg
 
-    content, style, params, preset = load_inputs(arguments.size)
-    objective = torch_objective(content, style, params, preset)
-    image = torch_vgg.to_tensor(content).requires_grad_()
-    optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=100)
+        content, style, params, preset = load_inputs(arguments.size)
+        objective = prepare(torch_objective(content, style, params, preset))
+        image = torch_vgg.to_tensor(content).requires_grad_()
+        optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=100)
 
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = objective(image)
-        loss.backward()
-        return loss
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = objective(image)
+            loss.backward()
+            return loss
 
-    return measure(lambda: float(optimizer.step(closure).detach()), arguments.steps)
+        def step() -> float:
+            return float(optimizer.step(closure).detach())
+
+        return measure(step, arguments.steps)
 
 
 def torch_objective(content: Any, style: Any, params: Any, preset: Any) -> Any:

@@ -16,13 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarking import compare, measure
+from benchmarking import compare, measure, torch_mode
 
 
 def main() -> None:
     """Run all rounds of both sides and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=512, help="the square's side")
+    parser.add_argument("--size", type=int, default=512, help="the longer side")
+    parser.add_argument("--height", type=int, help="the other one (default: a square)")
     parser.add_argument("--batch", type=int, default=1, help="images at a time")
     parser.add_argument("--width", type=int, default=32, help="of the net")
     parser.add_argument("--steps", type=int, default=8, help="timed batches a round")
@@ -32,6 +33,7 @@ def main() -> None:
 def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure `jaxstyle.stylize`, jitted, on the imported net."""
     import jax
+    import jax.numpy as jnp
     import torch
 
     import jaxstyle
@@ -41,7 +43,8 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
         torch.save(make_torch_net(arguments.width).state_dict(), f"{folder}/net.pth")
         params = jax.device_put(from_torch(f"{folder}/net.pth")[1])
     program = jax.jit(jaxstyle.stylize)
-    images = jax.device_put(load_batch(arguments))
+    dtype = jnp.bfloat16 if arguments.bfloat16 else jnp.float32
+    images = jax.device_put(load_batch(arguments).astype(dtype))
 
     def step() -> float:
         return float(program(params, images)[0].std())
@@ -51,17 +54,19 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the net in PyTorch, in inference mode."""
-    import torch
-    import torch_nets
+    with torch_mode(arguments) as prepare:
+        import torch
+        import torch_nets
 
-    net = make_torch_net(arguments.width).eval()
-    images = torch.tensor(load_batch(arguments)).permute(0, 3, 1, 2).contiguous()
+        net = prepare(make_torch_net(arguments.width).eval())
+        photos = torch.tensor(load_batch(arguments))
+        images = photos.permute(0, 3, 1, 2).contiguous()
 
-    def step() -> float:
-        with torch.inference_mode():
-            return float(torch_nets.run_net(net, images)[0].std())
+        def step() -> float:
+            with torch.inference_mode():
+                return float(torch_nets.run_net(net, images)[0].std())
 
-    return measure(step, arguments.steps)
+        return measure(step, arguments.steps)
 
 
 def make_torch_net(width: int) -> Any:
@@ -74,16 +79,16 @@ def make_torch_net(width: int) -> Any:
 
 
 def load_batch(arguments: argparse.Namespace) -> Any:
-    """Return squares of an example image, ``[n, size, size, 3]``, mirrored in turns."""
+    """Return an example image, ``[n, h, w, 3]``, mirrored in turns."""
     import jax
     import numpy as np
 
     import jaxstyle
 
-    size = arguments.size
+    height, width = arguments.height or arguments.size, arguments.size
     path = Path(jaxstyle.__file__).parent / "examples" / "astronaut.jpg"
     photo = jaxstyle.load_image(path)
-    image = np.asarray(jax.image.resize(photo, (size, size, 3), "cubic"))
+    image = np.asarray(jax.image.resize(photo, (height, width, 3), "cubic"))
     mirrored = image[:, ::-1]
     return np.stack([(image, mirrored)[i % 2] for i in range(arguments.batch)])
 

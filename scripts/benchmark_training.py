@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from benchmarking import compare, measure
+from benchmarking import compare, measure, torch_mode
 
 LEARNING_RATE = 1e-3
 
@@ -54,11 +54,13 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     weights = jaxstyle.Weights(preset.content, preset.style)
     optimizer = optax.adam(LEARNING_RATE)
     photos, style = load_images(arguments)
-    prepared = jax.jit(jaxstyle.prepare_for_cpu)(vgg_params)
-    problem = jax.jit(training.make_problem)(prepared, [style], weights)
+    if jax.default_backend() == "cpu":
+        vgg_params = jax.jit(jaxstyle.prepare_for_cpu)(vgg_params)
+    problem = jax.jit(training.make_problem)(vgg_params, [style], weights)
     net = jax.tree.map(jnp.asarray, net)
     state = jax.jit(lambda net: training.init_state(net, optimizer))(net)
-    improve = jax.jit(training.make_step(optimizer), donate_argnums=0)
+    dtype = jnp.bfloat16 if arguments.bfloat16 else jnp.float32
+    improve = jax.jit(training.make_step(optimizer, dtype=dtype), donate_argnums=0)
 
     def step() -> float:
         nonlocal state
@@ -70,6 +72,30 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the same step in PyTorch."""
+    with torch_mode(arguments) as prepare:
+        net, loss_of = torch_loss(arguments)
+        optimizer = torch_adam(net)
+        evaluate = prepare(loss_of)
+
+        def step() -> float:
+            optimizer.zero_grad()
+            loss = evaluate()
+            loss.backward()
+            optimizer.step()
+            return float(loss.detach())
+
+        return measure(step, arguments.steps)
+
+
+def torch_adam(net: Any) -> Any:
+    """Return the optimizer of a net."""
+    import torch
+
+    return torch.optim.Adam(net.parameters(), LEARNING_RATE)
+
+
+def torch_loss(arguments: argparse.Namespace) -> tuple[Any, Callable[[], Any]]:
+    """Return a net, and what computes its loss on the photos."""
     import torch
     import torch_nets
     import torch_vgg
@@ -84,10 +110,8 @@ def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
         painted = torch_vgg.compute_features(vgg, torch_vgg.to_tensor(style), "max")
     grams = {layer: torch_vgg.gram_matrix(painted[layer]) for layer in preset.style}
     net = make_torch_net()
-    optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
 
-    def step() -> float:
-        optimizer.zero_grad()
+    def loss_of() -> Any:
         with torch.no_grad():
             kept = torch_vgg.compute_features(shallow, images, "max")
         found = torch_vgg.compute_features(vgg, torch_nets.run_net(net, images), "max")
@@ -96,12 +120,9 @@ def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
             preset.style,
             lambda layer: torch_vgg.gram_matrix(found[layer]) - grams[layer],
         )
-        loss = content + style
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
+        return content + style
 
-    return measure(step, arguments.steps)
+    return net, loss_of
 
 
 def weighted(weights: Mapping[str, float], difference: Callable[[str], Any]) -> Any:

@@ -6,7 +6,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def compare(
             what the first is compared with.
     """
     parser.add_argument("--rounds", type=int, default=3)
+    add_torch_options(parser)
     parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
@@ -49,8 +51,9 @@ def measure(step: Callable[[], float], steps: int) -> dict[str, Any]:
 
     Returns:
         ``ms``, the milliseconds of each step but the first; ``first``, the seconds of
-        the first; ``megabytes``, the peak above what was in use before; and ``last``,
-        what the last step has returned, by which the sides are seen to agree.
+        the first; ``megabytes``, the accelerator's memory at its peak or, where there
+        is none, the host's above what was in use before; and ``last``, what the last
+        step has returned, by which the sides are seen to agree.
     """
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
@@ -62,7 +65,7 @@ def measure(step: Callable[[], float], steps: int) -> dict[str, Any]:
         started = time.perf_counter()
         last = step()
         milliseconds.append(1e3 * (time.perf_counter() - started))
-    megabytes = memory("VmHWM") - before
+    megabytes = device_memory() or memory("VmHWM") - before
     return {"ms": milliseconds, "first": first, "megabytes": megabytes, "last": last}
 
 
@@ -70,6 +73,47 @@ def memory(kind: str) -> float:
     """Return this process's memory now, VmRSS, or at its peak, VmHWM, in megabytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
+
+
+def device_memory() -> float | None:
+    """Return the most memory of an accelerator that was in use, in megabytes."""
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    if torch is not None and torch.cuda.is_initialized():
+        return float(torch.cuda.max_memory_allocated() / 2**20)
+    if jax is not None and jax.default_backend() != "cpu":
+        return float(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20)
+    return None
+
+
+# --- PyTorch ------------------------------------------------------------------------
+
+
+def add_torch_options(parser: argparse.ArgumentParser) -> None:
+    """Add how PyTorch computes."""
+    add = parser.add_argument
+    add("--compile", action="store_true", help="compile PyTorch's side")
+    add(
+        "--bfloat16",
+        action="store_true",
+        help="compute in bfloat16, on both sides, where there is a choice",
+    )
+
+
+@contextmanager
+def torch_mode(arguments: argparse.Namespace) -> Iterator[Callable[[Any], Any]]:
+    """Let PyTorch use a GPU, TF32, and bfloat16 if it is asked for.
+
+    Yields:
+        What makes of a function one that is compiled, if that is asked for.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_default_device(device)
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    with torch.autocast(device, torch.bfloat16, enabled=arguments.bfloat16):
+        yield torch.compile if arguments.compile else lambda function: function
 
 
 def _run_side(side: str) -> dict[str, Any]:
