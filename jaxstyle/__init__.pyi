@@ -1,4 +1,5 @@
 from . import training
+from .divided_nets import stylize_divided
 from .exports import export_net
 from .gatys import (
     State,
@@ -25,6 +26,7 @@ from .perceptual import Problem, perceptual_loss
 from .presets import PRESETS, Preset
 from .pretrained import load_vgg
 from .pyramid import optimize_image, pyramid_sizes
+from .rows import divide_images, image_shardings, join_images, make_row_mesh
 from .style_files import load_style, save_style
 from .style_losses import (
     STYLE_LOSSES,
@@ -55,14 +57,17 @@ __all__ = [
     "absolute_variation",
     "adam",
     "content_loss",
+    "divide_images",
     "exact_wasserstein_loss",
     "export_net",
     "features",
     "gram_loss",
     "gram_matrix",
+    "image_shardings",
     "init_net",
     "init_state",
     "isotropic_variation",
+    "join_images",
     "keep_average",
     "keep_best",
     "layer_names",
@@ -71,6 +76,7 @@ __all__ = [
     "load_settings",
     "load_style",
     "load_vgg",
+    "make_row_mesh",
     "make_step",
     "make_targets",
     "mean_loss",
@@ -86,6 +92,7 @@ __all__ = [
     "save_style",
     "style_loss",
     "stylize",
+    "stylize_divided",
     "stylize_tiled",
     "to_onnx",
     "total_variation",

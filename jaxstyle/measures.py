@@ -1,7 +1,7 @@
 """What the perceptual loss needs to know of an image, at one look or tile by tile."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -51,26 +51,80 @@ def measure(
         objective: how the network looks at images.
     """
     masks = dict.fromkeys(style) if masks is None else masks
-    if objective.tile is None:
-        features = compute_features(params, images, objective)
-        return Measures(
-            {layer: content_loss(features[layer], content[layer]) for layer in content},
-            {layer: _moments(features[layer], masks[layer]) for layer in masks},
-        )
-    size = images.shape[-3:-1]
+    if objective.tile is not None:
+        return _measure_tiles(params, images, content, masks, objective)
+    if objective.remat:
+        return _measure_blocks(params, images, content, masks, objective)
+    features = compute_features(params, images, objective)
+    return _compare(features, content, masks, rows=images.shape[-3])
 
-    def measure_window(window: Window) -> Measures:
-        features = compute_features(params, window.cut(images), objective)
-        parts = {
-            layer: _Part(layer, features[layer], window, size) for layer in features
-        }
-        return Measures(
-            {layer: parts[layer].content_loss(content[layer]) for layer in content},
-            {layer: parts[layer].moments(masks[layer]) for layer in masks},
-        )
 
-    windows = _cover(images, (*content, *masks), params, objective.tile)
-    return sum_windows(measure_window, windows)
+def _compare(
+    features: vgg.Features,
+    content: Mapping[str, Float[Array, "*n _h _w _c"]],
+    masks: Mapping[str, Float[Array, "*r _h _w"] | None],
+    *,
+    rows: int,
+) -> Measures:
+    """Return what features, of so many rows of pixels, tell of those that are asked."""
+    wholes = {layer: _Whole(layer, x, rows) for layer, x in features.items()}
+    return Measures(
+        {x: wholes[x].content_loss(content[x]) for x in content if x in wholes},
+        {x: wholes[x].moments(masks[x]) for x in masks if x in wholes},
+    )
+
+
+class _Whole(NamedTuple):
+    """A layer of whole images, below whose rows there may be more, of zeros."""
+
+    layer: str
+    features: Float[Array, "*n h w c"]
+    rows_of_pixels: int
+
+    def content_loss(self, target: Float[Array, "*n h w c"]) -> Float[Array, "*n"]:
+        return self._share * content_loss(self.features, target)
+
+    def moments(self, mask: Float[Array, "*r _h _w"] | None) -> Moments:
+        if mask is None:
+            mean, second = moments(self.features)
+            return Moments(self._share * mean, self._share * second)
+        below = [(0, 0)] * mask.ndim
+        below[-2] = (0, self.features.shape[-3] - mask.shape[-2])
+        return _masked_moments(self.features, jnp.pad(mask, below))
+
+    @property
+    def _share(self) -> float:
+        """Return what a mean over all rows is to be multiplied with."""
+        rows = self.rows_of_pixels // vgg.stride(self.layer)
+        return float(self.features.shape[-3] / rows)
+
+
+def _measure_blocks(
+    params: vgg.Params,
+    images: Images,
+    content: Mapping[str, Float[Array, "*n _h _w _c"]],
+    masks: Mapping[str, Float[Array, "*r _h _w"] | None],
+    objective: Objective,
+) -> Measures:
+    """Do what `measure` does, but for the gradient keep what lies between blocks."""
+    look, rows = _make_look(objective), images.shape[-3]
+    x = look.place(params, images)
+    losses: dict[str, Array] = {}
+    found: dict[str, Moments] = {}
+    for names in vgg.blocks(params):
+
+        @jax.checkpoint
+        def visit(
+            params: vgg.Params, x: Array, names: Sequence[str] = names
+        ) -> tuple[Array, Measures]:
+            features = vgg.apply_convolutions(params, x, names, look, rows=rows)
+            *_, last = features.values()
+            return last, _compare(features, content, masks, rows=rows)
+
+        x, (of_content, moments_of_block) = visit(params, x)
+        losses |= of_content
+        found |= moments_of_block
+    return Measures(losses, found)
 
 
 def compute_activations(
@@ -90,7 +144,7 @@ def compute_activations(
         }, None
 
     shapes = feature_shapes(params, images, objective)
-    nothing = {layer: jnp.zeros(shapes[layer], images.dtype) for layer in layers}
+    nothing = {layer: jnp.zeros_like(shapes[layer]) for layer in layers}
     windows = _cover(images, layers, params, objective.tile)
     return lax.scan(fill, nothing, windows)[0]
 
@@ -99,31 +153,61 @@ def compute_features(
     params: vgg.Params, images: Images, objective: Objective
 ) -> vgg.Features:
     """Return the features of images as an objective wants to see them, at one look."""
-    return vgg.features(
-        params, images, pooling=objective.pooling, padding=objective.padding
+    return vgg.features(params, images, **_make_look(objective)._asdict())
+
+
+def _make_look(objective: Objective) -> vgg.Look:
+    return vgg.Look(
+        objective.pooling,
+        objective.padding,
+        objective.mesh,
+        objective.precision,
     )
 
 
 def feature_shapes(
     params: vgg.Params, images: Images, objective: Objective
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the features of whole images."""
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes and types of the features of whole images."""
     features = partial(compute_features, objective=objective)
-    shapes = jax.eval_shape(features, params, images)
-    return {layer: shape.shape for layer, shape in shapes.items()}
+    shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(features, params, images)
+    return shapes
 
 
-def _moments(
-    features: Float[Array, "*n h w c"], mask: Float[Array, "*r h w"] | None
+def _masked_moments(
+    features: Float[Array, "*n h w c"], mask: Float[Array, "*r h w"]
 ) -> Moments:
-    """Return the moments of each region of each image, or of all of it."""
-    if mask is None:
-        return moments(features)
+    """Return the moments of each region of each image."""
     regions = range(-4, -2 - mask.ndim, -1)
     return moments(jnp.expand_dims(features, tuple(regions)), mask)
 
 
 # --- tiles --------------------------------------------------------------------------
+
+
+def _measure_tiles(
+    params: vgg.Params,
+    images: Images,
+    content: Mapping[str, Float[Array, "*n _h _w _c"]],
+    masks: Mapping[str, Float[Array, "*r _h _w"] | None],
+    objective: Objective,
+) -> Measures:
+    """Do what `measure` does, tile by tile."""
+    size = images.shape[-3:-1]
+
+    def measure_window(window: Window) -> Measures:
+        features = compute_features(params, window.cut(images), objective)
+        parts = {
+            layer: _Part(layer, features[layer], window, size) for layer in features
+        }
+        return Measures(
+            {layer: parts[layer].content_loss(content[layer]) for layer in content},
+            {layer: parts[layer].moments(masks[layer]) for layer in masks},
+        )
+
+    assert objective.tile is not None
+    windows = _cover(images, (*content, *masks), params, objective.tile)
+    return sum_windows(measure_window, windows)
 
 
 def _cover(
@@ -160,7 +244,7 @@ class _Part(NamedTuple):
             counts *= self.window.cut(whole, stride=self.stride, axis=-2)
             total = jnp.maximum(whole.sum((-2, -1)), np.finfo(dtype).tiny)
         share = counts.sum((-2, -1)) / total
-        mean, second = _moments(self.features, counts)
+        mean, second = _masked_moments(self.features, counts)
         return Moments(share[..., None] * mean, share[..., None, None] * second)
 
     @property

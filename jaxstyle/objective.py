@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 Scalar: TypeAlias = float | Float[Array, ""]
@@ -26,6 +27,10 @@ class Weights(NamedTuple):
     isotropic_variation: Scalar = 0.0
 
 
+PRECISIONS = ("float32", "bfloat16")
+"""What a network may compute in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """How the network looks at images, and how styles are compared: structure.
@@ -34,6 +39,14 @@ class Objective:
         pooling: the network's pooling, as in `jaxstyle.features`.
         padding: the border of its first convolution, as in `jaxstyle.features`.
         style_loss: a key of `jaxstyle.STYLE_LOSSES`.
+        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``; the
+            precision of the images by default. Moments, losses and the gradient to
+            float32 images are in float32 in any case.
+        remat: whether the gradient computes each block of the network a second time,
+            in place of keeping its activations: the same numbers, for less memory and
+            a third more time. Tiles do so without it.
+        mesh: devices that divide the rows of an image among them, as in
+            `jaxstyle.features`. The loss and its gradient are the same.
         tile: the largest side, in pixels, of the parts in which the network looks at
             an image, one after the other; the whole image by default. The loss and its
             gradient are the same, for less memory and more time.
@@ -42,7 +55,19 @@ class Objective:
     pooling: str = "max"
     padding: str = "zero"
     style_loss: str = "gram"
+    precision: str | None = None
+    remat: bool = False
+    mesh: Mesh | None = None
     tile: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError where there is no such precision, or no such pair."""
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"no precision {self.precision!r}; known are {', '.join(PRECISIONS)}"
+            )
+        if self.tile is not None and self.mesh is not None:
+            raise ValueError("tile and mesh do not go together; leave out one of them")
 
 
 PLAIN = Objective()

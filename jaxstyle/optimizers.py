@@ -1,16 +1,20 @@
 """Optimizers of pixels, as optax transformations of one image ``[h, w, 3]``."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import optax
+from jax import lax
+from jax.sharding import Mesh
 
 from jaxstyle.images import Image
+from jaxstyle.rows import lay_rows, lay_whole
 
 
 def lbfgs(
-    *, memory_size: int = 50, exponent: float = 0.25
+    *, memory_size: int = 50, exponent: float = 0.25, mesh: Mesh | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Return L-BFGS with full steps, in a basis that favours coarse structure.
 
@@ -24,9 +28,11 @@ def lbfgs(
         memory_size: how many past steps shape the next; each takes the memory of two
             images.
         exponent: how much coarse structure is favoured.
+        mesh: devices that divide the rows of the image among them, from
+            `jaxstyle.make_row_mesh`. Each transforms the spectrum of the whole image.
     """
     plain = optax.lbfgs(1.0, memory_size=memory_size, linesearch=None)
-    return in_spectral_basis(plain, exponent=exponent)
+    return in_spectral_basis(plain, exponent=exponent, mesh=mesh)
 
 
 def adam(*, learning_rate: float = 0.02) -> optax.GradientTransformationExtraArgs:
@@ -61,7 +67,10 @@ def stay_in_range() -> optax.GradientTransformation:
 
 
 def in_spectral_basis(
-    optimizer: optax.GradientTransformation, *, exponent: float
+    optimizer: optax.GradientTransformation,
+    *,
+    exponent: float,
+    mesh: Mesh | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Run an optimizer in a basis in which coarse structure moves more easily.
 
@@ -70,42 +79,39 @@ def in_spectral_basis(
     that the gradient to z is K times the gradient to x.
     """
     inner = optax.with_extra_args_support(optimizer)
+    forth = partial(_filter_spectrum, exponent=exponent, mesh=mesh)
+    back = partial(_filter_spectrum, exponent=-exponent, mesh=mesh)
 
     def init(image: Image) -> optax.OptState:
-        return inner.init(_filter_spectrum(image, exponent))
+        return inner.init(forth(image))
 
     def update(
         gradient: Image, state: optax.OptState, image: Image, **extra: Any
     ) -> tuple[Image, optax.OptState]:
-        updates, state = inner.update(
-            _filter_spectrum(gradient, -exponent),
-            state,
-            _filter_spectrum(image, exponent),
-            **_translate(extra, exponent),
-        )
-        return _filter_spectrum(updates, -exponent), state
+        translated = dict(extra)  # what optax's line searches are given
+        if "grad" in extra:
+            translated["grad"] = back(extra["grad"])
+        if "value_fn" in extra:
+            translated["value_fn"] = lambda z: extra["value_fn"](back(z))
+        updates, state = inner.update(back(gradient), state, forth(image), **translated)
+        return back(updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _translate(extra: Mapping[str, Any], exponent: float) -> dict[str, Any]:
-    """Translate to the basis what optax's line searches are given."""
-    translated = dict(extra)
-    if "grad" in extra:
-        translated["grad"] = _filter_spectrum(extra["grad"], -exponent)
-    if "value_fn" in extra:
-        translated["value_fn"] = lambda z: extra["value_fn"](
-            _filter_spectrum(z, -exponent)
-        )
-    return translated
-
-
-def _filter_spectrum(image: Image, exponent: float) -> Image:
+def _filter_spectrum(image: Image, *, exponent: float, mesh: Mesh | None) -> Image:
     """Multiply each frequency of f cycles per image by ``max(f, 1) ** exponent``.
 
     The whole is scaled so that -exponent gives the inverse and white noise keeps about
     its size.
     """
+    if mesh is not None:
+        # The compiler cannot divide a transform. The barriers keep XLA on the CPU from
+        # giving it arrays in an order that it does not take.
+        barrier: Any = lax.optimization_barrier
+        whole = barrier(lay_whole(image, mesh))
+        filtered = _filter_spectrum(whole, exponent=exponent, mesh=None)
+        return lay_rows(barrier(lay_whole(filtered, mesh)), mesh)
     h, w, _ = image.shape
     longest = max(h, w)
     down, across = jnp.fft.fftfreq(h)[:, None], jnp.fft.rfftfreq(w)[None, :]

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def perceptual_loss(
         ValueError: a shape or a layer is wrong, or the targets are for other layers or
             for images of another size.
     """
-    _check_targets(feature_shapes(params, images, targets.objective), targets, weights)
+    _check_targets(params, images, targets, weights)
     found = measure(
         params,
         images,
@@ -106,26 +106,27 @@ def _compare_style(found: Moments, targets: Targets, layer: str) -> Float[Array,
 
 
 def _check_targets(
-    shapes: Mapping[str, tuple[int, ...]], targets: Targets, weights: Weights
+    params: vgg.Params, images: Images, targets: Targets, weights: Weights
 ) -> None:
     """Raise unless there is a target for each layer, of the features' size."""
+    shapes = feature_shapes(params, images, targets.objective)
     absent = [layer for layer in weights.content if layer not in targets.content]
     absent += [layer for layer in weights.style if layer not in targets.style]
     if absent:
         raise ValueError(f"no target for {', '.join(absent)}; make_targets makes them")
     for layer in weights.content:
-        got, expected = shapes[layer][-3:], targets.content[layer].shape[-3:]
+        got, expected = shapes[layer].shape[-3:], targets.content[layer].shape[-3:]
         if got != expected:
             raise ValueError(
                 f"the images are of another size than the content of the targets: "
                 f"{layer} is {got}, expected {expected}"
             )
     for layer, mask in (targets.masks or {}).items():
-        got, expected = shapes[layer][-3:-1], mask.shape[-2:]
-        if got != expected:
+        got = tuple(side // vgg.stride(layer) for side in images.shape[-3:-1])
+        if got != mask.shape[-2:]:
             raise ValueError(
                 f"the images are of another size than the masks of the targets: "
-                f"{layer} is {got}, expected {expected}"
+                f"{layer} is {got}, expected {mask.shape[-2:]}"
             )
 
 

@@ -12,17 +12,21 @@ through the same code. Layers are named by block and convolution, counted from 1
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from itertools import groupby
+from typing import Any, NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxstyle import winograd
 from jaxstyle.images import Images, check_images
-from jaxstyle.pooling import POOLINGS, Pool, max_pool
+from jaxstyle.pooling import POOLINGS, Pool
+from jaxstyle.rows import divide_rows
 
 Params: TypeAlias = Mapping[str, Any]
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
@@ -32,6 +36,9 @@ NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 WIDTHS = (64, 128, 256, 512, 512)
 """The number of filters of the convolutions in each block."""
+
+FIRST = "conv1_1"
+"""The convolution that takes images."""
 
 BORDERS = {"zero": 0, "replicate": 1}
 """The paddings of the first convolution, and how many pixels each replicates."""
@@ -150,31 +157,60 @@ class Convolution(nn.Module):
 
 
 class VGG(nn.Module):
-    """The convolutional part of a VGG network, returning every activation by name."""
+    """Successive convolutions of a VGG network, returning every activation by name.
+
+    From ``conv1_1`` on they take images, whose first ``rows`` count; from the first of
+    a later block on, what the block before it has returned last.
+    """
 
     convolutions: tuple[str, ...]
-    pool: Pool = max_pool
-    padding: str = "zero"
+    pool: Pool
+    padding: str
+    rows: int
+    dtype: DTypeLike | None
 
     @nn.compact
-    def __call__(self, images: Float[Array, "n h w 3"]) -> Features:
+    def __call__(self, x: Float[Array, "n h w c"]) -> Features:
         """Return the activations after each ReLU."""
+        block, features = 1, {}
+        for name in self.convolutions:
+            if name == FIRST:
+                x = self._normalise(x)
+            if _block(name) > block:
+                block = _block(name)
+                x = self._end(self.pool(x), block)
+            border = BORDERS[self.padding] if name == FIRST else 0
+            x = Convolution(WIDTHS[block - 1], border, name=name)(x)
+            x = features[name.replace("conv", "relu")] = self._end(x, block)
+        return features
+
+    def _normalise(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+        """Return what the first convolution takes, in the network's precision."""
         mean = self.param("mean", nn.initializers.zeros, (3,))
         std = self.param("std", nn.initializers.ones, (3,))
         mean, std = mean.astype(images.dtype), std.astype(images.dtype)
-        x, block = (images - mean) / std, 1
-        features = {}
-        for name in self.convolutions:
-            if _block(name) > block:
-                x, block = self.pool(x), _block(name)
-            border = BORDERS[self.padding] if name == self.convolutions[0] else 0
-            x = Convolution(WIDTHS[block - 1], border, name=name)(x)
-            features[name.replace("conv", "relu")] = x
-        return features
+        x = ((images - mean) / std).astype(self.dtype or images.dtype)
+        return self._end(x, 1, repeat=BORDERS[self.padding])
+
+    def _end(
+        self, x: Float[Array, "n h w c"], block: int, *, repeat: int = 0
+    ) -> Float[Array, "n h w c"]:
+        """Let rows end where they do: below there are zeros, or the last row again."""
+        rows = self.rows // 2 ** (block - 1)
+        if x.shape[1] == rows:
+            return x
+        inside = jnp.arange(x.shape[1])[:, None, None] < rows
+        return jnp.where(inside, x, x[:, rows - 1 : rows] if repeat else 0)
 
 
 def features(
-    params: Params, images: Images, *, pooling: str = "max", padding: str = "zero"
+    params: Params,
+    images: Images,
+    *,
+    pooling: str = "max",
+    padding: str = "zero",
+    mesh: Mesh | None = None,
+    dtype: DTypeLike | None = None,
 ) -> Features:
     """Return the activations of every layer that ``params`` hold, by name.
 
@@ -182,35 +218,79 @@ def features(
 
     Args:
         params: a VGG's parameters, as `jaxstyle.load_vgg` returns them.
-        images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped. The
-            network computes in their precision.
+        images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped.
         pooling: ``"max"`` as the network was trained, ``"average"`` as Gatys et al.
             (2016) prefer, or ``"l2"``.
         padding: what the first convolution sees around the image: ``"zero"``, the mean
             colour, as the network was trained, or ``"replicate"``, the nearest pixel,
             which leaves fewer marks along the border. All others pad with zeros.
+        mesh: devices that divide the rows of the images among them, from
+            `jaxstyle.make_row_mesh`; by default nothing is said of devices.
+        dtype: the precision in which the network computes; that of the images by
+            default.
 
     Returns:
         The activations ``[*n, h', w', c]`` of each layer ``relu{block}_{index}``, whose
-        height and width are those of the image divided by 2 for each block before.
+        height and width are those of the image divided by 2 for each block before;
+        with a mesh, rows of zeros may follow.
 
     Raises:
         TypeError: the images are not floating-point.
         ValueError: the shape is wrong, an image is too small to reach the deepest
             layer, or there is no such pooling or padding.
     """
+    check_images(images, smallest=smallest_side(params))
+    look = Look(pooling, padding, mesh, dtype)
+    x, rows = look.place(params, images), images.shape[-3]
+    return apply_convolutions(params, x, _convolutions(params), look, rows=rows)
+
+
+class Look(NamedTuple):
+    """How a network looks at images: the options of `features`."""
+
+    pooling: str = "max"
+    padding: str = "zero"
+    mesh: Mesh | None = None
+    dtype: DTypeLike | None = None
+
+    def place(self, params: Params, images: Images) -> Images:
+        """Return images on their devices, perhaps with rows of zeros below them."""
+        if self.mesh is None:
+            return images
+        return divide_rows(images, self.mesh, stride=smallest_side(params))
+
+
+def apply_convolutions(
+    params: Params,
+    x: Float[Array, "*n h w c"],
+    names: Sequence[str],
+    look: Look,
+    *,
+    rows: int,
+) -> Features:
+    """Return the activations after successive convolutions.
+
+    Args:
+        params: a VGG's parameters.
+        x: images, or what the block before these convolutions has returned last.
+        names: the convolutions, all of a network's or all of a block's.
+        look: how to look.
+        rows: how many rows the images have that are not appended.
+    """
+    pooling, padding, _, dtype = look
     if pooling not in POOLINGS:
         raise ValueError(f"no pooling {pooling!r}; known are {', '.join(POOLINGS)}")
     if padding not in BORDERS:
         raise ValueError(f"no padding {padding!r}; known are {', '.join(BORDERS)}")
-    convolutions = _convolutions(params)
-    check_images(images, smallest=smallest_side(params))
-    net = VGG(convolutions, POOLINGS[pooling], padding)
-    flat = images.reshape(-1, *images.shape[-3:])
+    net = VGG(tuple(names), POOLINGS[pooling], padding, rows, dtype)
+    flat = x.reshape(-1, *x.shape[-3:])
     outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
-    return {
-        name: x.reshape(*images.shape[:-3], *x.shape[1:]) for name, x in outputs.items()
-    }
+    return {name: y.reshape(*x.shape[:-3], *y.shape[1:]) for name, y in outputs.items()}
+
+
+def blocks(params: Params) -> list[tuple[str, ...]]:
+    """Return the names of the convolutions of each block."""
+    return [tuple(names) for _, names in groupby(_convolutions(params), key=_block)]
 
 
 # --- parameters ---------------------------------------------------------------------

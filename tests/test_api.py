@@ -28,6 +28,9 @@ class Objective:
     pooling: str = "max"
     padding: str = "zero"
     style_loss: str = "gram"
+    precision: str | None = None
+    remat: bool = False
+    mesh: Mesh | None = None
     tile: int | None = None
 
 class Preset:
@@ -84,6 +87,8 @@ def content_loss(
     features: Float[Array, "*n h w c"], target: Float[Array, "*n h w c"]
 ) -> Float[Array, "*n"]: ...
 
+def divide_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
+
 def exact_wasserstein_loss(
     moments: Moments, target: Gaussian
 ) -> Float[Array, "*n"]: ...
@@ -91,7 +96,13 @@ def exact_wasserstein_loss(
 def export_net(params: Params) -> export.Exported: ...
 
 def features(
-    params: Params, images: Images, *, pooling: str = "max", padding: str = "zero"
+    params: Params,
+    images: Images,
+    *,
+    pooling: str = "max",
+    padding: str = "zero",
+    mesh: Mesh | None = None,
+    dtype: DTypeLike | None = None,
 ) -> Features: ...
 
 def gram_loss(
@@ -99,6 +110,8 @@ def gram_loss(
 ) -> Float[Array, "*n"]: ...
 
 def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]: ...
+
+def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any: ...
 
 def init_net(
     key: Array,
@@ -115,6 +128,8 @@ def init_state(
 
 def isotropic_variation(images: Images) -> Float[Array, "*n"]: ...
 
+def join_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
+
 def keep_average(decay: float = 0.99) -> Keeper: ...
 
 def keep_best() -> Keeper: ...
@@ -122,7 +137,7 @@ def keep_best() -> Keeper: ...
 def layer_names(params: Params) -> tuple[str, ...]: ...
 
 def lbfgs(
-    *, memory_size: int = 50, exponent: float = 0.25
+    *, memory_size: int = 50, exponent: float = 0.25, mesh: Mesh | None = None
 ) -> optax.GradientTransformationExtraArgs: ...
 
 def load_image(
@@ -134,6 +149,8 @@ def load_settings(path: str | Path) -> dict[str, object]: ...
 def load_style(name_or_path: str | Path) -> dict[str, Any]: ...
 
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]: ...
+
+def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh: ...
 
 def make_step(
     optimizer: optax.GradientTransformation, *, keeper: Keeper = BEST
@@ -207,6 +224,8 @@ def style_loss(
 ) -> Float[Array, "*n"]: ...
 
 def stylize(params: Params, images: Images) -> Images: ...
+
+def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images: ...
 
 def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image: ...
 

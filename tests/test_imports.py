@@ -19,6 +19,7 @@ PACKAGE = Path(jaxstyle.__file__).parent
 CORE = {
     "color",
     "convolutions",
+    "divided_nets",
     "gatys",
     "images",
     "inits",
@@ -33,6 +34,7 @@ CORE = {
     "pooling",
     "presets",
     "pyramid",
+    "rows",
     "scenes",
     "style_losses",
     "targets",

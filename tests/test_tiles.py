@@ -1,6 +1,5 @@
 """Tile by tile the loss and its gradient are those of the whole image."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from loss_checks import SHALLOW, Params, blots, evaluate
 from numeric_checks import assert_close
 from vgg_samples import make_params
 
@@ -19,9 +19,6 @@ from jaxstyle import (
     perceptual_loss,
 )
 
-Params = Mapping[str, Any]
-
-SHALLOW = Weights({"relu1_2": 0.7}, {"relu1_1": 2.0, "relu2_1": 1.0})
 TILE = 24
 
 
@@ -35,35 +32,6 @@ def photo() -> jax.Array:
 def painting() -> jax.Array:
     """Others, [51, 33, 3]."""
     return blots(1, 51, 33)
-
-
-def blots(seed: int, height: int, width: int) -> jax.Array:
-    coarse = jax.random.uniform(jax.random.key(seed), (height // 5, width // 5, 3))
-    return jnp.asarray(jax.image.resize(coarse, (height, width, 3), "linear"))
-
-
-def evaluate(
-    params: Params,
-    images: jax.Array,
-    photo: jax.Array,
-    painting: jax.Array,
-    *,
-    objective: Objective,
-    weights: Weights = SHALLOW,
-) -> Any:
-    """Return the targets, the losses, their parts, and the gradient."""
-
-    def run(images: jax.Array) -> Any:
-        targets = make_targets(params, photo, [painting], weights, objective=objective)
-
-        def loss_of(images: jax.Array) -> tuple[jax.Array, Any]:
-            losses, parts = perceptual_loss(params, images, targets, weights)
-            return losses.sum(), (losses, parts)
-
-        (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(images)
-        return targets.content, targets.style, found, gradient
-
-    return jax.jit(run)(images)
 
 
 @pytest.mark.parametrize("padding", ["zero", "replicate"])

@@ -1,0 +1,136 @@
+"""Compares eight devices, which divide the rows of images, with one: prints JSON.
+
+To be run by a process of its own, since devices cannot be added later.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from loss_checks import blots
+from net_samples import random_net
+
+import jaxstyle
+from jaxstyle import Objective, Weights, gatys
+from jaxstyle.rows import divide_images, image_shardings, join_images
+
+HEIGHT, WIDTH = 141, 90
+"""A height that nothing divides, and that leaves some devices with padding only."""
+
+WEIGHTS = Weights(
+    {"relu3_1": 1.0},
+    {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0},
+    total_variation=1.0,
+    isotropic_variation=1.0,
+)
+
+STEPS = 4
+
+GATHERED = re.compile(r"= \(?(\w+\[[\d,]*\]).*? all-(?:gather|to-all)(?:-start)?\(")
+
+
+def largest_gathered(program: Any) -> int:
+    """Return the most values in an array that devices gather or exchange whole."""
+    shapes = re.findall(r"\[([\d,]+)\]", " ".join(GATHERED.findall(program.as_text())))
+    return max((int(np.prod([*map(int, s.split(","))])) for s in shapes), default=0)
+
+
+def temporary(program: Any) -> int:
+    return int(program.memory_analysis().temp_size_in_bytes)
+
+
+def apart(one: Any, other: Any) -> float:
+    """Return how far two arrays are apart, relative to the largest value."""
+    one, other = np.asarray(one), np.asarray(other)
+    return float(np.abs(one - other).max() / np.abs(one).max())
+
+
+def compile_divided(
+    function: Callable[..., Any], tree: Any, rest: Any, height: int, mesh: Any
+) -> tuple[Any, Any, Any]:
+    """Compile what takes and returns a tree of images; return its arguments too."""
+    placed = jax.jit(partial(divide_images, height=height, mesh=mesh))(tree)
+    where = image_shardings(placed, height, mesh)
+    whole = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+
+    def run(tree: Any, rest: Any) -> Any:
+        return divide_images(
+            function(join_images(tree, height, mesh), rest), height, mesh
+        )
+
+    jitted = jax.jit(run, in_shardings=(where, whole), out_shardings=where)
+    program = jitted.lower(placed, rest).compile()
+    return program, jax.device_put(placed, where), jax.device_put(rest, whole)
+
+
+def compare_optimisation(mesh: Any) -> dict[str, Any]:
+    """Make the same steps on one device and on all."""
+    vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), ["relu3_1"]))
+    vgg = jax.tree.map(lambda x: np.asarray(x, float), vgg)
+    photo, painting = blots(0, HEIGHT, WIDTH), blots(1, 70, 113)
+
+    def steps(state: Any, images: Any, *, mesh: Any) -> Any:
+        objective = Objective(mesh=mesh, padding="replicate", style_loss="wasserstein")
+        vgg, photo, painting = images
+        targets = jaxstyle.make_targets(
+            vgg, photo, [painting], WEIGHTS, objective=objective
+        )
+        step = gatys.make_step(jaxstyle.lbfgs(memory_size=4, mesh=mesh))
+        problem = jaxstyle.Problem(vgg, targets, WEIGHTS)
+        state, metrics = gatys.run_steps(step, state, problem, STEPS, capacity=STEPS)
+        return state._replace(step=metrics["loss"])  # a way out for the losses
+
+    state = gatys.init_state(photo, jaxstyle.lbfgs(memory_size=4))
+    images = (vgg, photo, painting)
+    one = jax.jit(partial(steps, mesh=None)).lower(state, images).compile()
+    expected = one(state, images)
+    program, *given = compile_divided(
+        partial(steps, mesh=mesh), state, images, HEIGHT, mesh
+    )
+    found = program(*given)
+    return {
+        "losses": apart(expected.step, found.step),
+        "moved": apart(photo, expected.image),
+        "image": apart(expected.image, np.asarray(found.image)[:HEIGHT]),
+        "gathered": largest_gathered(program),
+        "memory": temporary(one) / temporary(program),
+        "shard": found.image.addressable_shards[0].data.shape,
+    }
+
+
+def compare_nets(mesh: Any) -> dict[str, Any]:
+    """Stylize on one device and on all."""
+    net, photo = random_net(width=8), blots(2, HEIGHT, WIDTH)
+    one = jax.jit(lambda x, net: jaxstyle.stylize(net, x)).lower(photo, net).compile()
+    program, *given = compile_divided(
+        lambda x, net: jaxstyle.stylize_divided(net, x, mesh), photo, net, HEIGHT, mesh
+    )
+    expected, found = one(photo, net), program(*given)
+    return {
+        "image": apart(expected, np.asarray(found)[:HEIGHT]),
+        "changed": apart(photo, expected),
+        "gathered": largest_gathered(program),
+        "memory": temporary(one) / temporary(program),
+        "shard": found.addressable_shards[0].data.shape,
+    }
+
+
+def main() -> None:
+    """Compare in float64, where rounding hides nothing."""
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    mesh = jaxstyle.make_row_mesh()
+    results = {
+        "devices": mesh.size,
+        "net": compare_nets(mesh),
+        "optimisation": compare_optimisation(mesh),
+    }
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Style optimisation in bfloat16 ends where it does in float32."""
+
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxstyle
+from jaxstyle import Objective, Weights, load_image, make_targets, perceptual_loss
+
+Params = dict[str, Any]
+
+EXAMPLES = Path(jaxstyle.__file__).parent / "examples"
+
+WEIGHTS = Weights(
+    {"relu3_1": 1.0}, dict.fromkeys(("relu1_1", "relu2_1", "relu3_1"), 1.0)
+)
+
+FLOAT32 = Objective(style_loss="wasserstein")
+BFLOAT16 = Objective(style_loss="wasserstein", precision="bfloat16")
+
+
+@pytest.fixture(scope="module")
+def vgg(raw: Params) -> Params:
+    """The network down to relu3_1."""
+    return dict(jaxstyle.normalize(jaxstyle.truncate(raw, ["relu3_1"])))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[jax.Array, jax.Array]:
+    """Ten photos and ten paintings, parts of the examples, [10, 32, 32, 3] each."""
+    names = ("astronaut", "chelsea", "coffee", "starry_night")
+    cups, stars = (
+        [load_image(EXAMPLES / f"{name}.jpg", longest_side=96) for name in names[part]]
+        for part in (slice(3), slice(3, 4))
+    )
+    corners = [*product((0, 16, 32), (0, 20, 40, 60))]
+    photos = [cups[i % 3][y : y + 32, x : x + 32] for i, (y, x) in enumerate(corners)]
+    paintings = [stars[0][y : y + 32, x : x + 32] for y, x in corners]
+    return jnp.stack(photos[:10]), jnp.stack(paintings[:10])
+
+
+@partial(jax.jit, static_argnames="objective")
+def optimise(vgg: Params, photos: Any, paintings: Any, objective: Objective) -> Any:
+    """Return a picture after 20 steps, and its loss in float32, for each pair."""
+
+    def optimise_one(photo: jax.Array, painting: jax.Array) -> Any:
+        picture, _ = jaxstyle.optimize_image(
+            vgg, photo, [painting], weights=WEIGHTS, steps=20, objective=objective
+        )
+        targets = make_targets(vgg, photo, [painting], WEIGHTS, objective=FLOAT32)
+        return picture, perceptual_loss(vgg, picture, targets, WEIGHTS)[0]
+
+    return jax.vmap(optimise_one)(photos, paintings)
+
+
+def test_ten_pairs_end_within_2_percent(
+    vgg: Params, pairs: tuple[jax.Array, jax.Array]
+) -> None:
+    _, expected = optimise(vgg, *pairs, objective=FLOAT32)
+    pictures, losses = optimise(vgg, *pairs, objective=BFLOAT16)
+    assert pictures.dtype == jnp.float32
+    assert (losses != expected).all()
+    np.testing.assert_allclose(losses, expected, rtol=0.02)
+
+
+def test_flat_images_stay_finite(vgg: Params) -> None:
+    flat, black = jnp.full((1, 32, 32, 3), 0.5), jnp.zeros((1, 32, 32, 3))
+    pictures, losses = optimise(vgg, flat, black, objective=BFLOAT16)
+    assert jnp.isfinite(pictures).all()
+    assert jnp.isfinite(losses).all()
+
+
+def test_the_network_computes_in_the_precision(vgg: Params) -> None:
+    def look(photo: jax.Array) -> Any:
+        targets = make_targets(vgg, photo, [photo], WEIGHTS, objective=BFLOAT16)
+
+        def loss_of(image: jax.Array) -> jax.Array:
+            return perceptual_loss(vgg, image, targets, WEIGHTS)[0]
+
+        return targets, jax.value_and_grad(loss_of)(photo)
+
+    targets, (loss, gradient) = jax.eval_shape(look, jnp.zeros((32, 32, 3)))
+    assert targets.content["relu3_1"].dtype == jnp.bfloat16
+    assert targets.style["relu3_1"].root.dtype == jnp.float32
+    assert loss.dtype == gradient.dtype == jnp.float32
