@@ -77,7 +77,7 @@ def blur(
     return jnp.einsum("yh,xw,nhwc->nyxc", rows, columns, images, precision="highest")
 
 
-def _averages(size: int, *, sigma: float, reach: int) -> Float[Array, "size-2*reach h"]:
+def _averages(size: int, *, sigma: float, reach: int) -> Float[Array, "h-2*reach h"]:
     """Return the weights of a Gaussian around each place where it fits."""
     distance = jnp.arange(size) - jnp.arange(reach, size - reach)[:, None]
     bell = jnp.exp(-0.5 * jnp.square(distance / sigma))
@@ -148,7 +148,7 @@ class State(NamedTuple):
     """What a step changes."""
 
     params: Params
-    optimizer: optax.OptState
+    optimizer_state: optax.OptState
 
 
 Step: TypeAlias = Callable[
@@ -183,7 +183,9 @@ def make_step(
             return LOSSES[loss](vgg, images, originals).mean()
 
         value, gradient = jax.value_and_grad(loss_of)(state.params)
-        updates, memory = optimizer.update(gradient, state.optimizer, state.params)
-        return State(optax.apply_updates(state.params, updates), memory), value
+        updates, optimizer_state = optimizer.update(
+            gradient, state.optimizer_state, state.params
+        )
+        return State(optax.apply_updates(state.params, updates), optimizer_state), value
 
     return step

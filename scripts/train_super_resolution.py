@@ -53,6 +53,7 @@ from jaxstyle.commands.argument_types import positive_float, positive_int, seed
 from jaxstyle.commands.runtime import use_compilation_cache, versions
 from jaxstyle.data import Batches, make_batches, validation_batches
 from jaxstyle.files import atomic_path
+from jaxstyle.image_files import check_output_path
 from jaxstyle.param_files import save_params
 from jaxstyle.sources import Source, hold_out, open_source
 
@@ -61,6 +62,9 @@ SHORTER_SIDE = (192, 272)
 
 EVERY = 50
 """Over how many steps the loss that is told is averaged."""
+
+SHEET = "sheet.png"
+"""The name of the sheet in the folder."""
 
 SMALLEST = {"crop": 2 * FACTOR, "size": BLOCK}
 """The least sizes, in pixels."""
@@ -100,7 +104,7 @@ def train_all(
 ) -> tuple[dict[str, Params], dict[str, dict[int, float]]]:
     """Train a net for each loss and write it; return parameters and losses by name."""
     nets, losses = {}, {}
-    for loss in arguments.loss or LOSSES:
+    for loss in [name for name in LOSSES if name in arguments.loss]:
         with closing(make_crops(photos, arguments)) as batches:
             nets[loss], losses[loss] = train(vgg, batches, arguments, loss=loss)
         about = {"loss": loss, "arguments": to_json(vars(arguments))}
@@ -118,6 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.show is not None:
         shown = load_squares(open_source(arguments.show), size=arguments.size)
     arguments.output.mkdir(parents=True, exist_ok=True)
+    check_output_path(arguments.output / SHEET)
     vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), [LAYER, JUDGE]))
     if jax.default_backend() == "cpu":
         vgg = jax.jit(jaxstyle.prepare_for_cpu)(vgg)
@@ -125,7 +130,7 @@ def run(arguments: argparse.Namespace) -> None:
     net = SuperResolutionNet(arguments.width, arguments.blocks)
     table = measure(vgg, make_pictures(net, nets, held_out), held_out)
     pictures = make_pictures(net, nets, shown) | {"original": shown}
-    save_sheet(pictures, arguments.output / "sheet.png")
+    save_sheet(pictures, arguments.output / SHEET)
     record = {
         "arguments": vars(arguments),
         "versions": versions(),
@@ -170,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", required=True, metavar="FOLDER", help="photos, or a TFDS data set")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="results")
-    add("--loss", nargs="+", choices=LOSSES, help="both if none is named")
+    add("--loss", nargs="+", choices=LOSSES, default=list(LOSSES), help="of the nets")
     add("--steps", type=positive_int, default=1600, help="of each net")
     add("--batch", type=positive_int, default=4, help="crops in a step")
     add("--crop", type=positive_int, default=96, help="the side of crops, in pixels")

@@ -190,6 +190,7 @@ class Run(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("super_resolution")
     save_data(folder)
+    (folder / "taken" / "sheet.png").mkdir(parents=True)
     with shared_cache(tmp_path_factory), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield start("-o", "run", "--rows", "1")
@@ -264,6 +265,7 @@ def test_a_net_does_not_depend_on_what_was_trained_before(finished: Run) -> None
         (("--held-out", "12"), "cannot hold out 12 of the 12 images"),
         (("--show", "nowhere"), "no data nowhere"),
         (("-o", "photos/run"), "the output photos/run is within the photos"),
+        (("-o", "taken"), "cannot write the image taken/sheet.png: it is a folder"),
         (("-o", "style.png"), "File exists: 'style.png'"),
         (("--loss", "beauty"), "invalid choice: 'beauty'"),
         (("--steps", "0"), "expected a whole number from 1 to"),
