@@ -10,14 +10,18 @@ It is made for a training of minutes, not days. Differences from the paper:
 
 * The net adds to the bicubic enlargement, and at first adds nothing. The paper's
   paints all of the picture, and histogram matching then gives it the right colours.
-* Sub-pixel convolutions (Shi et al., 2016), and a convolution after them, in place of
-  transposed ones; 3x3 kernels in place of 9x9; no batch norm (Lim et al., 2017).
+* Repetition before convolutions (Odena et al., 2016) in place of transposed ones, 3x3
+  kernels in place of 9x9, and no batch norm (Lim et al., 2017).
+* VGG-16 pools by averages in training, and its mean activations are 1, which scales the
+  loss.
 * The reduction is that of `jax.image.resize`, which is antialiased, with a = -0.5.
-* Features are of VGG-16 with mean activations of 1, which scales the loss.
 * The step size falls to zero along a cosine. The paper keeps 1e-3.
 
-The paper's nets paint a fine grid where they have learned by features, which
-`checkerboards` measures.
+The paper's nets paint a fine grid where they have learned by features. So did this one,
+coarsely, with sub-pixel convolutions (Shi et al., 2016) and VGG's own maxima, whose
+gradient reaches but one of four positions: after 1,600 steps periods of 2 and 4 pixels
+rose 19 and 25 dB above their surroundings. As it is they rise 7 and 2 dB after 1,200,
+and a faint weave can still be seen.
 """
 
 from collections.abc import Callable, Mapping
@@ -89,7 +93,7 @@ def _averages(size: int, *, sigma: float, reach: int) -> Float[Array, "h-2*reach
 
 
 class SuperResolutionNet(nn.Module):
-    """A residual net for the small image, then two sub-pixel convolutions."""
+    """A residual net for the small image, then convolutions that enlarge."""
 
     width: int = 64
     blocks: int = 4
@@ -102,30 +106,32 @@ class SuperResolutionNet(nn.Module):
             y = nn.relu(nn.Conv(self.width, (3, 3))(x))
             x = x + nn.Conv(self.width, (3, 3))(y)
         for width in (self.width // 2, self.width // 4):
-            x = nn.relu(pixels_from_channels(nn.Conv(4 * width, (3, 3))(x)))
+            x = nn.relu(nn.Conv(width, (3, 3))(double(x)))
         detail = nn.Conv(3, (3, 3), kernel_init=nn.initializers.zeros)(x)
         return enlarge(small) + detail
 
 
-def pixels_from_channels(
-    x: Float[Array, "n h w 4*c"],
-) -> Float[Array, "n 2*h 2*w c"]:
-    """Make each position a block of 2x2, whose channels are a quarter of its own."""
-    n, height, width, channels = x.shape
-    blocks = x.reshape(n, height, width, 2, 2, channels // 4)
-    return blocks.swapaxes(2, 3).reshape(n, 2 * height, 2 * width, channels // 4)
+def double(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
+    """Repeat every position in a block of 2x2."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
 # --- losses -------------------------------------------------------------------------
 
 
 def feature_loss(
-    vgg: Params, images: Images, originals: Images, *, layer: str = LAYER
+    vgg: Params,
+    images: Images,
+    originals: Images,
+    *,
+    layer: str = LAYER,
+    pooling: str = "average",
 ) -> Losses:
     """Return the mean squared difference between features of a layer."""
     vgg = jaxstyle.truncate(vgg, [layer])  # what is deeper would be traced in vain
     weights = jaxstyle.Weights(content={layer: 1.0}, style={})
-    targets = jaxstyle.make_targets(vgg, originals, [], weights)
+    objective = jaxstyle.Objective(pooling=pooling)
+    targets = jaxstyle.make_targets(vgg, originals, [], weights, objective=objective)
     return jaxstyle.perceptual_loss(vgg, images, targets, weights)[0]
 
 

@@ -24,7 +24,7 @@ import jaxstyle
 from jaxstyle.sheets import make_sheet
 
 JUDGE = "relu4_3"
-"""A layer that no net is trained on."""
+"""A layer that no net is trained on, and which is compared as VGG was trained."""
 
 MEASURES = ("PSNR, dB", "SSIM", LAYER, JUDGE)
 """What is told of a picture beside its original."""
@@ -76,7 +76,7 @@ def compare(vgg: Params, images: Images, originals: Images) -> dict[str, Losses]
         psnr(images, originals),
         ssim(images, originals),
         feature_loss(vgg, images, originals),
-        feature_loss(vgg, images, originals, layer=JUDGE),
+        feature_loss(vgg, images, originals, layer=JUDGE, pooling="max"),
     )
     return dict(zip(MEASURES, found, strict=True))
 

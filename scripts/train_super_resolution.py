@@ -176,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", required=True, metavar="FOLDER", help="photos, or a TFDS data set")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="results")
     add("--loss", nargs="+", choices=LOSSES, default=list(LOSSES), help="of the nets")
-    add("--steps", type=positive_int, default=1600, help="of each net")
+    add("--steps", type=positive_int, default=1200, help="of each net")
     add("--batch", type=positive_int, default=4, help="crops in a step")
     add("--crop", type=positive_int, default=96, help="the side of crops, in pixels")
     add("--learning-rate", type=positive_float, default=1e-3, help="of Adam, at first")

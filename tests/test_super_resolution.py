@@ -18,10 +18,10 @@ from super_resolution import (
     LOSSES,
     SuperResolutionNet,
     blur,
+    double,
     enlarge,
     init_state,
     make_step,
-    pixels_from_channels,
     shrink,
 )
 from super_resolution_results import make_pictures, make_rows, measure
@@ -111,12 +111,22 @@ def test_what_is_finer_than_the_small_pixels_is_lost() -> None:
     np.testing.assert_allclose(shrink(board)[:, 1:-1, 1:-1], 0.5, atol=1e-3)
 
 
-def test_channels_become_blocks_of_pixels() -> None:
-    x = jnp.arange(2 * 3 * 8).reshape(1, 2, 3, 8)
-    found = pixels_from_channels(x)
+def test_waves_fade_as_under_a_gaussian_of_sigma_one() -> None:
+    across = 0.5 + 0.4 * jnp.cos(2 * jnp.pi * jnp.arange(64) / 16)
+    image = jnp.broadcast_to(across[:, None], (1, 16, 64, 3))
+    sharp = jax.image.resize(image, (1, 4, 16, 3), "cubic")
+    inner = np.s_[:, 1:-1, 4:-4]
+    faded = 0.5 + np.exp(-0.5 * (2 * np.pi / 16) ** 2) * (sharp[inner] - 0.5)
+    np.testing.assert_allclose(shrink(image)[inner], faded, atol=1e-4)
+
+
+def test_positions_are_repeated_along_both_axes() -> None:
+    x = jnp.arange(2 * 3 * 2).reshape(1, 2, 3, 2)
+    found = double(x)
     assert found.shape == (1, 4, 6, 2)
-    last_block = found[0, 2:, 4:]
-    np.testing.assert_array_equal(last_block.reshape(-1), x[0, 1, 2])
+    for row in (0, 1):
+        for column in (0, 1):
+            np.testing.assert_array_equal(found[:, row::2, column::2], x)
 
 
 def test_a_new_net_is_bicubic_interpolation() -> None:
