@@ -67,7 +67,8 @@ def make_targets(
         params: a VGG's parameters.
         content: the image or images to keep, ``[*n, h, w, 3]``.
         styles: one or more images of any sizes, each ``[h, w, 3]``, or each with
-            leading axes that broadcast against those of the images.
+            leading axes that broadcast against those of the images. There may be none
+            where ``weights`` has no style layers: the content alone is compared then.
         weights: only the layers matter here, not the numbers.
         style_weights: how much each style counts, equally by default; or this by layer,
             equally in layers that are not named. They are divided by their sum.
@@ -78,9 +79,9 @@ def make_targets(
 
     Raises:
         TypeError: an image is not floating-point, or a mask has integers.
-        ValueError: there is no style, the number of style weights or masks is not that
-            of the styles, a mask is not of its image's size, or a layer is not in
-            ``params`` or in ``weights``.
+        ValueError: there is no style for the style layers, the number of style weights
+            or masks is not that of the styles, a mask is not of its image's size, or a
+            layer is not in ``params`` or in ``weights``.
     """
     vgg.check_layers(params, (*weights.content, *weights.style))
     of_content = content_targets(params, content, weights, objective=objective)
@@ -223,8 +224,12 @@ def _shares(
     layers: Iterable[str], count: int, style_weights: StyleWeights | None
 ) -> dict[str, Float[Array, " styles"]]:
     """Return by layer the styles' weights divided by their sum."""
-    if count == 0:
-        raise ValueError("at least one style image is needed, got none")
+    layers = tuple(layers)
+    if layers and count == 0:
+        raise ValueError(
+            "at least one style image is needed for the style layers "
+            f"{', '.join(layers)}, got none"
+        )
     equal = [1.0] * count
     if not isinstance(style_weights, Mapping):
         same = equal if style_weights is None else style_weights

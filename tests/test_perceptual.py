@@ -234,6 +234,26 @@ def test_a_style_is_needed(shallow: Params, content: jax.Array) -> None:
         make_targets(shallow, content, [], WEIGHTS)
 
 
+def test_content_alone_needs_no_style(
+    shallow: Params, content: jax.Array, noisy: jax.Array
+) -> None:
+    weights = Weights({"relu1_2": 2.0}, {})
+    targets = make_targets(shallow, content, [], weights)
+    assert targets.style == {}
+    found, parts = perceptual_loss(shallow, noisy, targets, weights)
+    activations = [features(shallow, image)["relu1_2"] for image in (noisy, content)]
+    assert_close(found, 2 * content_loss(*activations))
+    assert parts["style"] == 0
+
+
+def test_style_weights_without_styles_are_refused(
+    shallow: Params, content: jax.Array
+) -> None:
+    weights = Weights({"relu1_2": 1.0}, {})
+    with pytest.raises(ValueError, match="style weights for relu1_1, not a style"):
+        make_targets(shallow, content, [], weights, style_weights={"relu1_1": [1.0]})
+
+
 def test_all_unknown_layers_are_named(
     shallow: Params, content: jax.Array, style: jax.Array
 ) -> None:
