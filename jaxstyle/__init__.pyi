@@ -19,6 +19,7 @@ from .losses import (
     style_loss,
     total_variation,
 )
+from .mixtures import mix_styles, stack_styles
 from .objective import Objective, Weights
 from .onnx_nets import to_onnx
 from .optimizers import adam, lbfgs
@@ -81,6 +82,7 @@ __all__ = [
     "make_targets",
     "mean_loss",
     "mean_std_loss",
+    "mix_styles",
     "moments",
     "normalize",
     "optimize_image",
@@ -90,6 +92,7 @@ __all__ = [
     "run_steps",
     "save_image",
     "save_style",
+    "stack_styles",
     "style_loss",
     "stylize",
     "stylize_divided",

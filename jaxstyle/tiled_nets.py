@@ -80,6 +80,8 @@ def _encode(params: Params, sweep: "_Sweep", x: Array) -> Array:
 def _add_residuals(params: Params, sweep: "_Sweep", x: Array) -> Array:
     """Apply the residual blocks, in a loop whose turns share their memory."""
     blocks = [params[f"residual{1 + index}"] for index in range(net_blocks(params))]
+    if not blocks:
+        return x
     slope = params["negative_slope"].astype(x.dtype)
 
     def add(x: Array, own: Mapping[str, Own]) -> tuple[Array, None]:

@@ -1,6 +1,7 @@
 """Make the pictures that the README shows, with the command line.
 
-    python scripts/make_pictures.py [gallery] [variants] [widths] [example] [strength]
+    python scripts/make_pictures.py [gallery] [variants] [widths] [mixtures] [example]
+        [strength]
 
 Everything is made of the package's example images, and of the styles that ship. The
 pictures go to ``scripts/pictures``; without names, all are made.
@@ -31,6 +32,9 @@ PAINTING = EXAMPLES / "starry_night.jpg"
 
 SIDE = 288
 """The longer side of each picture of the gallery, in pixels."""
+
+NARROW_SIDE = 208
+"""The same where five pictures stand side by side."""
 
 WORK_SIDE = 512
 """The longer side at which photos are stylized, in pixels."""
@@ -106,6 +110,25 @@ def make_widths(scratch: Path) -> Picture:
     return make_sheet([pictures], column_labels=list(styles))
 
 
+def make_mixtures(scratch: Path) -> Picture:
+    """Return one photo in two styles, and in three mixtures of both."""
+    a, b = "great-wave", "starry-night"
+    styles = {
+        a: a,
+        "3 : 1": f"{a}=3+{b}=1",
+        "1 : 1": f"{a}+{b}",
+        "1 : 3": f"{a}=1+{b}=3",
+    }
+    styles[b] = b
+    wanted = [option for style in styles.values() for option in ("--style", style)]
+    run("stylize", CAT, *wanted, "-o", scratch, "--max-size", str(WORK_SIDE))
+    pictures = [
+        load_image(scratch / f"{CAT.stem}.{style}.jpg", longest_side=NARROW_SIDE)
+        for style in styles.values()
+    ]
+    return make_sheet([pictures], column_labels=list(styles))
+
+
 def make_example(scratch: Path) -> Picture:
     """Return a photo, a painting, and what style optimisation makes of them."""
     output = scratch / "cat.png"
@@ -125,6 +148,7 @@ MAKERS: Mapping[str, Callable[[Path], Picture]] = {
     "gallery": make_gallery,
     "variants": make_variants,
     "widths": make_widths,
+    "mixtures": make_mixtures,
     "example": make_example,
     "strength": make_strength,
 }

@@ -172,6 +172,10 @@ def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
 
 def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
 
+def mix_styles(
+    nets: Sequence[Params], shares: ArrayLike | Sequence[float]
+) -> Params: ...
+
 def moments(
     features: Float[Array, "*n h w c"], mask: Float[Array, "*#n h w"] | None = None
 ) -> Moments: ...
@@ -218,6 +222,8 @@ def save_image(
 def save_style(
     params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
 ) -> None: ...
+
+def stack_styles(nets: Sequence[Params]) -> Params: ...
 
 def style_loss(
     gram: Float[Array, "*n c c"], target: Float[Array, "*n c c"]

@@ -1,6 +1,5 @@
 """The public functions within other people's JAX code."""
 
-import logging
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,15 @@ from net_samples import random_images, random_net
 from numeric_checks import assert_close, assert_gradients
 
 import jaxstyle
-from jaxstyle import Problem, Targets, Weights, make_targets, perceptual_loss, stylize
+from jaxstyle import (
+    Problem,
+    Targets,
+    Weights,
+    make_targets,
+    perceptual_loss,
+    stack_styles,
+    stylize,
+)
 
 Params = dict[str, Any]
 
@@ -47,8 +54,8 @@ def test_vmap_over_images_is_a_batch(net: Params, images: jax.Array) -> None:
 
 def test_vmap_over_stacked_nets_is_each_net(net: Params, images: jax.Array) -> None:
     nets = [net, random_net(seed=1, width=2), random_net(seed=2, width=2)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
-    found = jax.jit(jax.vmap(stylize, (0, None)))(stacked, images[0])
+    stack = stack_styles(nets)
+    found = jax.jit(jax.vmap(stylize, (0, None)))(stack, images[0])
     single = jax.jit(stylize)
     for picture, each in zip(found, nets, strict=True):
         assert_close(picture, single(each, images[0]))
@@ -74,15 +81,6 @@ def test_gradients_to_the_image_and_to_the_net(net: Params) -> None:
     assert_gradients(loss_of, image, np.float32(0.9))
 
 
-def test_a_batch_may_be_on_several_devices(net: Params, images: jax.Array) -> None:
-    mesh = jax.make_mesh((1,), ("batch",))
-    spec = jax.sharding.PartitionSpec("batch")  # type: ignore[no-untyped-call]
-    sharding = jax.sharding.NamedSharding(mesh, spec)
-    found = jax.jit(stylize)(net, jax.device_put(images, sharding))
-    assert found.sharding.is_equivalent_to(sharding, images.ndim)
-    assert_close(found, jax.jit(stylize)(net, images))
-
-
 # --- losses -------------------------------------------------------------------------
 
 
@@ -97,6 +95,22 @@ def test_vmap_over_weights_is_a_sweep(
     axes = jax.tree.map(lambda x: 0 if jnp.ndim(x) else None, swept)
     found = jax.jit(jax.vmap(loss_of, (axes,)))(swept)
     assert_close(found, shares * loss_of(WEIGHTS))
+
+
+def test_vmap_over_stacked_targets_is_each_style(
+    shallow: Params, content: jax.Array, style: jax.Array, noisy: jax.Array
+) -> None:
+    styles = [style, style[::-1, :, ::-1] ** 2]
+    targets = [make_targets(shallow, content, [x], WEIGHTS) for x in styles]
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *targets)
+
+    def loss_of(targets: Targets) -> jax.Array:
+        return perceptual_loss(shallow, noisy, targets, WEIGHTS)[0]
+
+    found = jax.jit(jax.vmap(loss_of))(stack)
+    single = jax.jit(loss_of)
+    assert_close(found, jnp.stack([single(each) for each in targets]))
+    assert found[0] != pytest.approx(float(found[1]), rel=0.01)
 
 
 def test_gradients_go_through_unrolled_steps(
@@ -120,59 +134,3 @@ def test_gradients_go_through_unrolled_steps(
     (above, _), (below, _) = value(jnp.float32(1 + step)), value(jnp.float32(1 - step))
     assert abs(slope) > 1e-5
     np.testing.assert_allclose(slope, (above - below) / (2 * step), rtol=2e-2)
-
-
-def test_the_loss_trains_a_flax_nnx_module(
-    shallow: Params, noisy: jax.Array, targets: Targets
-) -> None:
-    from flax import nnx
-
-    class Tint(nnx.Module):
-        def __init__(self) -> None:
-            self.matrix = nnx.Param(jnp.eye(3))
-
-        def __call__(self, image: jax.Array) -> jax.Array:
-            return image @ self.matrix[...]
-
-    def loss_of(tint: Tint) -> jax.Array:
-        return perceptual_loss(shallow, tint(noisy), targets, WEIGHTS)[0]
-
-    def plain_loss(matrix: jax.Array) -> jax.Array:
-        return perceptual_loss(shallow, noisy @ matrix, targets, WEIGHTS)[0]
-
-    tint = Tint()
-    loss, gradients = nnx.jit(nnx.value_and_grad(loss_of))(tint)
-    expected, slopes = jax.jit(jax.value_and_grad(plain_loss))(jnp.eye(3))
-    assert_close(loss, expected)
-    assert_close(gradients.matrix[...], slopes)
-    assert jnp.abs(slopes).max() > 0
-
-
-# --- tracing ------------------------------------------------------------------------
-
-
-def test_nothing_leaks_out_of_a_trace(
-    net: Params, shallow: Params, content: jax.Array, style: jax.Array, noisy: jax.Array
-) -> None:
-    def everything(image: jax.Array) -> jax.Array:
-        targets = make_targets(shallow, content, [style], WEIGHTS)
-        losses, _ = perceptual_loss(shallow, stylize(net, image), targets, WEIGHTS)
-        return losses
-
-    with jax.checking_leaks():
-        gradient = jax.jit(jax.grad(everything))(noisy)
-    assert jnp.isfinite(gradient).all()
-
-
-def test_equal_shapes_do_not_compile_again(
-    net: Params, images: jax.Array, caplog: pytest.LogCaptureFixture
-) -> None:
-    program = jax.jit(stylize)
-    other = random_net(seed=1, width=2)
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        program(net, images[:2])
-        compiled = [r for r in caplog.records if "Compiling jit(stylize)" in r.message]
-        assert len(compiled) == 1
-        caplog.clear()
-        program(other, images[1:])
-        assert not [r for r in caplog.records if "Compiling" in r.message]

@@ -27,6 +27,7 @@ CORE = {
     "losses",
     "matrix_roots",
     "measures",
+    "mixtures",
     "objective",
     "optimizers",
     "padded_nets",

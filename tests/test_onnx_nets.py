@@ -17,8 +17,14 @@ pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 WITHIN = 1e-4
 
-SHAPES = ((1, 16, 16, 3), (2, 17, 19, 3), (1, 40, 22, 3))
-"""The smallest size, odd ones, and a batch."""
+SHAPES = (
+    (1, 16, 16, 3),
+    (2, 17, 19, 3),
+    (1, 18, 33, 3),
+    (3, 23, 16, 3),
+    (1, 40, 28, 3),
+)
+"""The smallest size, odd ones, all remainders of four, and batches."""
 
 every_norm = pytest.mark.parametrize("norm", NORMS)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import jax
 
+from jaxstyle.commands.style_inputs import load_style
 from jaxstyle.exports import export_net
 from jaxstyle.files import atomic_path
 from jaxstyle.image_files import check_output_path, explained
 from jaxstyle.onnx_nets import to_onnx
-from jaxstyle.style_files import find_style, load_style
 from jaxstyle.torch_exports import to_torch
 from jaxstyle.torch_writing import dump_torch_state_dict
 from jaxstyle.transform_net import Params, net_width
@@ -32,11 +32,12 @@ FORMATS: Mapping[str, Callable[[Params], bytes]] = {
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, convert and write a style; return the exit code."""
-    source, output = find_style(arguments.style), Path(arguments.output)
+    output = Path(arguments.output)
     check_output_path(output, kind="net", suffixes=FORMATS)
-    if output.resolve() == source.resolve():
-        raise ValueError(f"{source} is the input; writing the net would lose it")
-    params = load_style(source)
+    _, sources, params = load_style(arguments.style)
+    for source in sources:
+        if output.resolve() == source.resolve():
+            raise ValueError(f"{source} is the input; writing the net would lose it")
     try:
         content = FORMATS[output.suffix.lower()](params)
     except ImportError as error:  # of what an extra installs

@@ -17,8 +17,9 @@ def add_parser(commands: Commands) -> None:
     add = parser.add_argument
     add(
         "style",
-        metavar="NAME|FILE",
-        help="a style that ships, or what jaxstyle train or import has made",
+        metavar="STYLE",
+        help="a style that ships, what jaxstyle train or import has made, or a mixture "
+        "as jaxstyle stylize takes it",
     )
     add(
         "-o",

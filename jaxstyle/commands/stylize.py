@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from jaxstyle.commands.interrupts import catch_interrupts
 from jaxstyle.commands.runtime import use_compilation_cache, versions
+from jaxstyle.commands.style_inputs import load_styles
 from jaxstyle.commands.stylize_batches import Task
-from jaxstyle.commands.stylize_inputs import find_photos, load_styles, measure_photo
+from jaxstyle.commands.stylize_inputs import find_photos, measure_photo
 from jaxstyle.commands.stylize_outputs import (
     plan_outputs,
     plan_picture,
@@ -62,8 +63,9 @@ def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
     else:
         names = [style.name for style in styles]
         outputs = plan_outputs(photos, names, output, scratch=scratch)
-    inputs = [photo.path for photo in photos] + [style.path for style in styles]
-    prepare_outputs(list(chain.from_iterable(outputs)), inputs=inputs, output=output)
+    inputs = chain((photo.path for photo in photos), *(style.paths for style in styles))
+    written = list(chain.from_iterable(outputs))
+    prepare_outputs(written, inputs=list(inputs), output=output)
     use_compilation_cache()
     say = partial(tqdm.write, file=sys.stderr)  # leaves the progress bar whole
     options = {

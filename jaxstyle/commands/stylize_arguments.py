@@ -26,12 +26,14 @@ def add_parser(commands: Commands) -> None:
     )
     add(
         "--style",
-        metavar="NAME|FILE|all",
+        metavar="STYLE",
         dest="styles",
         action="append",
         required=True,
-        help="a name that jaxstyle styles lists, what jaxstyle train or import has "
-        "made, or all for every style that ships; may be given several times",
+        help="a name that jaxstyle styles lists; a file that jaxstyle train or import "
+        "has made; a mixture of such, as in great-wave+udnie or great-wave=3+udnie=1, "
+        "if they were trained from one another, like those that ship; or all for every "
+        "style that ships. May be given several times",
     )
     add(
         "-o",

@@ -1,4 +1,4 @@
-"""What ``jaxstyle stylize`` works with: photos, found and read, and styles."""
+"""The photos that ``jaxstyle stylize`` works with, found and read."""
 
 import glob
 import os
@@ -7,16 +7,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from jaxstyle.image_files import load_image
 from jaxstyle.images import check_images, fit_size
 from jaxstyle.sources import SUFFIXES
-from jaxstyle.style_files import find_styles, load_style_file
 from jaxstyle.transform_net import SMALLEST_SIDE
 
 # The EXIF tag, and its values for photos that lie on their sides.
@@ -37,14 +35,6 @@ class Photo(NamedTuple):
     path: Path
     name: Path
     title: str
-
-
-class Style(NamedTuple):
-    """A net, and what names of files and labels call it."""
-
-    name: str
-    path: Path
-    params: dict[str, Any]
 
 
 # --- finding ------------------------------------------------------------------------
@@ -150,33 +140,3 @@ def read_photo(photo: Photo, *, size: tuple[int, int] | None) -> Picture:
         raise ValueError(str(error).replace(str(photo.path), photo.title)) from error
     check_images(image, name=photo.title, smallest=SMALLEST_SIDE)  # type: ignore[arg-type]
     return image
-
-
-# --- styles -------------------------------------------------------------------------
-
-
-def load_styles(wanted: Sequence[str]) -> list[Style]:
-    """Read styles; each has the name of its file, or of the run that made it.
-
-    A style that is given twice is read once; ``all`` stands for those that ship.
-
-    Raises:
-        ValueError: there is no such style, a file is damaged or no style, or two have
-            one name.
-    """
-    paths = find_styles(wanted)
-    names = [_style_name(path) for path in paths]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two styles are called {name}; rename one of the files")
-    return [
-        Style(name, path, jax.device_put(load_style_file(path)[0]))
-        for name, path in zip(names, paths, strict=True)
-    ]
-
-
-def _style_name(path: Path) -> str:
-    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``."""
-    if path.stem == "style":
-        return path.resolve().parent.name or path.stem
-    return path.stem

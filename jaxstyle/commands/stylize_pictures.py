@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxstyle.commands.runtime import explain_lack_of_memory
+from jaxstyle.commands.style_inputs import Style
 from jaxstyle.commands.stylize_batches import (
     Batch,
     Task,
@@ -21,7 +22,7 @@ from jaxstyle.commands.stylize_batches import (
     make_batches,
     make_plan,
 )
-from jaxstyle.commands.stylize_inputs import Picture, Style, read_photo
+from jaxstyle.commands.stylize_inputs import Picture, read_photo
 from jaxstyle.commands.stylize_programs import Paint
 from jaxstyle.image_files import save_image
 from jaxstyle.sheets import make_sheet
