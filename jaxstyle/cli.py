@@ -18,6 +18,7 @@ COMMANDS = (
     "train",
     "stylize",
     "styles",
+    "push",
     "import",
     "export",
     "weights",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.transform_net import init_net
+from jaxstyle.transform_net import init_net, net_shapes
 
 CONSTANTS = ("input", "output", "negative_slope")
 
@@ -19,6 +19,17 @@ def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
         lambda x: x + (jnp.abs(x) + 0.1) * noise.uniform(-0.3, 0.3, x.shape), params
     )
     return moved | {name: params[name] for name in CONSTANTS}
+
+
+def quick_net(seed: int = 0, *, width: int = 4) -> dict[str, Any]:
+    """Return a net of positive numbers, which nobody wants to look through, at once."""
+    noise = np.random.default_rng(seed)
+    net: dict[str, Any] = jax.tree.map(
+        lambda shape: noise.uniform(0.5, 1, shape).astype(np.float32),
+        net_shapes(width=width, norm="affine", blocks=1),
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
+    return net
 
 
 def random_images(*shape: int) -> np.ndarray:

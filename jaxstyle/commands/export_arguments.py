@@ -18,7 +18,8 @@ def add_parser(commands: Commands) -> None:
     add(
         "style",
         metavar="NAME|FILE",
-        help="a style that ships, or what jaxstyle train or import has made",
+        help="a style that ships, what jaxstyle train or import has made, or "
+        "hf:USER/REPO[@REVISION] on the Hugging Face hub",
     )
     add(
         "-o",

@@ -31,7 +31,8 @@ def add_parser(commands: Commands) -> None:
         action="append",
         required=True,
         help="a name that jaxstyle styles lists, what jaxstyle train or import has "
-        "made, or all for every style that ships; may be given several times",
+        "made, hf:USER/REPO[@REVISION] on the Hugging Face hub, or all for every style "
+        "that ships; may be given several times",
     )
     add(
         "-o",

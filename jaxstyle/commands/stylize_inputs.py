@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from jaxstyle.transform_net import SMALLEST_SIDE
 
 # The EXIF tag, and its values for photos that lie on their sides.
 _ORIENTATION, _TURNED = 0x0112, range(5, 9)
+
+# Where huggingface_hub keeps the files of a repository USER/REPO.
+_IN_HUB_CACHE = re.compile(r"/models--.+?--([^/]+)/snapshots/[^/]+/style.safetensors$")
 
 Picture = Float[np.ndarray, "h w 3"]
 
@@ -176,7 +180,12 @@ def load_styles(wanted: Sequence[str]) -> list[Style]:
 
 
 def _style_name(path: Path) -> str:
-    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``."""
+    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``.
+
+    And for what is fetched from the hub's repository ``user/wave``.
+    """
+    if fetched := _IN_HUB_CACHE.search(path.as_posix()):
+        return fetched[1]
     if path.stem == "style":
         return path.resolve().parent.name or path.stem
     return path.stem
