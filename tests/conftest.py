@@ -204,6 +204,13 @@ def published(published_once: Published) -> Iterator[Published]:
 # --- the Hugging Face hub -----------------------------------------------------------
 
 
+HUB_SETTINGS = (
+    *("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH"),
+    "HF_HUB_DISABLE_PROGRESS_BARS",
+)
+"""What whoever runs the tests may have set for huggingface_hub."""
+
+
 @pytest.fixture(scope="module")
 def hub_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub on this machine, and huggingface_hub imported anew, which asks there."""
@@ -219,7 +226,7 @@ def hub_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
         patch.setenv("HF_HUB_DISABLE_XET", "1")  # whose store the hub here has not
         patch.setenv("no_proxy", "127.0.0.1")
-        for name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH"):
+        for name in HUB_SETTINGS:
             patch.delenv(name, raising=False)
         forget_library()
         yield hub

@@ -76,6 +76,6 @@ class Hub:
         self, name: str, files: Mapping[str, bytes], *, private: bool = False
     ) -> str:
         """Commit files to a repository, all but the card large; name the commit."""
-        large = {path: File(files[path], path != "README.md") for path in files}
-        self.store |= {file.digest: file.content for file in large.values()}
-        return self.repos.setdefault(name, Repo(private)).commit(large)
+        made = {path: File(files[path], path != "README.md") for path in files}
+        self.store |= {x.digest: x.content for x in made.values() if x.large}
+        return self.repos.setdefault(name, Repo(private)).commit(made)
