@@ -48,7 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         where = f"{self.hub.store_url}{url.path}" if self.is_store else url.path
-        self.hub.requests.append((self.command, where, token))
+        # What lies right below /api the library gets for its own sake, not for a style.
+        if (self.command, url.path.count("/")) != ("GET", 2):
+            self.hub.requests.append((self.command, where, token))
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
         parts = [unquote(part) for part in url.path.strip("/").split("/")]

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.transform_net import init_net, net_shapes
+from jaxstyle.style_files import expected_shapes
+from jaxstyle.transform_net import init_net
 
 CONSTANTS = ("input", "output", "negative_slope")
 
@@ -26,7 +27,7 @@ def quick_net(seed: int = 0, *, width: int = 4) -> dict[str, Any]:
     noise = np.random.default_rng(seed)
     net: dict[str, Any] = jax.tree.map(
         lambda shape: np.float32(noise.normal(size=shape)),
-        net_shapes(width=width, norm="affine", blocks=1),
+        expected_shapes(width, "affine", 1),
         is_leaf=lambda x: isinstance(x, tuple),
     )
     grey = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.01, np.float32)}

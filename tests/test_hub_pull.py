@@ -204,7 +204,7 @@ def test_a_token_that_is_wrong_is_told(
     ("status", "line"),
     [
         (403, "the hub answers 403, Not now; the token may not do that"),
-        (429, "the hub answers 429, Not now"),
+        (502, "the hub answers 502, Not now"),
         (500, "the hub answers 500, Not now"),
     ],
 )

@@ -101,10 +101,17 @@ def test_texts_mean_nothing_to_markdown_or_yaml(tmp_path: Path) -> None:
 
 
 def test_what_holds_on_one_machine_is_left_out(tmp_path: Path) -> None:
-    arguments = {"data": "/home/eve/photos"}
-    card = card_of(tmp_path, arguments=arguments, settings={"size": 224})
+    facts = {
+        "arguments": {"data_dir": "/home/eve/data"},
+        "data": {"name": "/home/eve/photos"},
+        "settings": {"size": 224},
+        "command": "jaxstyle train --style /home/eve/wave.jpg -o runs/wave",
+    }
+    card = card_of(tmp_path, **facts)
     assert "eve" not in card.content
-    assert "  size  224" in card.text
+    assert "  size  224\n" in card.text
+    assert "  name  photos\n" in card.text
+    assert "jaxstyle train --style wave.jpg -o runs/wave\n" in card.text
 
 
 def test_paths_are_found_wherever_they_are() -> None:

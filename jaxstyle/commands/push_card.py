@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from jaxstyle.commands.styles import (
@@ -20,6 +21,9 @@ EXAMPLE, CREDIT = "chelsea", "Chelsea the cat, by Stefan van der Walt (CC0)"
 
 APART = ("file", "arguments", COMMAND, BEFORE)
 """The facts that are told elsewhere, or hold on one machine only."""
+
+PATH = re.compile(r"(?<![\w./])~?/\w\S*")
+"""An absolute path within a text."""
 
 SHELL = """\
 pip install '.[hub]'  # in a clone of jaxstyle
@@ -67,10 +71,10 @@ def _sections(facts: Mapping[str, Any], *, repo: str) -> Iterator[str]:
     if commands := list_commands(facts):
         several = len(commands) > 1
         yield "By these commands, one after another:" if several else "By this command:"
-        yield _fence("\n".join(commands), "sh")
+        yield _fence(_without_folders("\n".join(commands)), "sh")
     yield "What else the file records:" if commands else "What the file records:"
     rest = {key: value for key, value in facts.items() if key not in APART}
-    yield _fence("\n".join(describe(rest)), "text")
+    yield _fence(_without_folders("\n".join(describe(rest))), "text")
 
 
 def _about(facts: Mapping[str, Any]) -> str:
@@ -94,6 +98,11 @@ def _plain(text: Any) -> str:
     return re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", line)
 
 
+def _without_folders(text: str) -> str:
+    """Return a text in which paths of this machine have become names."""
+    return PATH.sub(lambda found: PurePosixPath(found[0]).name, text)
+
+
 def _fence(text: str, language: str) -> str:
     """Return a block of code, whatever backticks are in it."""
     ticks = "`" * max(3, *(len(run) + 1 for run in re.findall("`*", text)))
@@ -110,4 +119,4 @@ def find_paths(value: Any) -> list[str]:
         return [path for pair in value.items() for path in find_paths(list(pair))]
     if isinstance(value, list):
         return [path for item in value for path in find_paths(item)]
-    return re.findall(r"(?<![\w./])~?/\w\S*", value) if isinstance(value, str) else []
+    return PATH.findall(value) if isinstance(value, str) else []
