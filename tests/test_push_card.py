@@ -101,7 +101,7 @@ def test_texts_mean_nothing_to_markdown_or_yaml(tmp_path: Path) -> None:
 
 
 def test_what_holds_on_one_machine_is_left_out(tmp_path: Path) -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "arguments": {"data_dir": "/home/eve/data"},
         "data": {"name": "/home/eve/photos"},
         "settings": {"size": 224},
@@ -109,6 +109,7 @@ def test_what_holds_on_one_machine_is_left_out(tmp_path: Path) -> None:
     }
     card = card_of(tmp_path, **facts)
     assert "eve" not in card.content
+    assert "data dir" not in card.text
     assert "  size  224\n" in card.text
     assert "  name  photos\n" in card.text
     assert "jaxstyle train --style wave.jpg -o runs/wave\n" in card.text
