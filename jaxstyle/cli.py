@@ -8,6 +8,7 @@ once, and ``NAME``, or ``NAME_`` where Python has the name for itself, with
 
 import argparse
 import keyword
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -18,6 +19,7 @@ COMMANDS = (
     "train",
     "stylize",
     "styles",
+    "push",
     "import",
     "export",
     "weights",
@@ -37,6 +39,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for bad input."""
     arguments = build_parser().parse_args(argv)
+    # Styles are small: bars of huggingface_hub would only stand between our lines.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         return int(load_command(arguments.command).run(arguments))
     except (ValueError, OSError) as error:

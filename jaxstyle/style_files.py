@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mode
 from typing import Any
 
+from jaxstyle.hub import FORM, is_address, pull_style
 from jaxstyle.param_files import (
     find_problems,
     leaves,
@@ -49,12 +50,14 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]:
     """Load the parameters of a trained net, as `jaxstyle.stylize` takes them.
 
     Args:
-        name_or_path: a style that ships in the package, or a file that
-            ``jaxstyle train`` or ``jaxstyle import`` has made.
+        name_or_path: a style that ships in the package, a file that ``jaxstyle train``
+            or ``jaxstyle import`` has made, or ``hf:USER/REPO`` for what
+            ``jaxstyle push`` has put on the Hugging Face hub, with an optional
+            ``@REVISION``, which is fetched once and kept in the hub's cache.
 
     Raises:
-        ValueError: there is no such style or file, or the file is damaged or holds
-            something else; all problems are named at once.
+        ValueError: there is no such style or file, it cannot be fetched, or the file is
+            damaged or holds something else; all problems are named at once.
     """
     return load_style_file(find_style(name_or_path))[0]
 
@@ -96,15 +99,19 @@ def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
 def find_style(name_or_path: str | Path) -> Path:
     """Return the file of a style; ``great_wave`` will do for ``great-wave``.
 
+    One on the hub is fetched, see `jaxstyle.hub.pull_style`.
+
     Raises:
-        ValueError: there is no such style and no such file.
+        ValueError: there is no such style and no such file, or it cannot be fetched.
     """
+    if is_address(name_or_path):
+        return pull_style(str(name_or_path))
     shipped = _find_shipped()
     name = str(name_or_path).replace("_", "-")
     path = shipped.get(name, Path(name_or_path))
     if not path.exists():
         known = ", ".join(
-            [*shipped, "a file made by jaxstyle train or jaxstyle import"]
+            [*shipped, "a file made by jaxstyle train or jaxstyle import", FORM]
         )
         raise ValueError(f"no style {name_or_path}: expected {known}")
     return path
@@ -114,7 +121,8 @@ def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
     """Return the files of styles, each once; see `ALL`.
 
     Raises:
-        ValueError: there is no such style and no such file, or none ships.
+        ValueError: there is no such style and no such file, one cannot be fetched, or
+            none ships.
     """
     found: dict[Path, Path] = {}
     for wanted in names_or_paths:

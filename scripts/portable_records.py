@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxstyle.commands.argument_types import Commands
+from jaxstyle.commands.push_card import find_paths
 from jaxstyle.commands.train_arguments import add_parser
 from jaxstyle.sources import FolderSource, hold_out, open_source
 from jaxstyle.tfds_records import is_tfds_name
@@ -129,18 +129,5 @@ def _join(value: Any, separator: str) -> str:
 def check_no_paths(facts: Mapping[str, Any]) -> None:
     """Raise a ValueError that names a fact with an absolute path in it."""
     for key, value in facts.items():
-        for text in _texts(value):
-            if found := re.search(r"(?<![\w.])~?/\w\S*", text):
-                raise ValueError(f"the {key} would hold the path {found[0]}: {text}")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a value of JSON."""
-    if isinstance(value, Mapping):
-        for key in value:
-            yield from (key, *_texts(value[key]))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
+        for path in find_paths(value):
+            raise ValueError(f"the {key} would hold the path {path}")

@@ -1,6 +1,9 @@
 """Networks, images, folders and servers that several test files share."""
 
 import os
+import shutil
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,8 @@ import numpy as np
 import pytest
 from coco_samples import Published
 from command_line import save_pictures, shared_programs
+from hub_repos import Hub
+from hub_server import serve_hub
 from record_samples import serve, write_photos
 from stylize_samples import make_net, save_photo
 from training_runs import save_data, shared_cache
@@ -194,3 +199,57 @@ def published(published_once: Published) -> Iterator[Published]:
     published_once.server.breaks_after = None
     with published_once.expected():
         yield published_once
+
+
+# --- the Hugging Face hub -----------------------------------------------------------
+
+
+HUB_SETTINGS = (
+    *("HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_TOKEN_PATH"),
+    "HF_HUB_DISABLE_PROGRESS_BARS",
+)
+"""What whoever runs the tests may have set for huggingface_hub."""
+
+
+@pytest.fixture(scope="module")
+def hub_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub on this machine, and huggingface_hub imported anew, which asks there."""
+
+    def forget_library() -> None:
+        for name in [
+            name for name in sys.modules if name.startswith("huggingface_hub")
+        ]:
+            del sys.modules[name]
+
+    with serve_hub() as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", hub.url)
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+        patch.setenv("HF_HUB_DISABLE_XET", "1")  # whose store the hub here has not
+        patch.setenv("no_proxy", "127.0.0.1")
+        for name in HUB_SETTINGS:
+            patch.delenv(name, raising=False)
+        forget_library()
+        yield hub
+        from huggingface_hub.utils import close_session
+
+        close_session()
+        forget_library()
+
+
+@pytest.fixture
+def hub(hub_once: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The same, empty as the cache is; fail where anybody else is asked."""
+    hub_once.forget()
+    shutil.rmtree(Path(os.environ["HF_HOME"]), ignore_errors=True)
+    strangers = []
+    look_up = socket.getaddrinfo
+
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host != "127.0.0.1":
+            strangers.append(host)
+            raise OSError(f"{host} is not this machine")
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
+    yield hub_once
+    assert strangers == []

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstyle.style_files import expected_shapes
 from jaxstyle.transform_net import init_net
 
 CONSTANTS = ("input", "output", "negative_slope")
@@ -19,6 +20,18 @@ def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
         lambda x: x + (jnp.abs(x) + 0.1) * noise.uniform(-0.3, 0.3, x.shape), params
     )
     return moved | {name: params[name] for name in CONSTANTS}
+
+
+def quick_net(seed: int = 0, *, width: int = 4) -> dict[str, Any]:
+    """Return a net of noise around grey, without waiting for anything to compile."""
+    noise = np.random.default_rng(seed)
+    net: dict[str, Any] = jax.tree.map(
+        lambda shape: np.float32(noise.normal(size=shape)),
+        expected_shapes(width, "affine", 1),
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
+    grey = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.01, np.float32)}
+    return {**net, "input": grey, "output": grey}
 
 
 def random_images(*shape: int) -> np.ndarray:

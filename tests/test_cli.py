@@ -67,7 +67,7 @@ def refused_pictures(capsys: Captured, *options: str) -> str:
 # --- help and commands --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [(), ("optimize",), ("weights",)])
+@pytest.mark.parametrize("command", [(), ("optimize",), ("weights",), ("push",)])
 def test_help_fits_100_columns(
     command: tuple[str, ...], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

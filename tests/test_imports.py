@@ -52,9 +52,9 @@ CORE = {
 CORE_LIBRARIES = {"jax", "flax", "optax", "numpy", "jaxtyping"}
 
 SHELL_LIBRARIES = {
-    *("PIL", "av", "h5py", "onnx", "safetensors", "tqdm", "urllib.request"),
+    *("PIL", "av", "h5py", "huggingface_hub", "onnx", "safetensors", "tqdm"),
     *("array_record", "grain", "matplotlib", "orbax", "tensorboardX", "tensorflow"),
-    *("tensorflow_datasets", "torch"),
+    *("tensorflow_datasets", "torch", "urllib.request"),
 }
 """What the core has no use for."""
 
@@ -157,7 +157,7 @@ PROGRAMS = {
     "arguments",
     [
         *("--help", "--version", "optimize --help", "train --help", "stylize --help"),
-        "styles --help",
+        *("styles --help", "push --help"),
     ],
 )
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -173,4 +173,4 @@ def test_telling_of_styles_needs_no_jax(program: str, tmp_path: Path) -> None:
     save_params({}, path := tmp_path / "x.safetensors", metadata=marks)
     loaded = loaded_by(*PROGRAMS[program], "styles", str(path))
     assert {"jaxstyle.style_files", "safetensors"} <= loaded
-    assert not loaded & {"jax", "flax", "optax", "PIL"}
+    assert not loaded & {"jax", "flax", "optax", "PIL", "huggingface_hub"}

@@ -148,7 +148,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, net: Params) -> None:
 def test_a_style_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     line = refusal_of_file(tmp_path / "wave")
     assert "no style " in line
-    assert "a file made by jaxstyle train or jaxstyle import" in line
+    assert "a file made by jaxstyle train or jaxstyle import, hf:USER/REPO" in line
 
 
 def test_a_style_in_the_package_is_found_by_name(

@@ -182,6 +182,18 @@ def test_the_trainings_before_are_told_in_their_order(
     ]
 
 
+def test_a_strangers_style_rules_no_terminal(tmp_path: Path, capsys: Captured) -> None:
+    facts: dict[str, Any] = {
+        "title": "A\x1b[2Jwave",
+        "command": "a\nb",
+        "before": [1, {"x": 2}],
+    }
+    save(path := tmp_path / "wave.safetensors", **facts)
+    lines = printed(capsys, path)
+    assert "title           A [2Jwave" in lines
+    assert lines[-2:] == ["command:", "a b"]
+
+
 def test_a_style_of_ones_own_may_hold_plain_text(
     tmp_path: Path, capsys: Captured
 ) -> None:
@@ -204,7 +216,7 @@ def test_a_style_that_is_nowhere_is_refused(shipped: Path, capsys: Captured) -> 
     save(shipped / "wave.safetensors")
     assert refused(capsys, "wvae") == (
         "jaxstyle styles: error: no style wvae: expected wave, a file made by jaxstyle "
-        "train or jaxstyle import"
+        "train or jaxstyle import, hf:USER/REPO"
     )
 
 

@@ -18,8 +18,9 @@ def add_parser(commands: Commands) -> None:
     add(
         "style",
         metavar="STYLE",
-        help="a style that ships, what jaxstyle train or import has made, or a mixture "
-        "as jaxstyle stylize takes it",
+        help="a style that ships, what jaxstyle train or import has made, "
+        "hf:USER/REPO[@REVISION] on the Hugging Face hub, or a mixture as jaxstyle "
+        "stylize takes it",
     )
     add(
         "-o",

@@ -1,6 +1,7 @@
 """Styles as the command line takes them: what ships, a file, or a mixture of both."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -14,6 +15,9 @@ from jaxstyle.transform_net import Params
 
 Shares: TypeAlias = Mapping[Path, float]
 """The files of a mixture, or of a single style, and how much each counts."""
+
+# Where huggingface_hub keeps the files of a repository USER/REPO.
+_IN_HUB_CACHE = re.compile(r"/models--.+?--([^/]+)/snapshots/[^/]+/style.safetensors$")
 
 
 class Style(NamedTuple):
@@ -111,7 +115,12 @@ def _name(shares: Shares) -> str:
 
 
 def _style_name(path: Path) -> str:
-    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``."""
+    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``.
+
+    And for what is fetched from the hub's repository ``user/wave``.
+    """
+    if fetched := _IN_HUB_CACHE.search(path.as_posix()):
+        return fetched[1]
     if path.stem == "style":
         return path.resolve().parent.name or path.stem
     return path.stem

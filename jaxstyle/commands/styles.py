@@ -28,6 +28,9 @@ WIDEST_PAINTER, NARROWEST_TITLE = 18, 12
 
 UNKNOWN = "-"
 
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
+"""What becomes of characters by which a stranger's file could rule the terminal."""
+
 Row = tuple[str, ...]
 
 
@@ -38,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         lines = format_table([HEADS, *(make_row(name, facts[name]) for name in facts)])
     else:
         lines = describe(load_facts(find_style(arguments.style)))
-    print("\n".join(lines))
+    for line in lines:
+        print(line.translate(CONTROLS))
     return 0
 
 
@@ -122,10 +126,18 @@ def describe(facts: Mapping[str, Any]) -> Iterator[str]:
         if key not in single:
             yield from ("", f"{_name(key)}:")
             yield from _list_facts(group, indent=GAP)
-    if COMMAND in facts:
-        earlier = [str(training[COMMAND]) for training in facts.get(BEFORE, [])]
-        heading = "commands, one after another:" if earlier else f"{COMMAND}:"
-        yield from ("", heading, *earlier, str(facts[COMMAND]))
+    if commands := list_commands(facts):
+        several = len(commands) > 1
+        heading = "commands, one after another:" if several else f"{COMMAND}:"
+        yield from ("", heading, *commands)
+
+
+def list_commands(facts: Mapping[str, Any]) -> list[str]:
+    """Return the commands that made the net, the first one first, if they are known."""
+    before = facts.get(BEFORE)
+    trainings = [*(before if isinstance(before, list) else []), facts]
+    known = (each for each in trainings if isinstance(each, Mapping))
+    return [str(each[COMMAND]) for each in known if COMMAND in each]
 
 
 def _list_facts(facts: Mapping[str, Any], *, indent: str = "") -> Iterator[str]:

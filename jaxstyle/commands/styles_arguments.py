@@ -16,5 +16,6 @@ def add_parser(commands: Commands) -> None:
         "style",
         metavar="NAME|FILE",
         nargs="?",
-        help="a style that ships, or what jaxstyle train or import has made",
+        help="a style that ships, what jaxstyle train or import has made, or "
+        "hf:USER/REPO[@REVISION] on the Hugging Face hub",
     )

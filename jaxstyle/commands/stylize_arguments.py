@@ -31,9 +31,10 @@ def add_parser(commands: Commands) -> None:
         action="append",
         required=True,
         help="a name that jaxstyle styles lists; a file that jaxstyle train or import "
-        "has made; a mixture of such, as in great-wave+udnie or great-wave=3+udnie=1, "
-        "if they were trained from one another, like those that ship; or all for every "
-        "style that ships. May be given several times",
+        "has made; hf:USER/REPO[@REVISION] on the Hugging Face hub; a mixture of such, "
+        "as in great-wave+udnie or great-wave=3+udnie=1, if they were trained from one "
+        "another, like those that ship; or all for every style that ships. May be "
+        "given several times",
     )
     add(
         "-o",

@@ -93,8 +93,8 @@ def _add_net(parser: argparse.ArgumentParser) -> None:
     add(
         "--init",
         metavar="STYLE",
-        help="start from the net of another style, shipped or a file, which takes far "
-        "fewer steps than a new net",
+        help="start from the net of another style, shipped, a file or "
+        "hf:USER/REPO[@REVISION], which takes far fewer steps than a new net",
     )
     add(
         "--precision",
