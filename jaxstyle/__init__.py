@@ -1,7 +1,26 @@
 """Neural style transfer as pure functions of JAX arrays.
 
+Images are floating-point RGB in [0, 1], channels last: one image ``[h, w, 3]`` or any
+batch of them, ``[*n, h, w, 3]``. Parameters are nested dicts of arrays. No function but
+those that read or write files has side effects: `jax.jit`, `jax.vmap` and `jax.grad`
+work on them.
+
 The public names are those of the stub beside this file. Each is imported on first use,
 so that ``import jaxstyle`` takes no time and loads no library.
+
+Examples:
+    Those of all functions go on from here, in miniature: for pictures worth looking at,
+    take photos and paintings by `load_image`, and all of `load_vgg`.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import jaxstyle
+    >>> photo = jax.random.uniform(jax.random.key(0), (16, 16, 3))
+    >>> painting = jnp.indices((16, 16, 3)).sum(0) % 2.0
+    >>> net = jaxstyle.load_style("great-wave-8")
+    >>> vgg = jaxstyle.truncate(jaxstyle.load_vgg(), ["relu2_1"])
+    >>> vgg = jaxstyle.normalize(vgg)
+    >>> weights = jaxstyle.Weights(content={"relu2_1": 1.0}, style={"relu1_1": 1.0})
 """
 
 import lazy_loader

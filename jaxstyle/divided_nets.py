@@ -38,9 +38,18 @@ def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images:
         images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
         mesh: from `jaxstyle.make_row_mesh`.
 
+    Returns:
+        Images of the same shape and precision, not clipped.
+
     Raises:
         TypeError: the images are not floating-point.
         ValueError: the shape is wrong, or an image is too small.
+
+    Examples:
+        >>> mesh = jaxstyle.make_row_mesh()
+        >>> run = jax.jit(jaxstyle.stylize_divided, static_argnames="mesh")
+        >>> jax.eval_shape(run, net, photo, mesh=mesh).shape
+        (16, 16, 3)
     """
     check_images(images, smallest=SMALLEST_SIDE)
     *_, height, width, _ = images.shape

@@ -31,6 +31,13 @@ def export_net(params: Params) -> export.Exported:
         [0, 1], ``[n, h, w, 3]``, of 16x16 pixels or more, and returns the same shape.
         As with `jaxstyle.stylize`, values are not clipped: some lie outside [0, 1].
         Any other shape or type is a ``ValueError``.
+
+    Examples:
+        >>> from jax import export
+        >>> file = jaxstyle.export_net(net).serialize()
+        >>> stylize = jax.jit(export.deserialize(file).call)
+        >>> jax.eval_shape(stylize, jnp.zeros((5, 40, 30, 3))).shape
+        (5, 40, 30, 3)
     """
 
     def stylize(images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:

@@ -26,7 +26,8 @@ class State(NamedTuple):
 
     Attributes:
         image: where the loss is evaluated next.
-        kept: the keeper's own; its ``picture`` makes of it what is to be shown.
+        kept: the keeper's own; its ``picture`` makes of it what is to be shown, where
+            values may lie outside [0, 1].
         optimizer_state: the optimizer's own.
         step: the number of evaluations so far.
     """
@@ -46,13 +47,24 @@ def init_state(
     *,
     keeper: Keeper = BEST,
 ) -> State:
-    """Return the state before the first step from ``image``, ``[h, w, 3]``.
+    """Return the state before the first step.
 
-    The keeper must be that of the step, as the optimizer must.
+    Args:
+        image: where to start, RGB in [0, 1], ``[h, w, 3]``.
+        optimizer: that of the step.
+        keeper: that of the step.
+
+    Returns:
+        The state, in which no step has been made and ``image`` is what is kept.
 
     Raises:
         TypeError: the image is not floating-point.
         ValueError: it is not one image ``[h, w, 3]``.
+
+    Examples:
+        >>> state = jaxstyle.init_state(photo, jaxstyle.adam())
+        >>> state.step
+        Array(0, dtype=int32)
     """
     check_image(image, name="the initial image")
     step = jnp.zeros((), jnp.int32)
@@ -73,12 +85,24 @@ def make_step(
 
     Args:
         optimizer: any optax transformation of one image, those with a line search
-            included; `jaxstyle.optimizers` has two made for pixels.
-        keeper: which picture is kept; `jaxstyle.keepers` has two.
+            included; `jaxstyle.lbfgs` and `jaxstyle.adam` are made for pixels.
+        keeper: which picture is kept, `jaxstyle.keep_best` by default.
 
     Returns:
         ``step(state, problem) -> (state, metrics)``. The metrics are the loss at
         ``state.image``, as ``loss``, and its parts as `perceptual_loss` returns them.
+
+    Examples:
+        >>> targets = jaxstyle.make_targets(vgg, photo, [painting], weights)
+        >>> problem = jaxstyle.Problem(vgg, targets, weights)
+        >>> optimizer, keeper = jaxstyle.adam(), jaxstyle.keep_best()
+        >>> step = jax.jit(jaxstyle.make_step(optimizer, keeper=keeper))
+        >>> state = jaxstyle.init_state(photo, optimizer, keeper=keeper)
+        >>> for _ in range(3):
+        ...     state, metrics = step(state, problem)
+        >>> state.step
+        Array(3, dtype=int32)
+        >>> picture = jnp.clip(keeper.picture(state.kept), 0, 1)
     """
     with_extra = optax.with_extra_args_support(optimizer)
 
@@ -123,6 +147,16 @@ def run_steps(
     Returns:
         The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
         that were not made are NaN. The number made is the difference in ``state.step``.
+
+    Examples:
+        >>> targets = jaxstyle.make_targets(vgg, photo, [painting], weights)
+        >>> problem = jaxstyle.Problem(vgg, targets, weights)
+        >>> optimizer = jaxstyle.adam()
+        >>> step = jaxstyle.make_step(optimizer)
+        >>> state = jaxstyle.init_state(photo, optimizer)
+        >>> state, metrics = jaxstyle.run_steps(step, state, problem, 2, capacity=4)
+        >>> jnp.isnan(metrics["loss"]).tolist()
+        [False, False, True, True]
     """
     shapes = jax.eval_shape(step, state, problem)[1]
     history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)

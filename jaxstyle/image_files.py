@@ -47,17 +47,26 @@ def load_image(
 ) -> Float[np.ndarray, "h w 3"]:
     """Read the first frame of an image file as sRGB ``[h, w, 3]``, upright, over white.
 
-    How pixels of more than 8 bits and embedded profiles are read is told in
-    `jaxstyle.pillow_rgb.to_srgb`.
+    Pixels are rounded to 8 bits. White is 65535 in wide integer pixels and 1.0 in
+    floating-point ones, or the image's own maximum where that is larger. An embedded
+    profile that is damaged or does not fit the pixels is ignored.
 
     Args:
         path: a file in any format that Pillow reads.
         longest_side: resize, up or down, to this many pixels on the longer side.
         shrink_to: the same, but only down.
 
+    Returns:
+        float32 RGB in [0, 1].
+
     Raises:
         ValueError: the file is missing, unreadable, no image, damaged, or larger than
-            Pillow's limit against decompression bombs.
+            Pillow's limit against decompression bombs; or a pixel is NaN or infinite.
+
+    Examples:
+        >>> jaxstyle.save_image(photo, "photo.png")
+        >>> jaxstyle.load_image("photo.png", longest_side=8).shape
+        (8, 8, 3)
     """
     from PIL import Image
 
@@ -78,12 +87,17 @@ def save_image(
 
     Args:
         image: floating-point RGB; values are clipped to [0, 1] and rounded.
-        path: the suffix chooses the format.
-        settings: what ``load_settings`` will return; anything that JSON can hold.
+        path: the file; one that exists is replaced. The suffix chooses the format:
+            ``.png``, ``.jpg``, ``.webp`` or ``.tif``.
+        settings: what `load_settings` will return; anything that JSON can hold.
 
     Raises:
         TypeError: the pixels are not floating-point, or JSON cannot hold the settings.
-        ValueError: the shape is wrong, a pixel is NaN or infinite, or writing failed.
+        ValueError: the shape is wrong, a pixel is NaN or infinite, the suffix is
+            unknown, or writing failed.
+
+    Examples:
+        >>> jaxstyle.save_image(photo, "photo.jpg", settings={"steps": 100})
     """
     from PIL import Image
 
@@ -94,10 +108,21 @@ def save_image(
 
 
 def load_settings(path: str | Path) -> dict[str, object]:
-    """Return the settings that ``save_image`` recorded in the image file.
+    """Return the settings that `save_image` recorded in an image file.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        The settings, as JSON gives them back. Tuples are lists by then.
 
     Raises:
         ValueError: the file cannot be read, or holds no settings.
+
+    Examples:
+        >>> jaxstyle.save_image(photo, "photo.jpg", settings={"steps": 100})
+        >>> jaxstyle.load_settings("photo.jpg")
+        {'steps': 100}
     """
     with _decoded(Path(path)) as source:
         exif = source.getexif()

@@ -45,7 +45,19 @@ class Average(NamedTuple):
 
 
 def keep_best() -> Keeper:
-    """Keep the image with the lowest loss."""
+    """Keep the image with the lowest loss.
+
+    Returns:
+        The keeper. Until a loss is finite it has the image to start from.
+
+    Examples:
+        >>> keeper = jaxstyle.keep_best()
+        >>> kept = keeper.init(photo)
+        >>> kept = keeper.update(kept, photo, jnp.array(3.0), painting)
+        >>> kept = keeper.update(kept, painting, jnp.array(5.0), photo)
+        >>> jnp.array_equal(keeper.picture(kept), photo)
+        Array(True, dtype=bool)
+    """
 
     def init(image: Image) -> Best:
         return Best(image, jnp.full((), jnp.inf, image.dtype))
@@ -69,6 +81,20 @@ def keep_average(decay: float = 0.99) -> Keeper:
 
     Source: the averaging of iterates of Polyak & Juditsky (1992), with the exponential
     weights and the correction of Kingma & Ba (2015), section 7.2.
+
+    Args:
+        decay: the share of the old average at each step, from 0 to less than 1.
+
+    Returns:
+        The keeper, which averages in float32 or better.
+
+    Examples:
+        >>> keeper = jaxstyle.keep_average(decay=0.5)
+        >>> black, white = jnp.zeros((1, 1, 3)), jnp.ones((1, 1, 3))
+        >>> kept = keeper.init(black)
+        >>> kept = keeper.update(kept, black, jnp.array(5.0), white)
+        >>> round(float(keeper.picture(kept).mean()), 2)
+        0.67
     """
 
     def init(image: Image) -> Average:

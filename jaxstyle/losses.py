@@ -45,7 +45,7 @@ def moments(
     transfer", whose guidance channel is the square root of this mask.
 
     Args:
-        features: the activations.
+        features: activations ``[*n, h, w, c]``.
         mask: how much each position counts, none negative; all the same by default.
             Several regions are a leading axis: features ``[n, 1, h, w, c]`` and masks
             ``[r, h, w]`` give moments ``[n, r, ...]``. An empty region has zeros.
@@ -53,6 +53,16 @@ def moments(
     Returns:
         The moments, accumulated in float32 or better, also on devices whose default is
         less.
+
+    Examples:
+        Two positions side by side, of two channels:
+
+        >>> found = jaxstyle.moments(jnp.array([[[1.0, 0.0], [3.0, 2.0]]]))
+        >>> found.mean
+        Array([2., 1.], dtype=float32)
+        >>> found.second
+        Array([[5., 3.],
+               [3., 2.]], dtype=float32)
     """
     dtype = jnp.promote_types(features.dtype, jnp.float32)
     if mask is None:
@@ -75,8 +85,19 @@ def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]:
     It is the second moment over the number of channels.
 
     Source: Gatys et al. (2016), equation 3, where the sum is not divided; dividing by
-    C H W follows Johnson et al. (2016), equation 3. Products are accumulated in
-    float32 or better, also on devices whose default is less.
+    C H W follows Johnson et al. (2016), equation 3.
+
+    Args:
+        features: activations ``[*n, h, w, c]``.
+
+    Returns:
+        The matrix ``[*n, c, c]``. Products are accumulated in float32 or better, also
+        on devices whose default is less.
+
+    Examples:
+        >>> jaxstyle.gram_matrix(jnp.array([[[1.0, 0.0], [3.0, 2.0]]]))
+        Array([[2.5, 1.5],
+               [1.5, 1. ]], dtype=float32)
     """
     return moments(features).second / features.shape[-1]
 
@@ -97,6 +118,17 @@ def content_loss(
 
     Source: Gatys et al. (2016), equation 1, where it is half the sum; Johnson et al.
     (2016), equation 2, have the mean.
+
+    Args:
+        features: activations ``[*n, h, w, c]``.
+        target: those of the content.
+
+    Returns:
+        The loss, one value per image, in float32 or better.
+
+    Examples:
+        >>> jaxstyle.content_loss(jnp.zeros((5, 4, 4, 8)), jnp.full((4, 4, 8), 3.0))
+        Array([9., 9., 9., 9., 9.], dtype=float32)
     """
     return _mean_square(features - target)
 
@@ -108,6 +140,17 @@ def style_loss(
 
     Source: Gatys et al. (2016), equation 4, where it is a quarter of the mean; Johnson
     et al. (2016), equation 4, have the sum.
+
+    Args:
+        gram: Gram matrices ``[*n, c, c]``, as `gram_matrix` returns them.
+        target: that of the style.
+
+    Returns:
+        The loss, one value per matrix.
+
+    Examples:
+        >>> jaxstyle.style_loss(jnp.eye(2), jnp.zeros((2, 2)))
+        Array(0.5, dtype=float32)
     """
     return jnp.square(gram - target).mean((-2, -1))
 
@@ -115,11 +158,23 @@ def style_loss(
 def total_variation(images: Images) -> Float[Array, "*n"]:
     """Return the mean squared difference between neighbours, down plus across.
 
-    A checkerboard of zeros and ones has the value 2. A side of a single pixel adds
-    nothing.
+    A side of a single pixel adds nothing.
 
     Source: the regulariser of Mahendran & Vedaldi (2015) with an exponent of 2, as
     Johnson et al. (2016) use it; theirs is the sum, which grows with the image.
+
+    Args:
+        images: RGB, ``[*n, h, w, 3]``.
+
+    Returns:
+        The variation, one value per image.
+
+    Examples:
+        A checkerboard of zeros and ones:
+
+        >>> board = jnp.tile(jnp.eye(2), (4, 4))
+        >>> jaxstyle.total_variation(jnp.stack([board] * 3, axis=-1))
+        Array(2., dtype=float32)
     """
     down, across = jnp.diff(images, axis=-3), jnp.diff(images, axis=-2)
     return _mean_square(down) + _mean_square(across)
@@ -129,10 +184,25 @@ def absolute_variation(images: Images) -> Float[Array, "*n"]:
     """Return the mean absolute difference between neighbours, down plus across.
 
     It weighs a sharp edge no more than a gradual one of the same height, where
-    `total_variation` prefers the gradual one. A checkerboard of zeros and ones has the
-    value 2. A side of a single pixel adds nothing.
+    `total_variation` prefers the gradual one. A side of a single pixel adds nothing.
 
     Source: the anisotropic total variation of Rudin, Osher & Fatemi (1992), as a mean.
+
+    Args:
+        images: RGB, ``[*n, h, w, 3]``.
+
+    Returns:
+        The variation, one value per image.
+
+    Examples:
+        From black to white in one step and in two:
+
+        >>> sharp = jnp.array([0.0, 1.0, 1.0])[None, :, None] * jnp.ones(3)
+        >>> gradual = jnp.array([0.0, 0.5, 1.0])[None, :, None] * jnp.ones(3)
+        >>> jaxstyle.absolute_variation(jnp.stack([sharp, gradual]))
+        Array([0.5, 0.5], dtype=float32)
+        >>> jaxstyle.total_variation(jnp.stack([sharp, gradual]))
+        Array([0.5 , 0.25], dtype=float32)
     """
     down, across = jnp.diff(images, axis=-3), jnp.diff(images, axis=-2)
     # Unlike that of jnp.abs, the gradient of this at 0 is 0: flat areas stay at rest.
@@ -149,6 +219,18 @@ def isotropic_variation(images: Images) -> Float[Array, "*n"]:
     all their (h + 1)(w + 1) corners.
 
     Source: the nine-point stencil of the Laplace operator, as an energy.
+
+    Args:
+        images: RGB, ``[*n, h, w, 3]``.
+
+    Returns:
+        The variation, one value per image.
+
+    Examples:
+        >>> board = jnp.tile(jnp.eye(2), (4, 4))
+        >>> value = jaxstyle.isotropic_variation(jnp.stack([board] * 3, axis=-1))
+        >>> round(float(value), 2)
+        1.28
     """
     width = [(0, 0)] * (images.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
     padded = jnp.pad(images, width, mode="edge")

@@ -37,16 +37,24 @@ def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> P
     negative, which leads beyond a net.
 
     It does not look at values, and mixes nets of different origin too, whose mean is no
-    style: see `jaxstyle.mixtures.check_related`. Batch norm's running statistics are
+    style; the command line refuses those. Batch norm's running statistics are
     averaged like all else, and are then not those of the mixture.
 
     Args:
         nets: parameters with equal names and shapes.
         shares: one number for each net, whose sum is not 0.
 
+    Returns:
+        Parameters of the same names and shapes.
+
     Raises:
         ValueError: the nets differ in a name or a shape, there is none, or the shares
             are not one for each.
+
+    Examples:
+        >>> mixture = jaxstyle.mix_styles([net, net], [3, 1])
+        >>> mixture["conv1"]["kernel"].shape
+        (9, 9, 3, 8)
     """
     _check_alike(nets)
     weights = jnp.asarray(shares, float)
@@ -70,8 +78,18 @@ def stack_styles(nets: Sequence[Params]) -> Params:
 
     ``jax.vmap(jaxstyle.stylize, (0, None))`` takes it, and paints in each style.
 
+    Args:
+        nets: parameters with equal names and shapes.
+
+    Returns:
+        Parameters of the same names, each array with one axis more.
+
     Raises:
         ValueError: the nets differ in a name or a shape, or there is none.
+
+    Examples:
+        >>> jaxstyle.stack_styles([net, net])["conv1"]["kernel"].shape
+        (2, 9, 9, 3, 8)
     """
     _check_alike(nets)
     stack: Params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)

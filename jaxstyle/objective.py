@@ -18,6 +18,25 @@ class Weights(NamedTuple):
 
     The layers are structure, the numbers are data: under `jax.jit` other numbers do not
     recompile, and under `jax.vmap` they may differ from lane to lane.
+
+    Attributes:
+        content: the weight of `jaxstyle.content_loss` by layer, such as ``relu4_2``.
+        style: the weight of the style loss by layer.
+        total_variation: the weight of `jaxstyle.total_variation`.
+        absolute_variation: the weight of `jaxstyle.absolute_variation`.
+        isotropic_variation: the weight of `jaxstyle.isotropic_variation`.
+
+    Examples:
+        How the loss depends on a weight, in one program:
+
+        >>> targets = jaxstyle.make_targets(vgg, photo, [painting], weights)
+        >>> def loss_of(strength):
+        ...     style = {"relu1_1": strength}
+        ...     mine = jaxstyle.Weights(content={"relu2_1": 1.0}, style=style)
+        ...     return jaxstyle.perceptual_loss(vgg, photo, targets, mine)[0]
+        >>> losses = jax.jit(jax.vmap(loss_of))(jnp.array([0.0, 1.0, 2.0]))
+        >>> (losses / losses[1]).round(3)
+        Array([0., 1., 2.], dtype=float32)
     """
 
     content: Mapping[str, Scalar]
@@ -50,6 +69,16 @@ class Objective:
         tile: the largest side, in pixels, of the parts in which the network looks at
             an image, one after the other; the whole image by default. The loss and its
             gradient are the same, for less memory and more time.
+
+    Examples:
+        Under `jax.jit` an objective is a static argument; it is hashable.
+
+        >>> objective = jaxstyle.Objective(style_loss="mean-std", padding="replicate")
+        >>> targets = jaxstyle.make_targets(
+        ...     vgg, photo, [painting], weights, objective=objective
+        ... )
+        >>> targets.objective == objective
+        True
     """
 
     pooling: str = "max"

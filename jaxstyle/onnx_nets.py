@@ -30,8 +30,17 @@ def to_onnx(params: Params) -> bytes:
     Args:
         params: a net's parameters, as `jaxstyle.load_style` returns them.
 
+    Returns:
+        What is to be in the file.
+
     Raises:
         ImportError: the package onnx is not installed.
+
+    Examples:
+        >>> import onnx
+        >>> file = jaxstyle.to_onnx(net)
+        >>> [node.name for node in onnx.load_from_string(file).graph.input]
+        ['images']
     """
     try:
         from onnx import TensorProto, helper, numpy_helper

@@ -25,7 +25,13 @@ Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
 
 
 class Problem(NamedTuple):
-    """What is minimised: the perceptual loss with these parameters, as data."""
+    """What is minimised: the perceptual loss with these parameters, as data.
+
+    Attributes:
+        params: a VGG's parameters.
+        targets: from `make_targets`.
+        weights: the weight of each term.
+    """
 
     params: vgg.Params
     targets: Targets
@@ -50,8 +56,8 @@ def perceptual_loss(
     style loss times the mean of its mask, so that each pixel is drawn about as much as
     without.
 
-    Source: Gatys et al. (2016), equation 7, and Johnson et al. (2016), equation 5; the
-    elementary losses in `jaxstyle.losses` say how they differ from the papers'.
+    Source: Gatys et al. (2016), equation 7, and Johnson et al. (2016), equation 5; each
+    elementary loss says how it differs from theirs.
 
     Args:
         params: a VGG's parameters.
@@ -61,13 +67,20 @@ def perceptual_loss(
         weights: the weight of each term.
 
     Returns:
-        The loss ``[*n]``, and its three weighted parts by name: ``content``, ``style``
+        The loss ``[*n]``, and by name its three weighted parts, ``content``, ``style``
         and ``total_variation``, which holds all kinds of variation.
 
     Raises:
         TypeError: the images are not floating-point.
         ValueError: a shape or a layer is wrong, or the targets are for other layers or
             for images of another size.
+
+    Examples:
+        >>> targets = jaxstyle.make_targets(vgg, photo, [painting], weights)
+        >>> loss_of = jax.jit(jaxstyle.perceptual_loss)
+        >>> loss, parts = loss_of(vgg, photo, targets, weights)
+        >>> jnp.allclose(loss, parts["content"] + parts["style"])
+        Array(True, dtype=bool)
     """
     _check_targets(params, images, targets, weights)
     found = measure(

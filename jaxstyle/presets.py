@@ -16,28 +16,34 @@ _SHALLOW_STYLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """All that shapes the picture but the images.
+    """All that shapes the picture but the images: settings of ``jaxstyle optimize``.
 
     Attributes:
         summary: what it is, in one line.
         content: weight of the content loss by layer.
         style: weight of the style loss by layer.
         isotropic_variation: weight of the nine-point total variation.
-        init: the image to start from, a key of `jaxstyle.inits.INITS`.
+        init: the image to start from: ``"content"``, ``"noise"``, ``"gray"`` or
+            ``"style-stats"``, noise in the style's colours.
         steps: how many times the loss and its gradient are evaluated, at all scales
             together.
         coarsest: the least longer side of a scale, in pixels; ``None`` for one scale.
         ratio: how many times as large as the scale before each scale is.
         finest: how many times as many steps the last scale gets as those before it.
-        optimizer: a key of `jaxstyle.optimizers.OPTIMIZERS`.
-        keep: which picture is kept, a key of `jaxstyle.keepers.KEEPERS`.
-        style_loss: a key of `jaxstyle.style_losses.STYLE_LOSSES`.
+        optimizer: ``"lbfgs"`` or ``"adam"``, for `jaxstyle.lbfgs` or `jaxstyle.adam`.
+        keep: which picture is kept, ``"best"`` or ``"average"``, for
+            `jaxstyle.keep_best` or `jaxstyle.keep_average`.
+        style_loss: a key of `jaxstyle.STYLE_LOSSES`.
         vgg: the network, as `jaxstyle.load_vgg` takes it.
         activations: ``"layer"`` or ``"filter"``, the granularity in which mean
-            activations are normalised to 1 (see `jaxstyle.vgg.normalize`), or
-            ``"raw"``.
-        pooling: a key of `jaxstyle.pooling.POOLINGS`.
-        padding: of the network's first convolution, a key of `jaxstyle.vgg.BORDERS`.
+            activations are normalised to 1 (see `jaxstyle.normalize`), or ``"raw"``.
+        pooling: the network's pooling, as in `jaxstyle.features`.
+        padding: of the network's first convolution, as in `jaxstyle.features`.
+
+    Examples:
+        >>> preset = jaxstyle.PRESETS["default"]
+        >>> jaxstyle.pyramid_sizes(512, smallest=preset.coarsest, ratio=preset.ratio)
+        (128, 256, 512)
     """
 
     summary: str
@@ -108,3 +114,4 @@ PRESETS: Mapping[str, Preset] = {
         init="noise",
     ),
 }
+"""The presets by name."""

@@ -45,16 +45,28 @@ DOWNLOADS = {
 
 
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
-    """Load a VGG's parameters, as `jaxstyle.vgg.features` takes them.
+    """Load a VGG's parameters, as `jaxstyle.features` takes them.
+
+    Source: Simonyan & Zisserman (2015). The weights are theirs, with kernels
+    rounded to float16.
 
     Args:
         name_or_path: ``"vgg16"``, which ships in the package down to ``relu5_1``;
-            ``"vgg19"``, once downloaded; or a file made by
-            ``scripts/convert_vgg.py``.
+            ``"vgg19"``, once ``jaxstyle weights vgg19`` has downloaded it; or a file
+            made by ``scripts/convert_vgg.py``.
+
+    Returns:
+        The parameters in float32. Pixels are RGB in [0, 1] to them, for they hold the
+        mean and the standard deviation that the network expects.
 
     Raises:
         ValueError: there is no such network or file, it is not downloaded yet, or the
             file is damaged or holds something else; all problems are named at once.
+
+    Examples:
+        >>> vgg = jaxstyle.load_vgg()
+        >>> vgg["conv4_2"]["kernel"].shape
+        (3, 3, 512, 512)
     """
     if name_or_path in SHIPPED:
         return load_vgg_file(_package_file("weights", f"{name_or_path}.safetensors"))

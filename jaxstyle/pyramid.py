@@ -46,6 +46,20 @@ def pyramid_sizes(
 
     The last is ``longest``, and each other is by ``ratio`` smaller than the next; none
     is less than ``smallest``, unless ``longest`` is.
+
+    Args:
+        longest: the longer side of the picture, in pixels.
+        smallest: the least longer side of a scale, 128 pixels by default.
+        ratio: how many times as large as the scale before each scale is, more than 1.
+
+    Returns:
+        The sides, as `optimize_image` takes them.
+
+    Examples:
+        >>> jaxstyle.pyramid_sizes(512)
+        (128, 181, 256, 362, 512)
+        >>> jaxstyle.pyramid_sizes(500, ratio=2.0)
+        (250, 500)
     """
     sizes = [longest]
     while (size := round(longest / ratio ** len(sizes))) >= max(smallest, 1):
@@ -141,7 +155,9 @@ def optimize_image(
     and with an optimizer like Adam under `jax.grad`.
 
     Source: Gatys et al. (2016). This starts from the content image where the paper
-    starts from noise; pass ``init`` for that.
+    starts from noise; pass ``init`` for that. With ``sizes`` it goes from coarse to
+    fine, as Gatys et al. (2017), "Controlling perceptual factors in neural style
+    transfer", section 6; that the content's details come in at every scale is our own.
 
     Args:
         params: a VGG's parameters; the loss weights assume `jaxstyle.normalize`'s.
@@ -151,9 +167,9 @@ def optimize_image(
         weights: the weight of each term of the loss.
         init: the image to start from, of the size of the content or of the coarsest
             scale; the content itself by default, whose details then come in at every
-            scale. `jaxstyle.inits` has others.
+            scale.
         steps: the number of evaluations of the loss and its gradient, at all scales
-            together; see `split_steps`.
+            together; the first scale gets twice as many as the next ones.
         sizes: the picture's longer side at each scale, such as `pyramid_sizes` returns;
             by default one scale, the content as it is. The picture comes out at the
             last.
@@ -175,6 +191,13 @@ def optimize_image(
     Raises:
         TypeError: an image is not floating-point.
         ValueError: a shape, a layer or a setting is wrong.
+
+    Examples:
+        >>> optimize = jax.jit(jaxstyle.optimize_image, static_argnames="steps")
+        >>> styles = [painting]
+        >>> picture, metrics = optimize(vgg, photo, styles, weights=weights, steps=5)
+        >>> picture.shape, metrics["loss"].shape
+        ((16, 16, 3), (5,))
     """
     optimizer = optimizers.lbfgs() if optimizer is None else optimizer
     scene = Scene(content, styles, masks, style_masks)

@@ -25,6 +25,13 @@ def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
     Args:
         devices: which ones, and in which order; all by default.
+
+    Returns:
+        A mesh of one axis, ``rows``.
+
+    Examples:
+        >>> jaxstyle.make_row_mesh(jax.devices()[:1]).size
+        1
     """
     return Mesh(np.array(jax.devices() if devices is None else devices), (AXIS,))
 
@@ -67,10 +74,25 @@ def _constrain(x: Array, sharding: NamedSharding) -> Array:
 
 
 def divide_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
-    """Apply `divide_rows` to all arrays ``[*n, height, w, 3]`` of a tree.
+    """Let devices divide the rows of all images of a tree, evenly.
 
-    It is for what goes from program to program, such as the state of an optimisation,
-    since arguments and results can be divided only evenly.
+    It is for what goes from program to program, such as the state of an optimisation:
+    arguments and results can be divided only evenly.
+    So rows of zeros are appended, which `join_images` leaves out again.
+
+    Args:
+        tree: any arrays; those of the shape ``[*n, height, w, 3]`` are images.
+        height: of the images, in pixels.
+        mesh: from `make_row_mesh`.
+
+    Returns:
+        The same tree, its images with as many rows on each device.
+
+    Examples:
+        >>> mesh = jaxstyle.make_row_mesh(jax.devices()[:1])
+        >>> tree = jaxstyle.divide_images({"image": photo}, 16, mesh)
+        >>> jax.tree.map(jnp.shape, jaxstyle.join_images(tree, 16, mesh))
+        {'image': (16, 16, 3)}
     """
 
     def divide(x: Array) -> Array:
@@ -81,7 +103,22 @@ def divide_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
 
 
 def join_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
-    """Undo `divide_images`: leave out the rows below the height."""
+    """Undo `divide_images`: leave out the rows below the height.
+
+    Args:
+        tree: what `divide_images` has made.
+        height: of the images, in pixels.
+        mesh: from `make_row_mesh`.
+
+    Returns:
+        The tree with images ``[*n, height, w, 3]``, divided as evenly as they can be.
+
+    Examples:
+        >>> mesh = jaxstyle.make_row_mesh(jax.devices()[:1])
+        >>> tree = jaxstyle.divide_images(photo, 16, mesh)
+        >>> jaxstyle.join_images(tree, 16, mesh).shape
+        (16, 16, 3)
+    """
     padded = divided_height(height, mesh)
 
     def cut(x: Array) -> Array:
@@ -97,7 +134,21 @@ def divided_height(height: int, mesh: Mesh) -> int:
 
 
 def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
-    """Return where the arrays of a tree lie that `divide_images` has made."""
+    """Return where the arrays of a tree lie that `divide_images` has made.
+
+    Args:
+        tree: arrays, or only their shapes.
+        height: of the images before they were divided, in pixels.
+        mesh: from `make_row_mesh`.
+
+    Returns:
+        A tree of shardings, for ``in_shardings`` and ``out_shardings`` of `jax.jit`.
+
+    Examples:
+        >>> mesh = jaxstyle.make_row_mesh(jax.devices()[:1])
+        >>> jaxstyle.image_shardings(photo, 16, mesh).spec
+        P('rows',)
+    """
     padded = divided_height(height, mesh)
 
     def sharding(x: Array) -> NamedSharding:

@@ -40,6 +40,12 @@ def save_style(
 
     Raises:
         ValueError: the parameters are no net's, or the file cannot be written.
+
+    Examples:
+        >>> jaxstyle.save_style(net, "mine.safetensors", metadata={"title": "Noise"})
+        >>> again = jaxstyle.load_style("mine.safetensors")
+        >>> jnp.array_equal(again["conv1"]["kernel"], net["conv1"]["kernel"])
+        Array(True, dtype=bool)
     """
     raise_problems(_find_problems(params), path=path)
     marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
@@ -50,14 +56,23 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]:
     """Load the parameters of a trained net, as `jaxstyle.stylize` takes them.
 
     Args:
-        name_or_path: a style that ships in the package, a file that ``jaxstyle train``
-            or ``jaxstyle import`` has made, or ``hf:USER/REPO`` for what
-            ``jaxstyle push`` has put on the Hugging Face hub, with an optional
+        name_or_path: a style that ships in the package, such as ``"starry-night"``
+            (``jaxstyle styles`` lists them), a file that `save_style`,
+            ``jaxstyle train`` or ``jaxstyle import`` has made, or ``hf:USER/REPO`` for
+            what ``jaxstyle push`` has put on the Hugging Face hub, with an optional
             ``@REVISION``, which is fetched once and kept in the hub's cache.
+
+    Returns:
+        The parameters in float32, as `jaxstyle.init_net` describes them.
 
     Raises:
         ValueError: there is no such style or file, it cannot be fetched, or the file is
             damaged or holds something else; all problems are named at once.
+
+    Examples:
+        >>> net = jaxstyle.load_style("great-wave-8")
+        >>> net["conv1"]["kernel"].shape
+        (9, 9, 3, 8)
     """
     return load_style_file(find_style(name_or_path))[0]
 

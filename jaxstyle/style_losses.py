@@ -38,6 +38,19 @@ def gram_loss(moments: Moments, target: Float[Array, "*n c c"]) -> Float[Array, 
     """Return the mean squared difference between two Gram matrices.
 
     It is `jaxstyle.style_loss`.
+
+    Args:
+        moments: those of a layer of the images, as `jaxstyle.moments` returns them.
+        target: the Gram matrix of the style, ``[*n, c, c]``.
+
+    Returns:
+        The loss, one value per image.
+
+    Examples:
+        >>> ones, zeros = jnp.ones((4, 4, 2)), jnp.zeros((4, 4, 2))
+        >>> target = jaxstyle.gram_matrix(zeros)
+        >>> jaxstyle.gram_loss(jaxstyle.moments(ones), target)
+        Array(0.25, dtype=float32)
     """
     return style_loss(gram_target(moments), target)
 
@@ -52,6 +65,18 @@ def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
 
     Source: Li et al. (2017), "Demystifying neural style transfer": the maximum mean
     discrepancy with a linear kernel.
+
+    Args:
+        moments: those of a layer of the images, as `jaxstyle.moments` returns them.
+        target: the moments of the style.
+
+    Returns:
+        The loss, one value per image.
+
+    Examples:
+        >>> ones, threes = jnp.ones((4, 4, 2)), jnp.full((4, 4, 2), 3.0)
+        >>> jaxstyle.mean_loss(jaxstyle.moments(ones), jaxstyle.moments(threes))
+        Array(4., dtype=float32)
     """
     return jnp.square(moments.mean - target.mean).mean(-1)
 
@@ -63,6 +88,21 @@ def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
 
     Source: Huang & Belongie (2017), "Arbitrary style transfer in real-time with
     adaptive instance normalization", equation 13, where it is the sum of norms.
+
+    Args:
+        moments: those of a layer of the images, as `jaxstyle.moments` returns them.
+        target: the moments of the style.
+
+    Returns:
+        The loss, one value per image.
+
+    Examples:
+        Of the same mean, and with deviations of 0 and 2:
+
+        >>> flat, varied = jnp.ones((1, 2, 1)), jnp.array([[[-1.0], [3.0]]])
+        >>> found, target = jaxstyle.moments(flat), jaxstyle.moments(varied)
+        >>> round(float(jaxstyle.mean_std_loss(found, target)), 1)
+        4.0
     """
     deviations = _deviations(moments) - _deviations(target)
     return mean_loss(moments, target) + jnp.square(deviations).mean(-1)
@@ -104,13 +144,28 @@ def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
         1/C |mean - mean_s|^2 + 1/C tr( S + S_s - 2 (S_s^1/2 S S_s^1/2)^1/2 )
 
     with covariances S and S_s. The roots are those of 12 Newton-Schulz iterations,
-    which miss a part of small eigenvalues (see
-    `jaxstyle.matrix_roots.newton_schulz_root`): the loss is larger than the distance,
-    and not zero at the target.
+    which miss a part of small eigenvalues: the loss is larger than the distance, and
+    not zero at the target. `exact_wasserstein_loss` is.
 
     Source: the distance is that of Olkin & Pukelsheim (1982); K. Crowson's
     style-transfer-pytorch (2021) made it a style loss, with these iterations and the
     same 1e-4 added to variances.
+
+    Args:
+        moments: those of a layer of the images, as `jaxstyle.moments` returns them.
+        target: what ``STYLE_LOSSES["wasserstein"].make_target`` makes of the moments of
+            the style: mean, covariance and its root.
+
+    Returns:
+        The loss, one value per image.
+
+    Examples:
+        >>> ones, threes = jnp.ones((4, 4, 2)), jnp.full((4, 4, 2), 3.0)
+        >>> make_target = jaxstyle.STYLE_LOSSES["wasserstein"].make_target
+        >>> target = make_target(jaxstyle.moments(threes))
+        >>> loss = jax.jit(jaxstyle.wasserstein_loss)(jaxstyle.moments(ones), target)
+        >>> round(float(loss), 2)
+        4.0
     """
     sigma = covariance(moments)
     conjugate = product(product(target.root, sigma), target.root)
@@ -122,6 +177,21 @@ def exact_wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "
     """Return the squared 2-Wasserstein distance as it is; see `wasserstein_loss`.
 
     The roots are those of eigenvalues and singular values, to rounding.
+
+    Args:
+        moments: those of a layer of the images, as `jaxstyle.moments` returns them.
+        target: what ``STYLE_LOSSES["wasserstein-exact"].make_target`` makes of the
+            moments of the style.
+
+    Returns:
+        The loss, one value per image.
+
+    Examples:
+        >>> found = jaxstyle.moments(photo)
+        >>> target = jaxstyle.STYLE_LOSSES["wasserstein-exact"].make_target(found)
+        >>> loss = jax.jit(jaxstyle.exact_wasserstein_loss)(found, target)
+        >>> abs(float(loss)) < 1e-5
+        True
     """
     sigma = covariance(moments)
     overlap = matrix_roots.trace_of_root_of_product(
@@ -149,7 +219,18 @@ def _trace(matrix: Float[Array, "*n c c"]) -> Float[Array, "*n"]:
 
 
 class StyleLoss(NamedTuple):
-    """A loss, and what makes its target from the moments of a style."""
+    """A loss, and what makes its target from the moments of a style.
+
+    Attributes:
+        make_target: ``make_target(moments) -> target``, for those of a style.
+        compare: ``compare(moments, target) -> loss``, one value per image.
+
+    Examples:
+        >>> make_target, compare = jaxstyle.STYLE_LOSSES["mean-std"]
+        >>> found = jaxstyle.moments(photo)
+        >>> compare(found, make_target(found))
+        Array(0., dtype=float32)
+    """
 
     make_target: Callable[[Moments], Any]
     compare: Callable[[Moments, Any], Float[Array, "*n"]]

@@ -25,7 +25,7 @@ class Targets:
     """What an image is compared with, by layer.
 
     Attributes:
-        content: activations.
+        content: activations ``[*n, h', w', c]``.
         style: what the style loss makes of the styles' moments; with masks, the targets
             of all regions, stacked before the channels.
         masks: the regions of the image at the layer's resolution, if there are any. A
@@ -77,11 +77,28 @@ def make_targets(
             style's size, or None for all of it.
         objective: how styles are compared, and the network's borders and pooling.
 
+    Returns:
+        The targets, of the layers that ``weights`` names.
+
     Raises:
         TypeError: an image is not floating-point, or a mask has integers.
         ValueError: there is no style for the style layers, the number of style weights
             or masks is not that of the styles, a mask is not of its image's size, or a
             layer is not in ``params`` or in ``weights``.
+
+    Examples:
+        >>> targets = jaxstyle.make_targets(vgg, photo, [painting], weights)
+        >>> targets.content["relu2_1"].shape, targets.style["relu1_1"].shape
+        ((8, 8, 128), (64, 64))
+
+        The left half in one style, the right half in another:
+
+        >>> left = jnp.zeros((16, 16)).at[:, :8].set(1)
+        >>> targets = jaxstyle.make_targets(
+        ...     vgg, photo, [painting, 1 - painting], weights, masks=[left, 1 - left]
+        ... )
+        >>> targets.style["relu1_1"].shape
+        (2, 64, 64)
     """
     vgg.check_layers(params, (*weights.content, *weights.style))
     of_content = content_targets(params, content, weights, objective=objective)

@@ -41,14 +41,26 @@ Own: TypeAlias = Mapping[str, Array]
 def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image:
     """Return what `jaxstyle.stylize` does, but for rounding, in little memory.
 
+    Windows of the image go through the net one after the other, for about half as much
+    work once more.
+
     Args:
         params: a net's parameters.
         image: RGB in [0, 1], ``[h, w, 3]``, of 16x16 pixels or more.
         tile: the longest side of a window, in pixels.
 
+    Returns:
+        The stylized image, not clipped.
+
     Raises:
         TypeError: the image is not floating-point.
         ValueError: the shape is wrong, or the image or the tile is too small.
+
+    Examples:
+        >>> large = jnp.tile(photo, (4, 4, 1))
+        >>> stylize_tiled = jax.jit(jaxstyle.stylize_tiled, static_argnames="tile")
+        >>> stylize_tiled(net, large, tile=48).shape
+        (64, 64, 3)
     """
     if image.ndim != 3:
         raise ValueError(f"expected one image [h, w, 3], got shape {image.shape}")

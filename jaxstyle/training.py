@@ -1,6 +1,6 @@
 """Training: the parameters of a transform net are optimised (Johnson et al., 2016).
 
-The loop is that of `jaxstyle.gatys`: ``init_state`` -> ``make_step`` ->
+The loop is that of style optimisation: `init_state` -> `make_step` ->
 ``step(state, photos, problem)``, all pure. What moves is a net in place of pixels, and
 the photos to stylize come from outside, a batch for each step.
 """
@@ -60,9 +60,17 @@ def make_problem(
         style_weights: as in `jaxstyle.make_targets`.
         objective: how styles are compared, and the network's borders and pooling.
 
+    Returns:
+        The problem. Its targets have no content, which each batch of photos brings.
+
     Raises:
         TypeError: an image is not floating-point.
         ValueError: a shape or a layer is wrong.
+
+    Examples:
+        >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
+        >>> sorted(problem.targets.style)
+        ['relu1_1']
     """
     vgg.check_layers(params, (*weights.content, *weights.style))
     style = style_targets(
@@ -74,7 +82,21 @@ def make_problem(
 def init_state(
     params: transform_net.Params, optimizer: optax.GradientTransformation
 ) -> State:
-    """Return the state before the first step of a net."""
+    """Return the state before the first step of a net.
+
+    Args:
+        params: the net's, from `jaxstyle.init_net`, or from `jaxstyle.load_style` to go
+            on from a trained one.
+        optimizer: that of the step.
+
+    Returns:
+        The state, in which no step has been made.
+
+    Examples:
+        >>> import optax
+        >>> jaxstyle.training.init_state(net, optax.adam(1e-3)).step
+        Array(0, dtype=int32)
+    """
     return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
@@ -100,8 +122,21 @@ def make_step(
     Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
         ``[n, h, w, 3]``. The metrics are scalars: the mean ``loss`` before the step,
-        its parts as `perceptual_loss` returns them, ``stability`` if it has a weight,
-        and ``gradient_norm``.
+        its parts as `jaxstyle.perceptual_loss` returns them, ``stability`` if it has a
+        weight, and ``gradient_norm``.
+
+    Examples:
+        A step takes seconds to compile, so here it is only traced:
+
+        >>> import optax
+        >>> optimizer = optax.adam(1e-3)
+        >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
+        >>> step = jax.jit(jaxstyle.training.make_step(optimizer))
+        >>> state = jaxstyle.training.init_state(net, optimizer)
+        >>> photos = (255 * photo[None]).astype(jnp.uint8)
+        >>> state, metrics = jax.eval_shape(step, state, photos, problem)
+        >>> sorted(metrics)
+        ['content', 'gradient_norm', 'loss', 'style', 'total_variation']
     """
 
     def step(state: State, photos: Photos, problem: Problem) -> tuple[State, Metrics]:
@@ -147,6 +182,16 @@ def stability_loss(
         images: photos ``[n, h, w, 3]``.
         stylized: what the net makes of them.
         key: of the noise.
+
+    Returns:
+        The mean over all pixels of all images, a scalar.
+
+    Examples:
+        >>> def stability(net, images, key):
+        ...     stylized = jaxstyle.stylize(net, images)
+        ...     return jaxstyle.training.stability_loss(net, images, stylized, key)
+        >>> jax.jit(stability)(net, photo[None], jax.random.key(1)) > 0
+        Array(True, dtype=bool)
     """
     noise = jax.random.uniform(key, images.shape, jnp.float32, -NOISE, NOISE)
     noisy, _ = transform_net.stylize_in_training(
@@ -162,7 +207,25 @@ def evaluate(
     *,
     dtype: DTypeLike = jnp.float32,
 ) -> Metrics:
-    """Return the mean loss of a net on a batch of photos, and its parts."""
+    """Return the mean loss of a net on a batch of photos, and its parts.
+
+    Args:
+        params: the net's.
+        photos: 8-bit RGB, ``[n, h, w, 3]``.
+        problem: from `make_problem`.
+        dtype: the precision of both networks' activations.
+
+    Returns:
+        The ``loss`` and its parts as `jaxstyle.perceptual_loss` returns them, averaged
+        over the batch. A net with batch norm uses its running statistics.
+
+    Examples:
+        >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
+        >>> photos = (255 * photo[None]).astype(jnp.uint8)
+        >>> metrics = jax.jit(jaxstyle.training.evaluate)(net, photos, problem)
+        >>> metrics["loss"].shape
+        ()
+    """
     images = (photos / jnp.float32(255)).astype(dtype)
     stylized = transform_net.stylize(params, images)
     return _measure(stylized, images, problem)

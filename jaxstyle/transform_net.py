@@ -229,8 +229,16 @@ def init_net(
         blocks: how many residual blocks there are.
         negative_slope: 1 for no ReLU there, as Johnson et al. have it; 0 for a ReLU.
 
+    Returns:
+        The tree of parameters, in float32.
+
     Raises:
         ValueError: there is no such norm, or the width is not positive.
+
+    Examples:
+        >>> shapes = jax.eval_shape(jaxstyle.init_net, jax.random.key(0))
+        >>> shapes["residual5"]["conv2"]["kernel"].shape
+        (3, 3, 128, 128)
     """
     if width < 1:
         raise ValueError(f"the width must be at least 1, got {width}")
@@ -282,19 +290,28 @@ def stylize(params: Params, images: Images) -> Images:
     and `jax.grad` to both. Sides that are no multiples of four are padded by
     reflection, and the result is cropped.
 
+    Source: the net of Johnson et al. (2016), with the instance norm of Ulyanov et al.
+    (2016). Differences: upsampling by repetition in place of transposed convolutions,
+    against checkerboards (Odena et al., 2016); padding by reflection at every
+    convolution; no tanh at the end.
+
     Args:
-        params: a net's parameters, as `jaxstyle.load_style` returns them.
+        params: a net's parameters, as `jaxstyle.load_style` or `init_net` returns them.
         images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more. The net
             computes in their precision, with statistics in float32: pass bfloat16
             images for bfloat16.
 
     Returns:
-        Images of the same shape and precision. Values may lie outside [0, 1]: they are
-        not clipped, so that gradients do not vanish; `jaxstyle.save_image` clips.
+        Images of the same shape and precision. Values are not clipped, so that
+        gradients do not vanish: some lie outside [0, 1]; `jaxstyle.save_image` clips.
 
     Raises:
         TypeError: the images are not floating-point.
         ValueError: the shape is wrong, or an image is too small.
+
+    Examples:
+        >>> jax.jit(jaxstyle.stylize)(net, photo).shape
+        (16, 16, 3)
     """
     return _apply(params, images, training=False)[0]
 

@@ -59,7 +59,18 @@ def convolution_names(network: str) -> tuple[str, ...]:
 
 
 def layer_names(params: Params) -> tuple[str, ...]:
-    """Return the names of the layers that ``params`` can compute, in order."""
+    """Return the names of the layers that ``params`` can compute, in order.
+
+    Args:
+        params: a VGG's parameters.
+
+    Returns:
+        The names ``relu{block}_{index}``, counted from 1.
+
+    Examples:
+        >>> jaxstyle.layer_names(vgg)
+        ('relu1_1', 'relu1_2', 'relu2_1')
+    """
     return tuple(name.replace("conv", "relu") for name in _convolutions(params))
 
 
@@ -216,6 +227,8 @@ def features(
 
     Under `jax.jit` nothing is computed for the layers that the caller does not use.
 
+    Source: the networks of Simonyan & Zisserman (2015).
+
     Args:
         params: a VGG's parameters, as `jaxstyle.load_vgg` returns them.
         images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped.
@@ -238,6 +251,11 @@ def features(
         TypeError: the images are not floating-point.
         ValueError: the shape is wrong, an image is too small to reach the deepest
             layer, or there is no such pooling or padding.
+
+    Examples:
+        >>> found = jaxstyle.features(vgg, photo)
+        >>> found["relu1_1"].shape, found["relu2_1"].shape
+        ((16, 16, 64), (8, 8, 128))
     """
     check_images(images, smallest=smallest_side(params))
     look = Look(pooling, padding, mesh, dtype)
@@ -315,6 +333,14 @@ def normalize(params: Params, *, per: str = "layer") -> Params:
     Raises:
         ValueError: ``per`` is neither, or the parameters went through
             `prepare_for_cpu` before.
+
+    Examples:
+        >>> layer = jaxstyle.load_vgg()["conv2_1"]
+        >>> round(float(layer["mean_activation"].mean()))
+        164
+        >>> layer = jaxstyle.normalize(vgg)["conv2_1"]
+        >>> round(float(layer["mean_activation"].mean()))
+        1
     """
     if per not in GRANULARITIES:
         raise ValueError(f"mean activations are per layer or per filter, not {per!r}")
@@ -354,8 +380,21 @@ def check_layers(params: Params, layers: Sequence[str]) -> None:
 def truncate(params: Params, layers: Sequence[str]) -> Params:
     """Drop the convolutions that none of ``layers`` needs; the first one stays.
 
+    Images may then be smaller, and less is kept in memory.
+
+    Args:
+        params: a VGG's parameters.
+        layers: the names of those that are wanted.
+
+    Returns:
+        Parameters that are a part of the given ones.
+
     Raises:
         ValueError: a layer is not in ``params``; all such layers are named.
+
+    Examples:
+        >>> jaxstyle.layer_names(jaxstyle.truncate(vgg, ["relu1_1", "relu1_2"]))
+        ('relu1_1', 'relu1_2')
     """
     check_layers(params, layers)
     known = layer_names(params)
@@ -369,6 +408,21 @@ def prepare_for_cpu(params: Params) -> Params:
 
     The features stay the same to about 1e-5 relative; on a CPU they take about half
     the time. The kernels grow fourfold.
+
+    Source: Lavin & Gray (2016), with points of interpolation of our own, whose rounding
+    errors are a quarter.
+
+    Args:
+        params: a VGG's parameters.
+
+    Returns:
+        Parameters for `jaxstyle.features` and what is built on it. `normalize` takes
+        them no more, `truncate` does.
+
+    Examples:
+        >>> fast = jaxstyle.prepare_for_cpu(vgg)
+        >>> sorted(fast["conv2_1"])
+        ['bias', 'mean_activation', 'winograd_kernel']
     """
     return {
         name: _to_winograd(value) if name.startswith("conv") else value

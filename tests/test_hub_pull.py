@@ -18,7 +18,7 @@ from net_samples import quick_net
 
 from jaxstyle import load_style, save_style
 from jaxstyle.cli import build_parser
-from jaxstyle.commands.stylize_inputs import load_styles
+from jaxstyle.commands.style_inputs import load_styles
 from jaxstyle.commands.train_settings import choose_settings
 from jaxstyle.param_files import save_params
 from jaxstyle.style_files import find_style, find_styles, load_style_file

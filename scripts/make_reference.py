@@ -1,0 +1,207 @@
+"""Make the reference of jaxstyle's public names, a site built from their docstrings.
+
+    pip install '.[docs]'
+    python scripts/make_reference.py -o site
+
+Writes a folder of pages to open in a browser, from disk or from any web server. They
+ask no other server for anything. A warning of Sphinx's is an error, and so is a name in
+a docstring that leads nowhere: then nothing is written.
+"""
+
+import argparse
+import inspect
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from make_web_page import check_output
+
+import jaxstyle
+
+SETTINGS = Path(__file__).parent / "reference"
+"""The folder of Sphinx's ``conf.py``."""
+
+
+class Page(NamedTuple):
+    """A page, and the public names that are on it."""
+
+    title: str
+    names: Sequence[str]
+    module: str = "jaxstyle"
+
+
+PAGES: Mapping[str, Page] = {
+    "nets": Page(
+        "Transform nets",
+        (
+            *("stylize", "stylize_tiled", "load_style", "save_style", "init_net"),
+            *("mix_styles", "stack_styles"),
+        ),
+    ),
+    "optimisation": Page(
+        "Style optimisation",
+        (
+            *("optimize_image", "pyramid_sizes", "PRESETS", "Preset"),
+            *("init_state", "make_step", "run_steps", "State"),
+            *("lbfgs", "adam", "keep_best", "keep_average", "Keeper"),
+        ),
+    ),
+    "perceptual": Page(
+        "The perceptual loss",
+        (
+            *("perceptual_loss", "Weights", "Objective"),
+            *("make_targets", "Targets", "Problem"),
+        ),
+    ),
+    "losses": Page(
+        "Elementary losses",
+        (
+            *("content_loss", "gram_matrix", "style_loss"),
+            *("total_variation", "absolute_variation", "isotropic_variation"),
+        ),
+    ),
+    "style_losses": Page(
+        "Style losses",
+        (
+            *("STYLE_LOSSES", "StyleLoss", "moments", "Moments", "gram_loss"),
+            *("wasserstein_loss", "exact_wasserstein_loss"),
+            *("mean_loss", "mean_std_loss"),
+        ),
+    ),
+    "features": Page(
+        "Features",
+        (
+            *("load_vgg", "features", "layer_names"),
+            *("truncate", "normalize", "prepare_for_cpu"),
+        ),
+    ),
+    "devices": Page(
+        "Images on several devices",
+        (
+            *("make_row_mesh", "stylize_divided"),
+            *("divide_images", "join_images", "image_shardings"),
+        ),
+    ),
+    "training": Page(
+        "Training",
+        (
+            *("make_problem", "init_state", "make_step", "State"),
+            *("evaluate", "stability_loss"),
+        ),
+        module="jaxstyle.training",
+    ),
+    "files": Page("Image files", ("load_image", "save_image", "load_settings")),
+    "export": Page("Export", ("export_net", "to_onnx")),
+}
+"""The pages by file name, in order."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        make_site(arguments.output)
+    except (ImportError, OSError, ValueError) as error:
+        line = " ".join(str(error).split())
+        print(f"make_reference: error: {line}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the folder to make; one that exists must be empty",
+    )
+    return parser
+
+
+def make_site(output: Path) -> None:
+    """Let Sphinx make the site, and put it in its place if nothing went wrong."""
+    try:
+        from sphinx.cmd.build import build_main
+    except ImportError as error:
+        raise ImportError("Sphinx is not installed: pip install '.[docs]'") from error
+
+    check_output(output)
+    output = output.absolute()
+    with tempfile.TemporaryDirectory(
+        dir=output.parent, prefix=".reference-"
+    ) as scratch:
+        sources, site = Path(scratch, "sources"), Path(scratch, "site")
+        sources.mkdir()
+        for name, text in write_sources():
+            Path(sources, f"{name}.rst").write_text(text)
+        folders = (str(sources), str(site), "-d", str(Path(scratch, "doctrees")))
+        if build_main(["-q", "-W", "--keep-going", "-c", str(SETTINGS), *folders]):
+            raise ValueError("Sphinx has warned, see above; no site was made")
+        site.replace(output)
+    print(f"open {output / 'index.html'}")
+
+
+# --- pages --------------------------------------------------------------------------
+
+
+def write_sources() -> Iterator[tuple[str, str]]:
+    """Yield the pages' names and texts."""
+    yield "index", write_index()
+    for name, page in PAGES.items():
+        yield name, write_page(page)
+
+
+def write_index() -> str:
+    """Return the first page: the package's docstring, and all names in a line each."""
+    lines = [*heading("jaxstyle"), ".. automodule:: jaxstyle", ""]
+    lines += [".. toctree::", "   :hidden:", ""]
+    lines += [f"   {name}" for name in PAGES]
+    for name, page in PAGES.items():
+        lines += ["", f".. rubric:: :doc:`{name}`", ""]
+        lines += [f".. currentmodule:: {page.module}", ""]
+        lines += [".. autosummary::", "   :nosignatures:", ""]
+        lines += [f"   {public}" for public in page.names]
+    return "\n".join([*lines, ""])
+
+
+def write_page(page: Page) -> str:
+    """Return a page: its names' docstrings one after the other."""
+    lines = heading(page.title)
+    if page.module != "jaxstyle":
+        lines += [f".. automodule:: {page.module}", ""]
+    lines += [f".. currentmodule:: {page.module}", ""]
+    for name in page.names:
+        lines += write_name(name, getattr(import_module(page.module), name))
+    return "\n".join(lines)
+
+
+def heading(title: str) -> list[str]:
+    """Return a title's lines."""
+    return [title, "=" * len(title), ""]
+
+
+def write_name(name: str, item: Any) -> list[str]:
+    """Return the directive that documents something by its docstring."""
+    if isinstance(item, Mapping):
+        entries = [f'   * ``"{key}"``: {describe(item[key])}' for key in item]
+        return [f".. autodata:: {name}", "   :no-value:", "", *entries, ""]
+    kind = "class" if inspect.isclass(item) else "function"
+    return [f".. auto{kind}:: {name}", ""]
+
+
+def describe(entry: jaxstyle.Preset | jaxstyle.StyleLoss) -> str:
+    """Return what an entry of a table is, in one line."""
+    if isinstance(entry, jaxstyle.Preset):
+        return entry.summary
+    return f"`jaxstyle.{entry.compare.__name__}`"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
