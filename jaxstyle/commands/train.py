@@ -17,6 +17,15 @@ from jaxstyle.commands.runtime import (
     use_compilation_cache,
     versions,
 )
+from jaxstyle.commands.train_arguments import NO_CACHE
+from jaxstyle.commands.train_cache import (
+    Album,
+    album_bytes,
+    album_shapes,
+    check_room,
+    describe_album,
+    read_album,
+)
 from jaxstyle.commands.train_inputs import Inputs, load_inputs
 from jaxstyle.commands.train_processes import (
     check_alike,
@@ -27,6 +36,7 @@ from jaxstyle.commands.train_processes import (
     share,
 )
 from jaxstyle.commands.train_programs import (
+    Programs,
     compile_programs,
     init_state,
     make_problem,
@@ -95,13 +105,20 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
     shape = f"{settings.batch}x{settings.size}x{settings.size}"
     say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
     started = time.perf_counter()
-    programs = compile_programs(settings, state, problem, placement)
+    shapes = None
+    if arguments.data_cache != NO_CACHE:
+        shapes = album_shapes(settings, inputs.photos)
+    programs = compile_programs(settings, state, problem, placement, shapes)
     say(f"compiled in {time.perf_counter() - started:.1f} s")
+    album = shapes and cache_photos(
+        arguments, inputs, shapes, programs, placement, quiet=quiet
+    )
     run = Run(
         folder=folder,
         inputs=inputs,
         problem=problem,
         programs=programs,
+        album=album,
         every=Every(
             validate=arguments.validate_every,
             picture=arguments.picture_every,
@@ -113,6 +130,32 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
         record=make_record(arguments, settings, inputs),
     )
     return drive(run, state, quiet=quiet)
+
+
+def cache_photos(
+    arguments: argparse.Namespace,
+    inputs: Inputs,
+    shapes: Album,
+    programs: Programs,
+    placement: Placement,
+    *,
+    quiet: bool,
+) -> Album:
+    """Read all photos into the memory of each device, if it is large enough."""
+    megabytes = album_bytes(shapes) / 1e6
+    make_say(quiet=quiet)(
+        f"{describe_album(shapes)} take {megabytes:,.0f} MB of memory on each device"
+    )
+    with failing_together():
+        check_room(shapes, programs.step, placement)
+        return read_album(
+            inputs.photos,
+            shapes,
+            seed=arguments.seed,
+            placement=placement,
+            report=inputs.report,
+            quiet=quiet,
+        )
 
 
 def find_start(
