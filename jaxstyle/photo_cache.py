@@ -47,7 +47,8 @@ def take_batch(
     _check(photos, size)
     count, height, width, _ = photos.shape
     order_key, crop_key = jax.random.split(key)
-    positions = jnp.asarray(step, jnp.int32) * batch + jnp.arange(batch)
+    first = jnp.asarray(step, jnp.int32) * batch
+    chosen = shuffle(first, order_key, length=batch, count=count)
     bounds = jnp.array([height - size + 1, width - size + 1, 2])
 
     def cut(photo: Array, position: Array) -> Array:
@@ -57,34 +58,41 @@ def take_batch(
         crop = lax.dynamic_slice(photos, corner, (1, size, size, 3))[0]
         return jnp.where(mirrored, crop[:, ::-1], crop)
 
-    return jax.vmap(cut)(shuffle(positions, order_key, count=count), positions)
+    return jax.vmap(cut)(chosen, first + jnp.arange(batch))
 
 
-def shuffle(positions: Int[Array, " n"], key: Array, *, count: int) -> Int[Array, " n"]:
-    """Return what lies at positions of an endless row of random orders.
+def shuffle(
+    first: ArrayLike, key: Array, *, length: int, count: int
+) -> Int[Array, " length"]:
+    """Return a stretch of an endless row of epochs.
 
-    Each ``count`` positions hold 0 to ``count - 1`` once. Making the orders would mean
-    to sort them in every step; this follows single positions. Each round of an epoch
-    pairs the numbers by a sum that it draws, and swaps a pair or not.
+    Each epoch holds 0 to ``count - 1`` once, in an order of its own. To make the orders
+    would mean to sort in every step; this follows single positions. Each round of an
+    epoch pairs the numbers by a sum that it draws, and swaps each pair or not.
 
     Source: Hoang, Morris & Rogaway (2012), "An enciphering scheme based on a card
     shuffle". Their coins come from a cipher; ours are the bits of a word for each
     number, drawn anew in each epoch.
 
     Args:
-        positions: consecutive, from 0.
+        first: where in the row the stretch starts, from 0.
         key: of the orders.
-        count: how many there are to put in order.
+        length: how many numbers to return.
+        count: how many there are in an epoch.
     """
-    epochs, index = positions // count, positions % count
-    met = epochs[0] + jnp.arange(1 + -(-(len(positions) - 1) // count))
+    start = jnp.asarray(first, jnp.int32)
+    epoch, offset = start // count, start % count + jnp.arange(length)
+    met = epoch + jnp.arange(1 + -(-(length - 1) // count))
     keys = jax.vmap(lambda epoch: jax.random.split(jax.random.fold_in(key, epoch)))(met)
     sums = jax.vmap(lambda k: jax.random.randint(k, (ROUNDS,), 0, count))(keys[:, 0])
     coins = jax.vmap(lambda k: jax.random.bits(k, (count,)))(keys[:, 1])
-    row = epochs - epochs[0]
+    row, index = offset // count, offset % count
+    sums, coins = sums[row], coins.ravel()
     for number in range(ROUNDS):
-        partner = (sums[row, number] - index) % count
-        coin = coins[row, jnp.maximum(index, partner)] >> number & 1
+        partner = sums[:, number] - index
+        partner = jnp.where(partner < 0, partner + count, partner)
+        pair = row * count + jnp.maximum(index, partner)
+        coin = coins.at[pair].get(mode="promise_in_bounds") >> number & 1
         index = jnp.where(coin, partner, index)
     return index
 

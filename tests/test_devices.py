@@ -16,7 +16,7 @@ from process_runs import (
     virtual_devices,
     wait_for,
 )
-from training_runs import Finished, checkpoints, lines, save_data, shared_cache
+from training_runs import Finished, checkpoints, lines, save_data, shared_cache, train
 
 from jaxstyle.devices import place
 
@@ -170,6 +170,20 @@ def test_a_run_that_lost_a_process_goes_on(folder: Path) -> None:
     assert [x["step"] for x in lines(folder / "lost") if "loss" in x] == [
         *range(1, step + 1)
     ]
+
+
+def test_photos_in_memory_train_alike_on_all_devices_and_in_processes(
+    folder: Path,
+) -> None:
+    command = (*RUN, "--data-cache", "device")
+    assert train("-o", "cached", *command).code == 0
+    assert train_apart("-o", "cached8", *command, devices=8).code == 0
+    done = train_together("-o", "cached22", *command, processes=2, devices=2)
+    assert [each.code for each in done] == [0, 0]
+    assert done[1].err == ""
+    for other in ("cached8", "cached22"):
+        check_curve(folder / other, folder / "cached")
+        assert checkpoints(folder / other) == [4, 8, 12]
 
 
 def last_lines(done: list[Finished]) -> list[str]:

@@ -79,7 +79,10 @@ def check_room(album: Album, program: Any, placement: Placement) -> None:
     on_cpu = jax.default_backend() == "cpu"
     copies = len(placement.batches.mesh.local_devices) if on_cpu else 1
     needed, free = copies * album_bytes(album), memory.free_memory()
-    if free is None or needed <= (left := free - memory.needed_memory(program)):
+    if free is None:
+        return
+    left = max(0, free - memory.needed_memory(program))
+    if needed <= left:
         return
     raise ValueError(
         f"not enough memory for {describe_album(album)} beside the training: they take "
