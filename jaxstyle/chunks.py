@@ -1,6 +1,7 @@
 """Many steps in one program, with nothing coming back to the host in between."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import jax
@@ -56,9 +57,19 @@ def repeat_step(
         state, history, _ = carry
         new, metrics = step(state)
         at = state.step - first
-        history = jax.tree.map(lambda h, m: h.at[at].set(m), history, metrics)
+        history = jax.tree.map(partial(_put, at=at), history, metrics)
         return new, history, metrics["loss"]
 
     start = (state, history, jnp.zeros((), shapes["loss"].dtype))
     state, history, _ = lax.while_loop(goes_on, advance, start)
     return state, history
+
+
+def _put(values: Array, value: Array, *, at: Array) -> Array:
+    """Return values with another one in a place.
+
+    ``at[].set`` would be a scatter, which deterministic programs on GPUs make slow.
+    """
+    put = partial(lax.dynamic_update_index_in_dim, axis=0)
+    changed: Array = put(values, value.astype(values.dtype), at)
+    return changed

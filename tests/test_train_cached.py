@@ -104,7 +104,7 @@ def test_photos_are_read_once_and_counted(
     assert done.code == 0
     _, second, third, reading, training_bar, end = done.err.split("\n")
     assert second.startswith("compiled in ")
-    assert third == "9 photos of 18x18 pixels take 0 MB of memory on each device"
+    assert third == "9 photos of 18x18 pixels take 0.00 GB on each device"
     assert "reading: 100%" in reading
     assert "9/9" in reading
     assert "MB" in reading
@@ -246,7 +246,7 @@ def test_photos_that_are_too_large_for_memory_are_refused(
     assert (done.code, done.out) == (2, "")
     assert done.err == (
         "jaxstyle train: error: not enough memory for 9 photos of 18x18 pixels beside "
-        "the training: they take 0 MB, and 0 are free; use fewer photos, a smaller "
+        "the training: it takes 0.0 GB, and 0.0 are free; use fewer photos, a smaller "
         "--size, or no --data-cache\n"
     )
     assert list(Path("large").iterdir()) == []

@@ -18,14 +18,7 @@ from jaxstyle.commands.runtime import (
     versions,
 )
 from jaxstyle.commands.train_arguments import NO_CACHE
-from jaxstyle.commands.train_cache import (
-    Album,
-    album_bytes,
-    album_shapes,
-    check_room,
-    describe_album,
-    read_album,
-)
+from jaxstyle.commands.train_cache import Album, album_shapes, cache_photos
 from jaxstyle.commands.train_inputs import Inputs, load_inputs
 from jaxstyle.commands.train_processes import (
     check_alike,
@@ -60,7 +53,7 @@ from jaxstyle.commands.train_settings import (
     make_folder,
 )
 from jaxstyle.devices import Placement, place, put_everywhere
-from jaxstyle.training import State
+from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
 
 
@@ -102,16 +95,8 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
     if arguments.resume:
         say(f"going on from step {state.step}")
     state, problem = put_everywhere((state, problem), placement)
-    shape = f"{settings.batch}x{settings.size}x{settings.size}"
-    say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
-    started = time.perf_counter()
-    shapes = None
-    if arguments.data_cache != NO_CACHE:
-        shapes = album_shapes(settings, inputs.photos)
-    programs = compile_programs(settings, state, problem, placement, shapes)
-    say(f"compiled in {time.perf_counter() - started:.1f} s")
-    album = shapes and cache_photos(
-        arguments, inputs, shapes, programs, placement, quiet=quiet
+    programs, album = prepare(
+        arguments, settings, inputs, state, problem, placement, quiet=quiet
     )
     run = Run(
         folder=folder,
@@ -132,30 +117,38 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
     return drive(run, state, quiet=quiet)
 
 
-def cache_photos(
+def prepare(
     arguments: argparse.Namespace,
+    settings: TrainingPreset,
     inputs: Inputs,
-    shapes: Album,
-    programs: Programs,
+    state: State,
+    problem: Problem,
     placement: Placement,
     *,
     quiet: bool,
-) -> Album:
-    """Read all photos into the memory of each device, if it is large enough."""
-    megabytes = album_bytes(shapes) / 1e6
-    make_say(quiet=quiet)(
-        f"{describe_album(shapes)} take {megabytes:,.0f} MB of memory on each device"
-    )
+) -> tuple[Programs, Album | None]:
+    """Compile, and read all photos into memory if they are to be there."""
+    say = make_say(quiet=quiet)
+    shape = f"{settings.batch}x{settings.size}x{settings.size}"
+    say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
+    started = time.perf_counter()
+    cached = arguments.data_cache != NO_CACHE
+    shapes = album_shapes(settings, inputs.photos) if cached else None
+    programs = compile_programs(settings, state, problem, placement, shapes)
+    say(f"compiled in {time.perf_counter() - started:.1f} s")
+    if shapes is None:
+        return programs, None
     with failing_together():
-        check_room(shapes, programs.step, placement)
-        return read_album(
+        album = cache_photos(
             inputs.photos,
             shapes,
+            programs.step,
             seed=arguments.seed,
             placement=placement,
             report=inputs.report,
             quiet=quiet,
         )
+    return programs, album
 
 
 def find_start(

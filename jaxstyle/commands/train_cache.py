@@ -17,7 +17,8 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from jaxstyle import memory, training
-from jaxstyle.data import Report, read_squares
+from jaxstyle.commands.runtime import explain_lack_of_memory, make_say
+from jaxstyle.data import Batches, Report, read_squares
 from jaxstyle.devices import Placement, put_everywhere
 from jaxstyle.perceptual import Metrics
 from jaxstyle.photo_cache import cached_side, take_batch
@@ -68,37 +69,10 @@ def make_run_steps(
     return partial(training.run_steps, step_on, capacity=CAPACITY)
 
 
-def check_room(album: Album, program: Any, placement: Placement) -> None:
-    """Raise a ValueError unless there is memory for photos beside a program.
-
-    Args:
-        album: their shapes.
-        program: which takes them, compiled.
-        placement: where they are to lie; CPU devices have one memory together.
-    """
-    on_cpu = jax.default_backend() == "cpu"
-    copies = len(placement.batches.mesh.local_devices) if on_cpu else 1
-    needed, free = copies * album_bytes(album), memory.free_memory()
-    if free is None:
-        return
-    left = max(0, free - memory.needed_memory(program))
-    if needed <= left:
-        return
-    raise ValueError(
-        f"not enough memory for {describe_album(album)} beside the training: they take "
-        f"{needed / 1e6:,.0f} MB, and {left / 1e6:,.0f} are free; use fewer photos, a "
-        "smaller --size, or no --data-cache"
-    )
-
-
-def album_bytes(album: Album) -> int:
-    """Return what photos take of the memory of a device."""
-    return int(np.prod(album.photos.shape))
-
-
-def read_album(
+def cache_photos(
     source: Source,
     shapes: Album,
+    program: Any,
     *,
     seed: int,
     placement: Placement,
@@ -107,27 +81,71 @@ def read_album(
 ) -> Album:
     """Read all photos of a source into the memory of each device.
 
-    No more than some blocks of them are in the memory of the host at a time.
+    Args:
+        source: of the photos.
+        shapes: of the album.
+        program: what is to take it, compiled.
+        seed: of the order and of the crops.
+        placement: where photos are to lie.
+        report: where damaged photos are counted.
+        quiet: whether to say nothing.
 
     Raises:
-        ValueError: none of them can be decoded.
+        ValueError: memory does not suffice, or no photo can be decoded.
     """
-    whole = placement.everywhere
-    fill = jax.jit(_fill, donate_argnums=0, out_shardings=whole)
-    photos: Any = jnp.zeros(shapes.photos.shape, jnp.uint8, device=whole)
-    count, side, *_ = photos.shape
-    blocks, read = read_squares(source, side=side, report=report), 0
+    photos = describe_album(shapes)
+    gigabytes = album_bytes(shapes) / 1e9
+    make_say(quiet=quiet)(f"{photos} take {gigabytes:.2f} GB on each device")
+    what = f"{photos} beside the training"
+    advice = "use fewer photos, a smaller --size, or no --data-cache"
+    with explain_lack_of_memory(what=what, advice=advice):
+        check_room(shapes, program, placement)
+        blocks = read_squares(source, side=shapes.photos.shape[1], report=report)
+        images = _fill_memory(blocks, shapes.photos.shape, placement, quiet=quiet)
+    return Album(images, put_everywhere(np.uint32(seed), placement))
+
+
+def check_room(album: Album, program: Any, placement: Placement) -> None:
+    """Raise a TooLargeError unless there is memory for photos beside a program.
+
+    Args:
+        album: their shapes.
+        program: what is to take them, compiled.
+        placement: where they are to lie; CPU devices have one memory together.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    copies = len(placement.batches.mesh.local_devices) if on_cpu else 1
+    needed, free = copies * album_bytes(album), memory.free_memory()
+    if free is None:
+        return
+    left = max(0, free - memory.needed_memory(program))
+    if needed > left:
+        raise memory.TooLargeError(needed, left)
+
+
+def album_bytes(album: Album) -> int:
+    """Return what photos take of the memory of a device."""
+    return int(np.prod(album.photos.shape))
+
+
+def _fill_memory(
+    blocks: Batches, shape: tuple[int, ...], placement: Placement, *, quiet: bool
+) -> jax.Array:
+    """Return all blocks as one array; the host holds no more than some of them."""
+    fill = jax.jit(_fill, donate_argnums=0, out_shardings=placement.everywhere)
+    photos = jnp.zeros(shape, jnp.uint8, device=placement.everywhere)
+    read = 0
     with (
         closing(blocks),
-        tqdm(total=count, desc="reading", unit="photo", disable=quiet) as bar,
+        tqdm(total=len(photos), desc="reading", unit="photo", disable=quiet) as bar,
     ):
         for block in blocks:
             photos = fill(photos, put_everywhere(block, placement), read)
             read += len(block)
-            megabytes = photos.nbytes / 1e6 * read / count
+            megabytes = photos.nbytes / 1e6 * read / len(photos)
             bar.set_postfix_str(f"{megabytes:,.0f} MB", refresh=False)
             bar.update(len(block))
-    return Album(photos, put_everywhere(np.uint32(seed), placement))
+    return photos
 
 
 def _fill(photos: jax.Array, block: jax.Array, start: ArrayLike) -> jax.Array:
