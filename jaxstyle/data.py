@@ -24,6 +24,9 @@ FOR_EVER = 2**40
 ATTEMPTS = 100
 """How many records in a row may be unusable before the source is given up."""
 
+BLOCK, BLOCK_BYTES = 64, 2**24
+"""How many squares are read at a time, and how much memory they take, at the most."""
+
 Batch: TypeAlias = UInt8[np.ndarray, "b size size 3"]
 
 Batches: TypeAlias = Generator[Batch, None, None]
@@ -157,6 +160,42 @@ def validation_batches(
         )
     if not full:
         yield np.stack(held)
+
+
+def read_squares(
+    source: Source,
+    *,
+    side: int,
+    report: Report | None = None,
+    workers: int | None = None,
+) -> Batches:
+    """Yield a square of every image once, in order, uint8 ``[b, side, side, 3]``.
+
+    It takes the whole of the shorter side, and its place along the longer one is
+    random, as is whether it is mirrored; both depend on the record's number alone. A
+    record that cannot be decoded is replaced by another, so there are as many squares
+    as records. They come in blocks of up to `BLOCK`.
+
+    Raises:
+        ValueError: an argument is out of its range, or no record can be decoded.
+    """
+    import grain
+
+    _check(source, size=side, batch=1, start=0, shorter_side=(side, side))
+    block = max(1, min(BLOCK, BLOCK_BYTES // (3 * side * side)))
+    tickets = (
+        grain.MapDataset.range(len(source))
+        .map(lambda index: Ticket(index, seed=index))
+        .batch(block, batch_fn=list)
+    )
+    fill = partial(
+        _decode_batch,
+        source=source,
+        size=side,
+        shorter_side=(side, side),
+        report=Report() if report is None else report,
+    )
+    return iterate(tickets.map(fill), workers, ahead=2)
 
 
 def prefetch_to_device(

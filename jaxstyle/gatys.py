@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from jaxstyle.chunks import repeat_step
 from jaxstyle.images import Image, check_image
 from jaxstyle.keepers import BEST, Keeper, Kept
 from jaxstyle.perceptual import Metrics, perceptual_loss
@@ -158,21 +158,8 @@ def run_steps(
         >>> jnp.isnan(metrics["loss"]).tolist()
         [False, False, True, True]
     """
-    shapes = jax.eval_shape(step, state, problem)[1]
-    history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
-    first = state.step
 
-    def goes_on(carry: tuple[State, Metrics, Array]) -> Array:
-        state, _, loss = carry
-        return (state.step - first < count) & jnp.isfinite(loss)
+    def advance(state: State) -> tuple[State, Metrics]:
+        return step(state, problem)
 
-    def advance(carry: tuple[State, Metrics, Array]) -> tuple[State, Metrics, Array]:
-        state, history, _ = carry
-        new, metrics = step(state, problem)
-        at = state.step - first
-        history = jax.tree.map(lambda h, m: h.at[at].set(m), history, metrics)
-        return new, history, metrics["loss"]
-
-    start = (state, history, jnp.zeros((), state.image.dtype))
-    state, history, _ = lax.while_loop(goes_on, advance, start)
-    return state, history
+    return repeat_step(advance, state, count, capacity=capacity)

@@ -7,19 +7,21 @@ the photos to stylize come from outside, a batch for each step.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Int, UInt8
 
 from jaxstyle import transform_net, vgg
+from jaxstyle.chunks import repeat_step
 from jaxstyle.images import Images
 from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, perceptual_loss
 from jaxstyle.perceptual import Problem as Problem
+from jaxstyle.photo_cache import take_batch as take_batch
 from jaxstyle.targets import Targets, content_targets, style_targets
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
@@ -40,6 +42,9 @@ class State(NamedTuple):
 
 
 Step: TypeAlias = Callable[[State, Photos, Problem], tuple[State, Metrics]]
+
+AllPhotos = TypeVar("AllPhotos")
+"""Whatever a step takes its batches from."""
 
 
 def make_problem(
@@ -98,6 +103,40 @@ def init_state(
         Array(0, dtype=int32)
     """
     return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def run_steps(
+    step: Callable[[State, AllPhotos, Problem], tuple[State, Metrics]],
+    state: State,
+    photos: AllPhotos,
+    problem: Problem,
+    count: ArrayLike,
+    *,
+    capacity: int,
+) -> tuple[State, Metrics]:
+    """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
+
+    Nothing comes back to the host in between. The count is data: one compiled program
+    serves all counts.
+
+    Args:
+        step: one that takes its batch from all photos by `take_batch`, at the step of
+            its state; then it does what `make_step`'s does.
+        state: where to start.
+        photos: what the step takes for photos, the same in all steps.
+        problem: what to minimise.
+        count: how many steps to make, at most ``capacity``.
+        capacity: the length of the metrics that are returned.
+
+    Returns:
+        The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
+        that were not made are NaN. The number made is the difference in ``state.step``.
+    """
+
+    def advance(state: State) -> tuple[State, Metrics]:
+        return step(state, photos, problem)
+
+    return repeat_step(advance, state, count, capacity=capacity)
 
 
 NOISE = 30 / 255

@@ -8,11 +8,12 @@ optimisation at 512 and 1024 pixels, training at 256 pixels in batches of 4 to 6
 stylizing 512x512 and 1920x1080 pixels. Each task runs on each side, in a process of its
 own, in turns: jaxstyle and eager PyTorch, which both may use TF32 for float32; PyTorch
 compiled; and both in bfloat16, but for jaxstyle's style optimisation, which has
-float32 only. Printed are medians: milliseconds a step, images a second, how many times
-as fast as eager PyTorch, the time to the first step, peak memory, and, as multiples of
-10^12 a second, the operations of the convolutions (two for each multiplication, counted
-as if done directly), with their share of what the device can do if that is known. A
-side that fails is named with its last line. Without an accelerator it runs on the CPU.
+float32 only. Training is also done on photos in memory, all steps in one call. Printed
+are medians: milliseconds a step, images a second, how many times as fast as eager
+PyTorch, the time to the first step, peak memory, and, as multiples of 10^12 a second,
+the operations of the convolutions (two for each multiplication, counted as if done
+directly), with their share of what the device can do if that is known. A side that
+fails is named with its last line. Without an accelerator it runs on the CPU.
 """
 
 import argparse
@@ -69,6 +70,8 @@ EAGER = Side("torch")
 SIDES = {
     "jaxstyle": Side("jaxstyle"),
     "jaxstyle, bfloat16": Side("jaxstyle", bfloat16=True),
+    "jaxstyle, cached": Side("cached"),
+    "jaxstyle, cached, bfloat16": Side("cached", bfloat16=True),
     "PyTorch": EAGER,
     "PyTorch, compiled": Side("torch", compile=True),
     "PyTorch, bfloat16": Side("torch", bfloat16=True),
@@ -109,6 +112,7 @@ def measure_one(task: list[Any], side: list[Any], *, steps: int) -> dict[str, An
         width=32,
         compile=who.compile,
         bfloat16=who.bfloat16,
+        profile=None,
     )
     benchmark = BENCHMARKS[what.benchmark]
     measure = getattr(benchmark, f"measure_{who.name}")
@@ -117,7 +121,7 @@ def measure_one(task: list[Any], side: list[Any], *, steps: int) -> dict[str, An
 
 def device_name(side: Side) -> str:
     """Return what this process has computed on."""
-    if side.name == "jaxstyle":
+    if side.name != "torch":
         import jax
 
         return str(jax.devices()[0].device_kind)
@@ -132,6 +136,7 @@ def print_task(task: Task, arguments: argparse.Namespace) -> None:
         name: side
         for name, side in SIDES.items()
         if not (task.benchmark == "optimize" and name == "jaxstyle, bfloat16")
+        and (task.benchmark == "train" or side.name != "cached")
     }
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for _ in range(arguments.rounds):

@@ -4,26 +4,38 @@
 
 Each side runs in a process of its own, in turns: the same net from the same parameters,
 the loss of johnson2016 on the same VGG-16, Adam, the same photos. A step is both
-networks forwards and backwards, and the update. Printed are medians over all rounds:
-milliseconds a step, the time to the first step (for jaxstyle that is compilation,
-without the persistent cache), the peak memory above that with everything loaded, and
-the loss after the last step, which shows that both do the same. PyTorch must be
-installed, and memory is read as Linux reports it.
+networks forwards and backwards, and the update. The side "cached" makes all timed steps
+in one call, on random crops of photos in memory, as ``--data-cache device`` does.
+Printed are medians over all rounds: milliseconds a step, the time to the first step
+(for jaxstyle that is compilation, without the persistent cache), the peak memory above
+that with everything loaded, and the loss of the last step, which shows that jaxstyle
+and PyTorch do the same; that of "cached" is of other crops. PyTorch must be installed,
+and memory is read as Linux reports it.
+
+With ``--profile FOLDER`` jaxstyle's sides make as many steps again, and record what the
+device does in FOLDER, for XProf (``xprof FOLDER``) or https://ui.perfetto.dev.
 """
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from benchmarking import compare, measure, torch_mode
+from benchmarking import compare, measure, measure_calls, torch_mode, traced
 
 LEARNING_RATE = 1e-3
 
 STYLE_SIZE = 256
 """The longer side of the painting, in pixels."""
+
+CACHED = 500
+"""How many photos lie in memory."""
+
+CALLS = 2
+"""How often all timed steps are made in one call."""
 
 
 def main() -> None:
@@ -32,12 +44,70 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
-    sides = {"jaxstyle": measure_jaxstyle, "torch": measure_torch}
+    parser.add_argument("--profile", metavar="FOLDER", help="record some steps there")
+    sides = {
+        "jaxstyle": measure_jaxstyle,
+        "cached": measure_cached,
+        "torch": measure_torch,
+    }
     compare(parser, sides)
 
 
 def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the step that ``jaxstyle train`` makes."""
+    import jax
+
+    state, problem, one_step = make_training(arguments)
+    photos, _ = load_images(arguments)
+    improve = jax.jit(one_step, donate_argnums=0)
+
+    def step() -> float:
+        nonlocal state
+        state, metrics = improve(state, photos, problem)
+        return float(metrics["loss"])
+
+    measured = measure(step, arguments.steps)
+    with traced(arguments.profile):
+        for _ in range(arguments.steps if arguments.profile else 0):
+            step()
+    return measured
+
+
+def measure_cached(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure the steps that it makes on photos in memory, many in one call."""
+    import jax
+
+    from jaxstyle import training
+    from jaxstyle.photo_cache import cached_side
+
+    state, problem, one_step = make_training(arguments)
+    batch, size = arguments.batch, arguments.size
+    larger = {"size": cached_side(size), "batch": max(batch, CACHED)}
+    photos, _ = load_images(argparse.Namespace(**vars(arguments) | larger))
+    album = jax.device_put(photos), jax.random.key(0)
+    take = partial(training.take_batch, batch=batch, size=size)
+
+    def step_on(state: Any, album: Any, problem: Any) -> Any:
+        photos, key = album
+        return one_step(state, take(photos, key, state.step), problem)
+
+    run_steps = partial(training.run_steps, step_on, capacity=arguments.steps)
+    improve = jax.jit(run_steps, donate_argnums=0)
+
+    def advance(count: int) -> float:
+        nonlocal state
+        state, metrics = improve(state, album, problem, count)
+        return float(metrics["loss"][count - 1])
+
+    measured = measure_calls(advance, [arguments.steps] * CALLS)
+    with traced(arguments.profile):
+        if arguments.profile:
+            advance(arguments.steps)
+    return measured
+
+
+def make_training(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """Return jaxstyle's state before the first step, its problem, and its step."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -53,21 +123,14 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     vgg_params, preset = load_vgg()
     weights = jaxstyle.Weights(preset.content, preset.style)
     optimizer = optax.adam(LEARNING_RATE)
-    photos, style = load_images(arguments)
+    _, style = load_images(arguments)
     if jax.default_backend() == "cpu":
         vgg_params = jax.jit(jaxstyle.prepare_for_cpu)(vgg_params)
     problem = jax.jit(training.make_problem)(vgg_params, [style], weights)
     net = jax.tree.map(jnp.asarray, net)
     state = jax.jit(lambda net: training.init_state(net, optimizer))(net)
     dtype = jnp.bfloat16 if arguments.bfloat16 else jnp.float32
-    improve = jax.jit(training.make_step(optimizer, dtype=dtype), donate_argnums=0)
-
-    def step() -> float:
-        nonlocal state
-        state, metrics = improve(state, photos, problem)
-        return float(metrics["loss"])
-
-    return measure(step, arguments.steps)
+    return state, problem, training.make_step(optimizer, dtype=dtype)
 
 
 def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ def compare(
     parser: argparse.ArgumentParser,
     sides: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]],
 ) -> None:
-    """Run two sides in turn, each time in a new process, and print medians as a table.
+    """Run all sides in turn, each time in a new process, and print medians as a table.
 
     Args:
         parser: takes the options of the benchmark; ``--rounds`` is added.
-        sides: what measures each side, as `measure` does, by its name; the second is
-            what the first is compared with.
+        sides: what measures each side, as `measure` does, by its name; the last is
+            what the others are compared with.
     """
     parser.add_argument("--rounds", type=int, default=3)
     add_torch_options(parser)
@@ -41,32 +41,56 @@ def compare(
     print("|---|---|---|---|---|")
     for side in sides:
         _print_row(side, results[side])
-    ours, theirs = map(_median_ms, results.values())
-    first, second = sides
-    print(f"\n{first} is {theirs / ours:.2f} times as fast as {second}")
+    *others, last = sides
+    for side in others:
+        faster = _median_ms(results[last]) / _median_ms(results[side])
+        print(f"\n{side} is {faster:.2f} times as fast as {last}")
 
 
 def measure(step: Callable[[], float], steps: int) -> dict[str, Any]:
-    """Time the first step and the next ones, and find the memory that they need.
+    """Time the first step and the next ones, and find the memory that they need."""
+    return measure_calls(lambda _: step(), [1] * steps)
+
+
+def measure_calls(
+    advance: Callable[[int], float], counts: Sequence[int]
+) -> dict[str, Any]:
+    """Time the first step, and calls that make more of them; find the memory needed.
+
+    Args:
+        advance: makes as many steps as it is told.
+        counts: how many steps each call after the first one makes.
 
     Returns:
-        ``ms``, the milliseconds of each step but the first; ``first``, the seconds of
-        the first; ``megabytes``, the accelerator's memory at its peak or, where there
-        is none, the host's above what was in use before; and ``last``, what the last
-        step has returned, by which the sides are seen to agree.
+        ``ms``, the milliseconds of a step, for each call but the first; ``first``, the
+        seconds of the first; ``megabytes``, the accelerator's memory at its peak or,
+        where there is none, the host's above what was in use before; and ``last``, what
+        the last step has returned, by which the sides are seen to agree.
     """
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     started = time.perf_counter()
-    last = step()
+    last = advance(1)
     first = time.perf_counter() - started
     milliseconds = []
-    for _ in range(steps):
+    for count in counts:
         started = time.perf_counter()
-        last = step()
-        milliseconds.append(1e3 * (time.perf_counter() - started))
+        last = advance(count)
+        milliseconds.append(1e3 * (time.perf_counter() - started) / count)
     megabytes = device_memory() or memory("VmHWM") - before
     return {"ms": milliseconds, "first": first, "megabytes": megabytes, "last": last}
+
+
+@contextmanager
+def traced(folder: str | None) -> Iterator[None]:
+    """Record what the device does, for XProf or Perfetto, if a folder is given."""
+    if folder is None:
+        yield
+        return
+    import jax
+
+    with jax.profiler.trace(folder, create_perfetto_trace=True):
+        yield
 
 
 def memory(kind: str) -> float:

@@ -15,6 +15,7 @@ from jaxstyle.data import (
     Report,
     make_batches,
     prefetch_to_device,
+    read_squares,
     validation_batches,
 )
 from jaxstyle.decoding import Crop, decode
@@ -184,6 +185,42 @@ def test_validation_may_be_broken_off(source: Source) -> None:
     batches = validation_batches(source, size=8, batch=2)
     next(batches)
     batches.close()
+
+
+# --- all at once --------------------------------------------------------------------
+
+
+def test_every_photo_gives_one_square_in_order(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = list(read_squares(source, side=18))
+    assert [block.shape for block in whole] == [(10, 18, 18, 3)]
+    assert blues(whole[0]) == list(range(10))
+    monkeypatch.setattr("jaxstyle.data.BLOCK", 4)
+    parts = list(read_squares(source, side=18, workers=1))
+    assert [len(block) for block in parts] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate(parts), whole[0])
+    # The shorter side is whole, and the place along the longer one is random.
+    left, right = (whole[0][:, 9, x, 0].astype(int) for x in (0, -1))
+    np.testing.assert_allclose(np.abs(right - left), 255 * 2 / 3, atol=20)
+    assert np.ptp(np.minimum(left, right)) > 40
+
+
+def test_a_damaged_photo_is_replaced_by_another(tmp_path: Path) -> None:
+    write_photos(tmp_path, 10)
+    (tmp_path / "004.jpg").write_bytes(b"no image")
+    report = Report()
+    (squares,) = read_squares(open_source(str(tmp_path)), side=18, report=report)
+    found = blues(squares)
+    assert found.pop(4) in found
+    assert found == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert report.counts == {"skipped": 1}
+
+
+def test_photos_that_are_all_damaged_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"records of .* in a row cannot be decoded"):
+        list(read_squares(open_source(str(tmp_path)), side=18))
 
 
 # --- to the device ------------------------------------------------------------------

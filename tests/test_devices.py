@@ -16,7 +16,7 @@ from process_runs import (
     virtual_devices,
     wait_for,
 )
-from training_runs import Finished, checkpoints, lines, save_data, shared_cache
+from training_runs import Finished, checkpoints, lines, save_data, shared_cache, train
 
 from jaxstyle.devices import place
 
@@ -170,6 +170,18 @@ def test_a_run_that_lost_a_process_goes_on(folder: Path) -> None:
     assert [x["step"] for x in lines(folder / "lost") if "loss" in x] == [
         *range(1, step + 1)
     ]
+
+
+def test_eight_devices_of_two_processes_train_like_one_on_photos_in_memory(
+    folder: Path,
+) -> None:
+    command = (*RUN, "--data-cache", "device")
+    assert train("-o", "cached", *command).code == 0
+    done = train_together("-o", "cached8", *command, processes=2, devices=4)
+    assert [each.code for each in done] == [0, 0]
+    assert done[1].err == ""
+    check_curve(folder / "cached8", folder / "cached")
+    assert checkpoints(folder / "cached8") == [4, 8, 12]
 
 
 def last_lines(done: list[Finished]) -> list[str]:

@@ -17,6 +17,7 @@ from jaxstyle.style_files import FORMAT, FORMAT_VERSION
 PACKAGE = Path(jaxstyle.__file__).parent
 
 CORE = {
+    "chunks",
     "color",
     "convolutions",
     "divided_nets",
@@ -32,6 +33,7 @@ CORE = {
     "optimizers",
     "padded_nets",
     "perceptual",
+    "photo_cache",
     "pooling",
     "presets",
     "pyramid",

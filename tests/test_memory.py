@@ -5,12 +5,15 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from command_line import TWO_SCALES, refused_picture, run
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 from training_runs import TINY, save_data
 
 from jaxstyle import load_image, memory
+from jaxstyle.commands.train_cache import Album, check_room
+from jaxstyle.devices import place
 from jaxstyle.memory import TooLargeError, check_memory, free_memory, needed_memory
 from jaxstyle.transform_net import Params
 
@@ -87,6 +90,18 @@ def test_a_training_that_is_too_large_is_refused(
         "takes 0.0 GB, and 0.0 are free; use a smaller --batch or --size\n"
     )
     assert list(Path("out").iterdir()) == []
+
+
+def test_photos_need_room_beside_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = jax.jit(lambda x: x + 1).lower(jnp.ones((1000, 1000))).compile()
+    photos = np.zeros((100, 18, 18, 3), np.uint8)
+    album, placement = Album(photos, 0), place(1)
+    needed = needed_memory(program) + photos.nbytes
+    offer(monkeypatch, needed)
+    check_room(album, program, placement)
+    offer(monkeypatch, needed - 1)
+    with pytest.raises(TooLargeError):
+        check_room(album, program, placement)
 
 
 # --- stylize ------------------------------------------------------------------------

@@ -10,12 +10,10 @@ from jaxtyping import Float
 
 from jaxstyle import gatys
 from jaxstyle.commands.optimize_programs import CAPACITY, Program
+from jaxstyle.commands.pacing import SECONDS_PER_CALL, until_halt
 from jaxstyle.keepers import Keeper
 from jaxstyle.objective import Weights
 from jaxstyle.perceptual import Problem
-
-SECONDS_PER_CALL = 0.5
-"""About how long the device is left alone, once it is known how fast it is."""
 
 
 class Progress(NamedTuple):
@@ -89,7 +87,7 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
             progress = progress._replace(state=program.enter(progress.state))
         problem, count = program.make_problem(plan.weights), 1
         while progress.step < end:
-            count = min(count, _until_halt(progress.step, end, plan.intervals))
+            count = min(count, until_halt(progress.step, end, plan.intervals))
             started = time.perf_counter()
             progress, made = _advance(program, problem, progress, count)
             pace = made / (time.perf_counter() - started)
@@ -97,11 +95,6 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
             if not np.isfinite(progress.loss):
                 return
             count = max(1, min(int(SECONDS_PER_CALL * pace), CAPACITY))
-
-
-def _until_halt(step: int, end: int, intervals: Sequence[int]) -> int:
-    """Return how many steps there are to the end, or to a multiple of an interval."""
-    return min(end - step, *(every - step % every for every in intervals))
 
 
 def _advance(

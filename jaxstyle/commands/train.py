@@ -17,6 +17,8 @@ from jaxstyle.commands.runtime import (
     use_compilation_cache,
     versions,
 )
+from jaxstyle.commands.train_arguments import NO_CACHE
+from jaxstyle.commands.train_cache import Album, album_shapes, cache_photos
 from jaxstyle.commands.train_inputs import Inputs, load_inputs
 from jaxstyle.commands.train_processes import (
     check_alike,
@@ -27,6 +29,7 @@ from jaxstyle.commands.train_processes import (
     share,
 )
 from jaxstyle.commands.train_programs import (
+    Programs,
     compile_programs,
     init_state,
     make_problem,
@@ -50,7 +53,7 @@ from jaxstyle.commands.train_settings import (
     make_folder,
 )
 from jaxstyle.devices import Placement, place, put_everywhere
-from jaxstyle.training import State
+from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
 
 
@@ -92,16 +95,15 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
     if arguments.resume:
         say(f"going on from step {state.step}")
     state, problem = put_everywhere((state, problem), placement)
-    shape = f"{settings.batch}x{settings.size}x{settings.size}"
-    say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
-    started = time.perf_counter()
-    programs = compile_programs(settings, state, problem, placement)
-    say(f"compiled in {time.perf_counter() - started:.1f} s")
+    programs, album = prepare(
+        arguments, settings, inputs, state, problem, placement, quiet=quiet
+    )
     run = Run(
         folder=folder,
         inputs=inputs,
         problem=problem,
         programs=programs,
+        album=album,
         every=Every(
             validate=arguments.validate_every,
             picture=arguments.picture_every,
@@ -113,6 +115,40 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
         record=make_record(arguments, settings, inputs),
     )
     return drive(run, state, quiet=quiet)
+
+
+def prepare(
+    arguments: argparse.Namespace,
+    settings: TrainingPreset,
+    inputs: Inputs,
+    state: State,
+    problem: Problem,
+    placement: Placement,
+    *,
+    quiet: bool,
+) -> tuple[Programs, Album | None]:
+    """Compile, and read all photos into memory if they are to be there."""
+    say = make_say(quiet=quiet)
+    shape = f"{settings.batch}x{settings.size}x{settings.size}"
+    say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
+    started = time.perf_counter()
+    cached = arguments.data_cache != NO_CACHE
+    shapes = album_shapes(settings, inputs.photos) if cached else None
+    programs = compile_programs(settings, state, problem, placement, shapes)
+    say(f"compiled in {time.perf_counter() - started:.1f} s")
+    if shapes is None:
+        return programs, None
+    with failing_together():
+        album = cache_photos(
+            inputs.photos,
+            shapes,
+            programs.step,
+            seed=arguments.seed,
+            placement=placement,
+            report=inputs.report,
+            quiet=quiet,
+        )
+    return programs, album
 
 
 def find_start(

@@ -19,6 +19,9 @@ from jaxstyle.commands.loss_arguments import (
 from jaxstyle.commands.process_arguments import add_processes
 from jaxstyle.training_presets import TRAINING_PRESETS
 
+NO_CACHE = "none"
+"""The choice of ``--data-cache`` by which photos are read as they are needed."""
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command with all its arguments."""
@@ -46,6 +49,7 @@ def add_parser(commands: Commands) -> None:
         "(default: coco/2014)",
     )
     add_data_dir(parser)
+    _add_data_cache(parser)
     add(
         "-o",
         "--output",
@@ -59,6 +63,19 @@ def add_parser(commands: Commands) -> None:
     _add_steps(parser)
     _add_run(parser)
     add_processes(parser)
+
+
+def _add_data_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-cache",
+        choices=(NO_CACHE, "device"),
+        default=NO_CACHE,
+        help="device: read all photos once, into the memory of each device, and train "
+        "as fast as it can. Of each a square of 9/8 of --size is kept, its shorter "
+        "side whole; batches are crops of it, mirrored or not. Without the cache crops "
+        "come from anywhere in the photo, and those of 256 pixels from half to all of "
+        f"its shorter side (default: {NO_CACHE})",
+    )
 
 
 def _add_net(parser: argparse.ArgumentParser) -> None:

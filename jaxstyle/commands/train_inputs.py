@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from jaxstyle import transform_net, vgg
 from jaxstyle.commands.settings import load_params, load_styles
+from jaxstyle.commands.train_arguments import NO_CACHE
 from jaxstyle.commands.train_settings import describe_settings
 from jaxstyle.data import Report, validation_batches
 from jaxstyle.images import Image
@@ -61,6 +62,9 @@ def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inpu
         "styles": [_digest_file(path) for path in arguments.styles],
         "blend": arguments.blend,
         "data": photos.fingerprint,
+        "data_cache": None
+        if arguments.data_cache == NO_CACHE
+        else arguments.data_cache,
         "seed": arguments.seed,
         "init": start and digest_params(start),
     }

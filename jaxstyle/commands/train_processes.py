@@ -99,20 +99,22 @@ def share(tree: Any) -> Any:
     return jax.tree.map(np.asarray, shared)
 
 
-def ask_to_stop(interrupts: Interrupts, placement: Placement) -> Callable[[], bool]:
-    """Return what tells whether a process is to stop, alike in all of them.
+def ask_how_many(
+    interrupts: Interrupts, wish: int, placement: Placement
+) -> Callable[[], int]:
+    """Return what tells how many steps to make at once, alike in all processes.
 
-    A single process answers for the time when it is asked. Several exchange what they
-    know now: so the answer is there before the step that is started next is made, and
-    asking for it does not let the devices wait.
+    That is the least that one of them wishes, and 0 if one is to stop. A single process
+    answers for the time when it is asked. Several exchange what they know now: so the
+    answer is there before the steps that are started next are made, and asking for it
+    does not let the devices wait.
     """
     if jax.process_count() == 1:
-        return lambda: interrupts.received
+        return lambda: 0 if interrupts.received else wish
     here = len(placement.batches.mesh.local_devices)
-    flags = jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
-        placement.batches, np.full(here, interrupts.received)
-    )
-    return partial(bool, _any(flags, placement.everywhere))
+    mine = np.full(here, 0 if interrupts.received else wish, np.int32)
+    wishes = jax.make_array_from_process_local_data(placement.batches, mine)  # type: ignore[no-untyped-call]
+    return partial(int, _least(wishes, placement.everywhere))
 
 
 @contextmanager
@@ -139,9 +141,9 @@ def _leave() -> NoReturn:
 
 
 @partial(jax.jit, static_argnums=1)
-def _any(flags: jax.Array, everywhere: jax.sharding.NamedSharding) -> jax.Array:
+def _least(wishes: jax.Array, everywhere: jax.sharding.NamedSharding) -> jax.Array:
     constrain: Any = jax.lax.with_sharding_constraint
-    found: jax.Array = constrain(jnp.any(flags), everywhere)
+    found: jax.Array = constrain(jnp.min(wishes), everywhere)
     return found
 
 

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from jaxstyle import training, transform_net, vgg
 from jaxstyle.commands.settings import make_objective
+from jaxstyle.commands.train_cache import Album, make_run_steps
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
 from jaxstyle.devices import Placement
 from jaxstyle.images import Image
@@ -28,12 +29,13 @@ class Programs(NamedTuple):
     """What is compiled.
 
     Attributes:
-        step: as from `jaxstyle.training.make_step`; it reuses the memory of its state.
+        step: as from `jaxstyle.training.make_step`, or with all photos in memory as
+            from `make_run_steps`; it reuses the memory of its state.
         evaluate: the metrics of parameters on one photo ``[1, size, size, 3]``.
         stylize: `jaxstyle.stylize`, compiled when it is first called.
     """
 
-    step: training.Step
+    step: Any
     evaluate: Any
     stylize: Any
 
@@ -82,12 +84,17 @@ def init_state(
 
 
 def compile_programs(
-    settings: TrainingPreset, state: State, problem: Problem, placement: Placement
+    settings: TrainingPreset,
+    state: State,
+    problem: Problem,
+    placement: Placement,
+    album: Album | None = None,
 ) -> Programs:
     """Compile what is needed for a problem.
 
     Only the shapes of the state count, not where it comes from: a run that goes on
-    finds the programs of its first part in the cache.
+    finds the programs of its first part in the cache. With the shapes of an album the
+    steps are made many at a time.
     """
     dtype = PRECISIONS[settings.precision]
     step = training.make_step(
@@ -101,14 +108,15 @@ def compile_programs(
     )
     options = REPEATABLE.get(jax.default_backend())
     whole, divided = placement.everywhere, placement.batches
-    jitted_step = jax.jit(
-        step,
-        donate_argnums=0,
-        in_shardings=(whole, divided, whole),
-        out_shardings=whole,
-    )
+    make = partial(jax.jit, donate_argnums=0, out_shardings=whole)
     jitted_evaluate = jax.jit(evaluate, in_shardings=whole, out_shardings=whole)
-    lowered_step = jitted_step.lower(state, batch, problem)
+    if album is None:
+        jitted_step = make(step, in_shardings=(whole, divided, whole))
+        lowered_step = jitted_step.lower(state, batch, problem)
+    else:
+        run_steps = make_run_steps(step, settings, placement)
+        jitted_step = make(run_steps, in_shardings=whole)
+        lowered_step = jitted_step.lower(state, album, problem, 1)
     lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
     compiled = lowered_step.compile(options)
     check_memory(compiled)

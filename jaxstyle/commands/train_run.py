@@ -1,9 +1,10 @@
 """A training as it runs: steps, and what is done on the way."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -11,8 +12,10 @@ from tqdm import tqdm
 
 from jaxstyle.checkpoints import save_checkpoint
 from jaxstyle.commands.interrupts import Interrupts, catch_interrupts
+from jaxstyle.commands.pacing import SECONDS_PER_CALL, until_halt
+from jaxstyle.commands.train_cache import CAPACITY, Album
 from jaxstyle.commands.train_inputs import Inputs
-from jaxstyle.commands.train_processes import ask_to_stop, is_first
+from jaxstyle.commands.train_processes import ask_how_many, is_first
 from jaxstyle.commands.train_programs import Programs
 from jaxstyle.commands.train_results import save_pictures
 from jaxstyle.commands.train_settings import CHECKPOINTS
@@ -22,6 +25,9 @@ from jaxstyle.perceptual import Metrics
 from jaxstyle.run_log import RunLog
 from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
+
+Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
+"""Makes steps from a state on, so many; returns their metrics, ``[n]``."""
 
 
 class Every(NamedTuple):
@@ -40,6 +46,7 @@ class Run(NamedTuple):
         inputs: what was read from files.
         problem: what is minimised.
         programs: what was compiled.
+        album: all photos, if they are in memory.
         every: after how many steps what is done.
         settings: what shapes the net.
         placement: on which devices.
@@ -51,6 +58,7 @@ class Run(NamedTuple):
     inputs: Inputs
     problem: Problem
     programs: Programs
+    album: Album | None
     every: Every
     settings: TrainingPreset
     placement: Placement
@@ -61,10 +69,18 @@ class Run(NamedTuple):
 class Session(NamedTuple):
     """What is open while steps are made; the first process alone has a log."""
 
-    batches: Iterator[jax.Array]
+    advance: Advance
     log: RunLog | None
     bar: Any
     interrupts: Interrupts
+
+
+class Made(NamedTuple):
+    """Steps that are made or under way: after which one, how many, their metrics."""
+
+    first: int
+    steps: int
+    metrics: Metrics
 
 
 class NotFiniteError(Exception):
@@ -78,6 +94,22 @@ class NotFiniteError(Exception):
 def open_session(run: Run, start: State, *, quiet: bool) -> Iterator[Session]:
     """Open the logs and the data where a state stands, and the progress bar."""
     step, steps = int(start.step), run.settings.steps
+    with (
+        catch_interrupts() as interrupts,
+        RunLog(run.folder, step=step) if is_first() else nullcontext() as log,
+        open_photos(run, step) as advance,
+        tqdm(total=steps, initial=step, unit="step", disable=quiet) as bar,
+    ):
+        yield Session(advance, log, bar, interrupts)
+
+
+@contextmanager
+def open_photos(run: Run, step: int) -> Iterator[Advance]:
+    """Open the photos after some step, and yield what makes steps on them."""
+    make, problem = run.programs.step, run.problem
+    if run.album is not None:
+        yield lambda state, count: make(state, run.album, problem, count)
+        return
     batches = make_batches(
         run.inputs.photos,
         size=run.settings.size,
@@ -89,41 +121,42 @@ def open_session(run: Run, start: State, *, quiet: bool) -> Iterator[Session]:
         process_count=jax.process_count(),
     )
     sharding = run.placement.batches
-    with (
-        catch_interrupts() as interrupts,
-        RunLog(run.folder, step=step) if is_first() else nullcontext() as log,
-        closing(prefetch_to_device(batches, sharding=sharding)) as arrays,
-        tqdm(total=steps, initial=step, unit="step", disable=quiet) as bar,
-    ):
-        yield Session(arrays, log, bar, interrupts)
+    with closing(prefetch_to_device(batches, sharding=sharding)) as arrays:
+        yield lambda state, _: make(state, next(arrays), problem)
 
 
 def train(run: Run, state: State, session: Session) -> State:
     """Make steps to the end or to an interrupt of any process; return the last state.
 
-    The metrics of a step are looked at once the next one is under way, so that the
-    device does not wait. At a checkpoint nothing is under way.
+    One step at a time, or with all photos in memory as many as take about
+    `SECONDS_PER_CALL`. Their metrics are looked at once the next ones are under way, so
+    that the device does not wait. At a checkpoint nothing is under way.
 
     Raises:
         NotFiniteError: the step is named; no checkpoint holds anything that came of it.
     """
-    step, steps, waiting = int(state.step), run.settings.steps, None
+    step, steps = int(state.step), run.settings.steps
+    most = 1 if run.album is None else CAPACITY
+    count, wish, waiting = 1, 1, None
     if step == 0:
         write_log(session, step, validate(run, state))
         session.bar.unpause()
     while step < steps:
-        photos = next(session.batches)
-        to_stop = ask_to_stop(session.interrupts, run.placement)
-        state, metrics = run.programs.step(state, photos, run.problem)
-        step += 1
+        started = time.perf_counter()
+        count = min(count, until_halt(step, steps, run.every))
+        how_many = ask_how_many(session.interrupts, wish, run.placement)
+        state, metrics = session.advance(state, count)
         if waiting is not None:
-            note(run, session, step - 1, waiting)
-        waiting, interrupted = metrics, to_stop()
-        if interrupted or step == steps or is_due(step, *run.every):
-            note(run, session, step, waiting)
+            note(run, session, waiting)
+            pace = waiting.steps / (time.perf_counter() - started)
+            wish = max(1, min(int(SECONDS_PER_CALL * pace), most))
+        waiting = Made(step, count, metrics)
+        step, count = step + count, how_many()
+        if count == 0 or step == steps or is_due(step, *run.every):
+            note(run, session, waiting)
             waiting = None
-            attend(run, state, session, interrupted=interrupted)
-        if interrupted:
+            attend(run, state, session, interrupted=count == 0)
+        if count == 0:
             break
     return state
 
@@ -133,22 +166,25 @@ def is_due(step: int, *intervals: int) -> bool:
     return any(step % interval == 0 for interval in intervals)
 
 
-def note(run: Run, session: Session, step: int, metrics: Metrics) -> None:
-    """Log the metrics of a step, and show them.
+def note(run: Run, session: Session, made: Made) -> None:
+    """Log the metrics of steps, and show the last ones.
 
     Raises:
-        NotFiniteError: the loss or the gradient is not finite.
+        NotFiniteError: the loss or the gradient of a step is not finite.
     """
-    values = {name: float(x) for name, x in jax.device_get(metrics).items()}
-    for name in ("loss", "gradient_norm"):
-        if not np.isfinite(values[name]):
-            raise NotFiniteError(f"the {name.replace('_', ' ')}", step)
-    write_log(session, step, values)
+    found = {name: np.ravel(x) for name, x in jax.device_get(made.metrics).items()}
+    for index in range(made.steps):
+        step = made.first + index + 1
+        values = {name: float(array[index]) for name, array in found.items()}
+        for name in ("loss", "gradient_norm"):
+            if not np.isfinite(values[name]):
+                raise NotFiniteError(f"the {name.replace('_', ' ')}", step)
+        write_log(session, step, values)
     shown = {"loss": f"{values['loss']:.4g}"}
     if rate := session.bar.format_dict["rate"]:
         shown["images/s"] = f"{rate * run.settings.batch:.3g}"
     session.bar.set_postfix(shown, refresh=False)
-    session.bar.update()
+    session.bar.update(made.steps)
 
 
 def write_log(session: Session, step: int, values: Mapping[str, float]) -> None:
@@ -177,10 +213,12 @@ def validate(run: Run, state: State) -> dict[str, float]:
     Raises:
         NotFiniteError: the loss is not finite.
     """
-    measured = [
-        jax.device_get(run.programs.evaluate(state.params, photo[None], run.problem))
-        for photo in run.inputs.held_out
-    ]
+    measured = jax.device_get(
+        [
+            run.programs.evaluate(state.params, photo[None], run.problem)
+            for photo in run.inputs.held_out
+        ]
+    )
     means = {
         f"validation_{name}": float(np.mean([metrics[name] for metrics in measured]))
         for name in measured[0]
