@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from benchmarking import compare, measure, torch_mode
+from benchmarking import add_torch_options, compare, measure, torch_mode
 
 LEARNING_RATE = 1e-3
 
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
     sides = {"jaxstyle": measure_jaxstyle, "torch": measure_torch}
+    add_torch_options(parser)
     compare(parser, sides)
 
 

@@ -31,6 +31,11 @@ pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
 ONE_TO_THREE = ("--style-weight", "relu1_1=1,relu2_1=3")
 """Weights in the proportions of one to three."""
 
+BY_LBFGS = (*TWO_SCALES, "--optimizer", "lbfgs", "--keep", "best", "--steps", "6")
+
+COARSE = 4
+"""How many of these steps are made at the coarser scale."""
+
 HUGE = "1e+38"
 """A weight with which the loss is finite at the first step only."""
 
@@ -135,34 +140,30 @@ def test_a_sweep_compiles_no_more_for_more_values(
 
 @pytest.mark.usefixtures("more_pictures")
 def test_pictures_side_by_side_are_those_made_alone(lanes: Lanes) -> None:
-    """Contents, styles and strengths at once, at two scales, by L-BFGS."""
-    common = (*TWO_SCALES, "--optimizer", "lbfgs", "--keep", "best", "--steps", "6")
+    """Contents, styles and a strength at once, at two scales, by L-BFGS."""
     sheet = make(
-        *common,
+        *BY_LBFGS,
         *("--sweep", r"content=content.png,upside\, down.png"),
         *("--sweep", "style=style.png,pale.jpg"),
-        *("--sweep", "strength=0.4,0.6"),
+        *("--sweep", "strength=0.6"),
     )
-    assert lanes == [8, 8]
+    assert lanes == [4, 4]
     contents, styles = ("content", "upside, down"), ("style", "pale")
-    names = {
-        (content, style, strength): f"out.content={content}.style={style}."
-        f"strength={strength}.png"
-        for content, style, strength in product(contents, styles, ("0.4", "0.6"))
-    }
-    tops, lefts = np.array([found(load_image(x), sheet) for x in names.values()]).T
-    assert (tops == np.repeat([tops[0], tops[4]], 4)).all()
-    assert (lefts == np.tile(lefts[:4], 2)).all()
-    assert (np.diff(tops[::4]) > 0).all()
-    assert (np.diff(lefts[:4]) > 0).all()
-    for content, style in product(contents, styles):
+    names = [
+        f"out.content={content}.style={style}.strength=0.6.png"
+        for content, style in product(contents, styles)
+    ]
+    tops, lefts = np.array([found(load_image(name), sheet) for name in names]).T
+    assert tops[0] == tops[1] < tops[2] == tops[3]
+    assert lefts[0] == lefts[2] < lefts[1] == lefts[3]
+    for name, (content, style) in zip(names, product(contents, styles), strict=True):
         inputs = [f"{content}.png", f"{style}.{'jpg' if style == 'pale' else 'png'}"]
-        more = (*common, "--strength", "0.6")
-        name = names[content, style, "0.6"]
-        assert_same(name, make(*more, content=inputs[0], styles=inputs[1:]))
         recorded = settings(name)["arguments"]
         assert [recorded["content"], *recorded["styles"]] == inputs
         assert recorded["sweep"] is None
+        if (content, style) in (("content", "pale"), ("upside, down", "style")):
+            more = (*BY_LBFGS, "--strength", "0.6")
+            assert_same(name, make(*more, content=inputs[0], styles=inputs[1:]))
 
 
 def test_seeds_side_by_side_are_those_alone(lanes: Lanes) -> None:
@@ -184,12 +185,10 @@ def test_seeds_side_by_side_are_those_alone(lanes: Lanes) -> None:
 
 def test_pictures_of_other_sizes_are_made_by_other_programs(lanes: Lanes) -> None:
     """The second style is wider than it is high; both are as they are alone."""
-    sweeps = ("--sweep", "style=style.png,style2.png", "--sweep", "strength=0.4,0.6")
-    make(*sweeps)
-    assert lanes == [2, 2]
+    make("--sweep", "style=style.png,style2.png")
+    assert lanes == [1, 1]
     for style in ("style", "style2"):
-        alone = make("--strength", "0.4", styles=[f"{style}.png"])
-        assert_same(f"out.style={style}.strength=0.4.png", alone)
+        assert_same(f"out.style={style}.png", make(styles=[f"{style}.png"]))
 
 
 def test_as_many_are_side_by_side_as_memory_allows() -> None:
@@ -228,27 +227,42 @@ def test_a_picture_that_fails_leaves_the_others_alone(
     lanes: Lanes, capsys: Captured
 ) -> None:
     """It ends at the coarse of two scales, where the others go on."""
-    common = (*TWO_SCALES, "--optimizer", "lbfgs", "--steps", "6")
-    weights = f"style_weight={HUGE},1000"
-    assert optimize(*common, "--sweep", weights) == 1
-    assert lanes == [2, 2]
+    sweeps = (f"style_weight={HUGE},1000", "tv_weight=0,9")
+    assert optimize(*BY_LBFGS, "--sweep", sweeps[0], "--sweep", sweeps[1]) == 1
+    assert lanes == [4, 4]
     printed = capsys.readouterr()
-    failed, made = f"out.style_weight={HUGE}.png", "out.style_weight=1000.png"
-    step = settings(failed)["result"]["steps"]
-    assert 1 < step <= 4
-    assert printed.err == (
-        f"jaxstyle optimize: error: the loss is not finite at step {step}; "
-        f"{failed} is the best picture before it\n"
+    failed, made = (
+        [f"out.style_weight={weight}.tv_weight={tv}.png" for tv in (0, 9)]
+        for weight in (HUGE, 1000)
     )
-    assert printed.out.splitlines()[-1] == "out.png: 1 pictures"
+    steps = [settings(name)["result"]["steps"] for name in failed]
+    assert 1 < min(steps) <= max(steps) <= COARSE
+    assert sorted(printed.err.splitlines()) == [
+        f"jaxstyle optimize: error: the loss is not finite at step {step}; "
+        f"{name} is the best picture before it"
+        for step, name in zip(steps, failed, strict=True)
+    ]
+    assert printed.out.splitlines()[-1] == "out.png: 2 pictures"
     assert not Path("out.png.unfinished").exists()
     sheet = load_image("out.png")
-    assert_same(made, make(*common, *weigh("1000")))
-    assert found(load_image(made), sheet)
-    assert places(load_image(failed), sheet) == []
-    assert optimize(*common, *weigh(HUGE)) == 1
-    assert settings()["result"]["steps"] == step
-    assert_same(failed, load_image("out.png"))
+    for name in made:
+        assert found(load_image(name), sheet)
+    assert_same(made[0], make(*BY_LBFGS, *weigh("1000")))
+    assert optimize(*BY_LBFGS, *weigh(HUGE)) == 1
+    assert settings()["result"]["steps"] == steps[0]
+    assert_same(failed[0], load_image("out.png"))
+
+
+def test_a_ledger_that_cannot_be_written_does_not_end_a_sweep(
+    capsys: Captured,
+) -> None:
+    Path("out.png.unfinished").write_text("a file in the way")
+    make("--sweep", "strength=0.5", "--steps", "1")
+    lines = capsys.readouterr().err.splitlines()
+    reason = "jaxstyle optimize: cannot write out.png.unfinished/sweep.json: "
+    assert len(lines) == 2  # when it begins, and when there is a picture
+    assert all(line.startswith(reason) for line in lines)
+    assert settings("out.strength=0.5.png")["result"]["steps"] == 1
 
 
 def weigh(weight: str) -> tuple[str, str]:
