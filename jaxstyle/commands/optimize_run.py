@@ -35,7 +35,8 @@ def optimize(run: Run, interrupts: Interrupts) -> list[int]:
     with tqdm(
         total=last, initial=start.step, unit="step", disable=run.arguments.quiet
     ) as bar:
-        plan = run.plan._replace(say=bar.set_description_str)
+        lanes = f"{len(failed)} pictures, " if len(failed) > 1 else ""
+        plan = run.plan._replace(say=lambda what: bar.set_description_str(lanes + what))
         for progress in drive(plan, start):
             bar.update(progress.step - bar.n)
             bar.set_postfix(loss=describe_losses(progress))
