@@ -135,7 +135,8 @@ def run_steps(
     """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
 
     Nothing comes back to the host in between. The count is data: one compiled program
-    serves all counts.
+    serves all counts. Under `jax.vmap` each lane stops for itself, at its own count or
+    loss, and stays as it is while others go on.
 
     Args:
         step: from `make_step`.

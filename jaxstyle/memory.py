@@ -19,13 +19,16 @@ class TooLargeError(MemoryError):
         self.needed, self.free = needed, free
 
 
-def check_memory(program: Any) -> None:
+def check_memory(program: Any, *, coming: Any = ()) -> None:
     """Raise a TooLargeError if a program needs more than there is.
 
     Args:
         program: compiled, for the first device.
+        coming: arrays that are not there yet and will be, or their shapes, as a tree.
     """
-    needed, free = needed_memory(program), free_memory()
+    arrays = jax.tree.leaves(coming)
+    needed = needed_memory(program) + sum(x.size * x.dtype.itemsize for x in arrays)
+    free = free_memory()
     if free is not None and needed > free:
         raise TooLargeError(needed, free)
 

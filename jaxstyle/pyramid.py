@@ -152,7 +152,8 @@ def optimize_image(
     """Return the content image in the style of the others.
 
     Pure: it works under `jax.jit` (with ``steps`` and ``sizes`` static) and `jax.vmap`,
-    and with an optimizer like Adam under `jax.grad`.
+    and with an optimizer like Adam under `jax.grad`. A `jax.vmap` for each of contents,
+    styles, weights and inits makes a grid of pictures by one program.
 
     Source: Gatys et al. (2016). This starts from the content image where the paper
     starts from noise; pass ``init`` for that. With ``sizes`` it goes from coarse to

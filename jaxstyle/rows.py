@@ -6,7 +6,7 @@ device has whole strides of rows: so rows are appended that count for nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,6 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
-
-Tree = TypeVar("Tree")
 
 AXIS = "rows"
 
@@ -73,7 +71,7 @@ def _constrain(x: Array, sharding: NamedSharding) -> Array:
 # --- trees of images ----------------------------------------------------------------
 
 
-def divide_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
+def divide_images(tree: Any, height: int, mesh: Mesh) -> Any:
     """Let devices divide the rows of all images of a tree, evenly.
 
     It is for what goes from program to program, such as the state of an optimisation:
@@ -98,11 +96,10 @@ def divide_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
     def divide(x: Array) -> Array:
         return divide_rows(x, mesh) if _is_image(x, height) else x
 
-    divided: Tree = jax.tree.map(divide, tree)
-    return divided
+    return jax.tree.map(divide, tree)
 
 
-def join_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
+def join_images(tree: Any, height: int, mesh: Mesh) -> Any:
     """Undo `divide_images`: leave out the rows below the height.
 
     Args:
@@ -124,8 +121,7 @@ def join_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
     def cut(x: Array) -> Array:
         return lay_rows(x[..., :height, :, :], mesh) if _is_image(x, padded) else x
 
-    cut_tree: Tree = jax.tree.map(cut, tree)
-    return cut_tree
+    return jax.tree.map(cut, tree)
 
 
 def divided_height(height: int, mesh: Mesh) -> int:

@@ -131,6 +131,16 @@ def run_steps(
     Returns:
         The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
         that were not made are NaN. The number made is the difference in ``state.step``.
+
+    Examples:
+        >>> import functools
+        >>> def step(state, photos, problem):
+        ...     return state._replace(step=state.step + 1), {"loss": jnp.float32(1)}
+        >>> run = functools.partial(jaxstyle.training.run_steps, step, capacity=4)
+        >>> state = jaxstyle.training.State(net, optimizer_state=(), step=jnp.int32(0))
+        >>> state, metrics = jax.jit(run)(state, photos=(), problem=(), count=3)
+        >>> state.step, metrics["loss"]
+        (Array(3, dtype=int32), Array([ 1.,  1.,  1., nan], dtype=float32))
     """
 
     def advance(state: State) -> tuple[State, Metrics]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarking import compare, measure, torch_mode
+from benchmarking import add_torch_options, compare, measure, torch_mode
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=512, help="square images' side")
     parser.add_argument("--steps", type=int, default=8, help="timed steps a round")
+    add_torch_options(parser)
     compare(parser, {"jaxstyle": measure_jaxstyle, "torch": measure_torch})
 
 

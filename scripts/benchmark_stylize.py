@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarking import compare, measure, torch_mode
+from benchmarking import add_torch_options, compare, measure, torch_mode
 
 
 def main() -> None:
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="images at a time")
     parser.add_argument("--width", type=int, default=32, help="of the net")
     parser.add_argument("--steps", type=int, default=8, help="timed batches a round")
+    add_torch_options(parser)
     compare(parser, {"jaxstyle": measure_jaxstyle, "torch": measure_torch})
 
 

@@ -24,7 +24,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from benchmarking import compare, measure, measure_calls, torch_mode, traced
+from benchmarking import (
+    add_torch_options,
+    compare,
+    measure,
+    measure_calls,
+    torch_mode,
+    traced,
+)
 
 LEARNING_RATE = 1e-3
 
@@ -50,6 +57,7 @@ def main() -> None:
         "cached": measure_cached,
         "torch": measure_torch,
     }
+    add_torch_options(parser)
     compare(parser, sides)
 
 

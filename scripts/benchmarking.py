@@ -1,4 +1,4 @@
-"""What benchmarks against PyTorch share: two sides in turns, each in a process."""
+"""What benchmarks share: two sides in turns, each in a process."""
 
 import argparse
 import json

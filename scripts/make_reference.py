@@ -89,7 +89,7 @@ PAGES: Mapping[str, Page] = {
         "Training",
         (
             *("make_problem", "init_state", "make_step", "State"),
-            *("evaluate", "stability_loss"),
+            *("run_steps", "evaluate", "stability_loss"),
         ),
         module="jaxstyle.training",
     ),

@@ -96,15 +96,23 @@ def start(arguments: Sequence[str | Path], *, cache: Path) -> subprocess.Popen[b
     )
 
 
-def optimize(*options: str, styles: Sequence[str] = ("style.png",)) -> int:
+def optimize(
+    *options: str,
+    content: str = "content.png",
+    styles: Sequence[str] = ("style.png",),
+) -> int:
     """Make ``out.png`` without a word; return the exit code."""
-    inputs = ("content.png", *styles, "-o", "out.png", *SHALLOW, "--quiet")
+    inputs = (content, *styles, "-o", "out.png", *SHALLOW, "--quiet")
     return run(["optimize", *inputs, *options])
 
 
-def make(*options: str, styles: Sequence[str] = ("style.png",)) -> np.ndarray:
+def make(
+    *options: str,
+    content: str = "content.png",
+    styles: Sequence[str] = ("style.png",),
+) -> np.ndarray:
     """Return the picture that is made in three steps, or in as many as are given."""
-    assert optimize("--steps", "3", *options, styles=styles) == 0
+    assert optimize("--steps", "3", *options, content=content, styles=styles) == 0
     return load_image("out.png")
 
 

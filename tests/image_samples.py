@@ -80,3 +80,20 @@ def refusal(path: Path, function: Callable[[Path], object] = load_image) -> str:
     message = str(refused.value)
     assert len(message.splitlines()) == 1
     return message.replace(str(path), "PATH")
+
+
+def places(part: np.ndarray, whole: np.ndarray) -> list[tuple[int, int]]:
+    """Return where an image lies in another, pixel by pixel."""
+    height, width, _ = part.shape
+    tops = range(whole.shape[0] - height + 1)
+    corners = [
+        (top, left)
+        for top in tops
+        for left in range(whole.shape[1] - width + 1)
+        if np.array_equal(whole[top, left], part[0, 0])
+    ]
+    return [
+        (top, left)
+        for top, left in corners
+        if np.array_equal(whole[top : top + height, left : left + width], part)
+    ]

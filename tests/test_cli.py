@@ -260,6 +260,9 @@ def test_weights_are_parsed() -> None:
     assert blend("1,2") == [1, 2]
     assert blend("relu1_1=1:0, relu2_1=2:1") == {"relu1_1": [1, 0], "relu2_1": [2, 1]}
     assert sweep("style_weight=1,1e3") == ("style_weight", [1, 1000])
+    assert sweep("seed=7,0") == ("seed", [7, 0])
+    assert sweep(r"style=a.jpg,b\,c.jpg") == ("style", ["a.jpg", "b,c.jpg"])
+    assert sweep(r"content=C:\d\e.jpg") == ("content", [r"C:\d\e.jpg"])
 
 
 # --- bad files ----------------------------------------------------------------------

@@ -70,6 +70,12 @@ def explode_after(count: int) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: jnp.zeros((), jnp.int32), update)
 
 
+@cache
+def compiled_to_explode(count: int) -> Compiled:
+    """Return the steps of `explode_after`, which two tests share."""
+    return compiled(explode_after(count))
+
+
 # --- the first state ----------------------------------------------------------------
 
 
@@ -255,7 +261,7 @@ def test_a_run_stops_at_a_loss_that_is_not_finite(
     problem: Problem, noisy: jax.Array
 ) -> None:
     last_good = 3
-    optimizer, _, run = compiled(explode_after(last_good))
+    optimizer, _, run = compiled_to_explode(last_good)
     state, history = run(init_state(noisy, optimizer), problem, 20)
     assert state.step == last_good + 2  # the update took effect one step later
     assert bool(jnp.isfinite(history["loss"][: last_good + 1]).all())
@@ -274,6 +280,35 @@ def test_a_run_without_any_finite_loss_keeps_the_first_image(
     assert state.step == 1
     assert state.kept.loss == jnp.inf
     assert_close(state.kept.image, noisy, rtol=0)
+
+
+def test_a_lane_that_is_not_finite_ends_alone(
+    problem: Problem, noisy: jax.Array
+) -> None:
+    """The second lane explodes; a third has no steps to make."""
+    optimizer, _, run = compiled_to_explode(3)
+    run_lanes = jax.jit(jax.vmap(run, (0, None, 0)))
+    states = jax.vmap(partial(init_state, optimizer=optimizer))(jnp.stack([noisy] * 3))
+    early = jnp.array([-9, 0, 0], jnp.int32)  # the first one never comes to 3
+    states = states._replace(optimizer_state=early)
+    found, history = run_lanes(states, problem, jnp.array([7, 7, 0]))
+    assert found.step.tolist() == [7, 5, 0]
+    losses = np.asarray(history["loss"])
+    assert np.isfinite(losses).sum(1).tolist() == [7, 4, 0]
+    for lane, count in enumerate((7, 7)):
+        start = init_state(noisy, optimizer)._replace(optimizer_state=early[lane])
+        state, alone = run(start, problem, count)
+        assert_close(losses[lane, :4], alone["loss"][:4])
+        assert_close(found.kept.image[lane], state.kept.image)
+        assert found.step[lane] == state.step
+    again, _ = run_lanes(found, problem, jnp.array([1, 0, 0]))
+    assert again.step.tolist() == [8, 5, 0]
+    for lane in (1, 2):  # bit for bit as they were
+        jax.tree.map(
+            lambda a, b, lane=lane: np.testing.assert_array_equal(a[lane], b[lane]),
+            again,
+            found,
+        )
 
 
 # --- batches ------------------------------------------------------------------------

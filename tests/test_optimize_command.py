@@ -303,7 +303,10 @@ def test_without_a_finite_loss_the_old_picture_stays(
     before = set(picture_folder.iterdir())
     huge = ("--style-weight", "relu2_1=3e38", "--activations", "raw")
     assert optimize(*huge, "--save-every", "1", "--film", "film.gif") == 1
-    line = "jaxstyle optimize: error: the loss is not finite at step 1\n"
+    line = (
+        "jaxstyle optimize: error: the loss is not finite at step 1; out.png is not "
+        "written\n"
+    )
     assert capsys.readouterr() == ("", line)
     assert (picture_folder / "out.png").read_bytes() == b"old"
     assert set(picture_folder.iterdir()) == before
@@ -324,7 +327,7 @@ def test_a_lack_of_memory_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(optimize_command, "make_compile", fail)
+    monkeypatch.setattr(optimize_command, "make_job", fail)
     assert optimize() == 2
     line = (
         "jaxstyle optimize: error: not enough memory for --size 32; "

@@ -1,27 +1,21 @@
-"""What ``jaxstyle optimize`` writes besides: films, sheets, plots, sweeps."""
+"""What ``jaxstyle optimize`` writes besides: films, sheets, plots."""
 
-import logging
-import signal
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from command_line import (
-    CONTENT_SHAPE,
     TWO_SCALES,
     loss,
     make,
-    optimize,
     refused_picture,
     settings,
 )
+from image_samples import places
 from PIL import Image
 
 from jaxstyle import films
-from jaxstyle.commands import optimize_outputs, optimize_run
-from jaxstyle.commands.optimize_job import Run
-from jaxstyle.commands.optimize_steps import Progress
+from jaxstyle.commands import optimize_outputs
 from jaxstyle.image_files import load_image
 
 Captured = pytest.CaptureFixture[str]
@@ -44,23 +38,6 @@ def frames(path: str) -> list[np.ndarray]:
 def frame(film: Image.Image, number: int) -> np.ndarray:
     film.seek(number)
     return np.asarray(film.convert("RGB")) / 255
-
-
-def places(part: np.ndarray, whole: np.ndarray) -> list[tuple[int, int]]:
-    """Return where an image lies in another, pixel by pixel."""
-    height, width, _ = part.shape
-    tops = range(whole.shape[0] - height + 1)
-    corners = [
-        (top, left)
-        for top in tops
-        for left in range(whole.shape[1] - width + 1)
-        if np.array_equal(whole[top, left], part[0, 0])
-    ]
-    return [
-        (top, left)
-        for top, left in corners
-        if np.array_equal(whole[top : top + height, left : left + width], part)
-    ]
 
 
 # --- pictures on the way, film, sheet, plot -----------------------------------------
@@ -144,17 +121,6 @@ def test_a_plot_is_a_picture_of_the_losses(picture_folder: Path) -> None:
         (("--sweep", "strength=0,1", "--sheet", "s.png"), "--sweep makes a sheet alo"),
         (("--sweep", "strength=0,1", "--plot", "p.png"), "--sweep makes a sheet alone"),
         (
-            (
-                "--sweep",
-                "strength=0",
-                "--sweep",
-                "tv_weight=1",
-                "--sweep",
-                "tv_weight=2",
-            ),
-            "a sheet has two sides, rows and columns: got --sweep 3 times",
-        ),
-        (
             ("--sweep", "strength=0", "--sweep", "strength=1"),
             "--sweep of strength twice",
         ),
@@ -163,7 +129,25 @@ def test_a_plot_is_a_picture_of_the_losses(picture_folder: Path) -> None:
             ("--sweep", "strength=0,1", "--init", "out.strength=1.png"),
             "out.strength=1.png is an input; writing",
         ),
-        (("--sweep", "strength=0,1", "--resume"), "nothing to resume"),
+        (
+            ("--sweep", "strength=0,1", "--resume"),
+            "nothing to resume: there is no sweep in out.png.unfinished",
+        ),
+        (("--sweep", "style=style2.png"), "style.png would not be used: put it among"),
+        (("--sweep", "content=style.png"), "content.png would not be used: put it"),
+        (
+            ("--sweep", "style=style.png,./style.jpg"),
+            "two values of --sweep would have the same name, in out.style=style.png",
+        ),
+        (
+            ("--sweep", "content=content.png,out.content=content.png"),
+            "out.content=content.png is an input; writing",
+        ),
+        (
+            ("--sweep", "strength=1,1", "--save-every", "1"),
+            "two values of --sweep would have the same name, in out.strength=1.png",
+        ),
+        (("--sweep", "seed=1,2"), "needs noise to start from, got --init content; use"),
     ],
 )
 def test_what_cannot_be_written_is_refused(
@@ -171,137 +155,3 @@ def test_what_cannot_be_written_is_refused(
 ) -> None:
     Image.new("L", (48, 36), "white").save("m.png")
     assert named in refused_picture(capsys, *options)
-
-
-@pytest.mark.parametrize(
-    ("sweep", "named"),
-    [
-        ("steps=1,2", "expected NAME=NUMBER,NUMBER,... with one of strength, style_we"),
-        ("strength", "expected a number from 0 to"),
-        ("strength=", "expected a number from 0 to"),
-        ("strength=0,2", "expected a number from 0 to 1, got '2'"),
-        ("style_weight=1,-1", "expected a number from 0 to"),
-    ],
-)
-def test_a_sweep_that_makes_no_sense_is_refused(
-    capsys: Captured, sweep: str, named: str
-) -> None:
-    assert optimize("--sweep", sweep) == 2
-    line = capsys.readouterr().err
-    assert line.startswith("jaxstyle optimize: error: argument --sweep: ")
-    assert named in line
-
-
-# --- sweeps -------------------------------------------------------------------------
-
-ONE_TO_THREE = ("--style-weight", "relu1_1=1,relu2_1=3")
-"""Weights in the proportions of one to three."""
-
-
-def test_a_sweep_makes_a_sheet_and_every_picture(
-    picture_folder: Path, capsys: Captured
-) -> None:
-    before = set(picture_folder.iterdir())
-    sweep = ("--sweep", "style_weight=1,1000000")
-    sheet = make(*sweep, "--steps", "6", *ONE_TO_THREE)
-    made = sorted(path.name for path in set(picture_folder.iterdir()) - before)
-    names = ["out.style_weight=1.png", "out.style_weight=1e+06.png"]
-    assert made == sorted([*names, "out.png"])
-    assert capsys.readouterr().out.splitlines()[-1] == "out.png: 2 pictures"
-    pictures = [load_image(name) for name in names]
-    ((top, left), (same, right)) = [found(picture, sheet) for picture in pictures]
-    assert top == same > 8  # a row, with labels above
-    assert right > left + 32 + 8
-    assert [settings(name)["preset"]["style"] for name in names] == [
-        {"relu1_1": 0.5, "relu2_1": 1.5},
-        {"relu1_1": 0.5e6, "relu2_1": 1.5e6},
-    ]
-    alone = make("--style-weight", "relu1_1=5e5,relu2_1=1.5e6", "--steps", "6")
-    np.testing.assert_array_equal(pictures[1], alone)
-    assert loss(names[1]) == loss()
-
-
-def found(picture: np.ndarray, sheet: np.ndarray) -> tuple[int, int]:
-    (place,) = places(picture, sheet)
-    return place
-
-
-@pytest.mark.parametrize(
-    ("name", "option", "value"),
-    [
-        ("strength", "--strength", "0.8"),
-        ("tv_weight", "--tv-weight", "500"),
-        ("content_weight", "--content-weight", "relu2_1=50"),
-    ],
-)
-def test_a_picture_of_a_sweep_is_that_of_the_option_alone(
-    name: str, option: str, value: str
-) -> None:
-    number = value.split("=")[-1]
-    make("--sweep", f"{name}=0.1,{number}")
-    one, other = (load_image(f"out.{name}={text}.png") for text in ("0.1", number))
-    assert np.abs(one - other).max() > 0.01
-    np.testing.assert_array_equal(other, make(option, value))
-
-
-def test_two_sweeps_make_rows_and_columns(picture_folder: Path) -> None:
-    strengths, weights = ("0.4", "0.6"), ("0", "100", "1000")
-    sweeps = (f"strength={','.join(strengths)}", f"tv_weight={','.join(weights)}")
-    sheet = make("--steps", "9", "--sweep", sweeps[0], "--sweep", sweeps[1])
-    corners = [
-        [
-            found(load_image(f"out.strength={s}.tv_weight={tv}.png"), sheet)
-            for tv in weights
-        ]
-        for s in strengths
-    ]
-    height, width, _ = CONTENT_SHAPE
-    tops, lefts = np.moveaxis(np.array(corners), -1, 0)
-    assert (np.diff(tops, axis=0) == height + 8).all()
-    assert (np.diff(tops, axis=1) == 0).all()
-    assert (np.diff(lefts, axis=0) == 0).all()
-    assert (np.diff(lefts, axis=1) > width).all()
-    assert lefts.min() > 3 * 8  # labels before the rows
-
-
-def test_a_sweep_compiles_no_more_for_more_values(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def count_compilations(sweep: str) -> int:
-        caplog.clear()
-        with jax.log_compiles(), caplog.at_level(logging.WARNING):
-            make("--sweep", sweep, *TWO_SCALES)
-        return sum("Finished XLA compilation" in text for text in caplog.messages)
-
-    make("--sweep", "tv_weight=1", *TWO_SCALES)  # with what needs no numbers
-    one = count_compilations("tv_weight=1")
-    assert one > 0
-    assert count_compilations("tv_weight=1,2,3") == one
-
-
-def test_an_interrupted_sweep_goes_on(
-    picture_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    sweep = ("--steps", "3", "--sweep", "strength=0,1")
-    with monkeypatch.context() as patch:
-        patch.setattr(optimize_run, "attend", interrupt)
-        assert optimize(*sweep) == 130
-    assert (
-        capsys.readouterr().err == "interrupted after step 1 of 3; --resume goes on\n"
-    )
-    assert not (picture_folder / "out.png").exists()
-    unfinished = picture_folder / "out.strength=1.png.unfinished"
-    assert unfinished.exists()
-    assert f"{unfinished.name} holds an interrupted run" in refused_picture(
-        capsys, *sweep
-    )
-    make(*sweep, "--resume")
-    assert not unfinished.exists()
-    resumed = load_image("out.strength=1.png")
-    np.testing.assert_array_equal(resumed, make("--strength", "1"))
-
-
-def interrupt(run: Run, progress: Progress) -> None:
-    """Send an interrupt after the first step of the second picture."""
-    if run.arguments.strength == 1 and progress.step == 1:
-        signal.raise_signal(signal.SIGINT)

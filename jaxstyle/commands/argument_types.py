@@ -2,8 +2,9 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command's parser is added to."""
@@ -79,15 +80,26 @@ def blend(text: str) -> list[float] | Mapping[str, list[float]]:
     return {layer: shares(numbers.replace(":", ",")) for layer, numbers in pairs}
 
 
-def sweep(text: str) -> tuple[str, list[float]]:
-    """Parse a setting and the values to try: ``style_weight=1,10,100``."""
-    name, _, numbers = text.partition("=")
+def file_name(text: str) -> str:
+    """Parse the name of a file, which need not be there."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file, got ''")
+    return text
+
+
+def sweep(text: str) -> tuple[str, list[Any]]:
+    """Parse a setting and the values to try: ``style_weight=1,10,100``.
+
+    A comma in the name of a file is written with a backslash before it.
+    """
+    name, _, values = text.partition("=")
     if name not in SWEPT:
         raise argparse.ArgumentTypeError(
-            f"expected NAME=NUMBER,NUMBER,... with one of {', '.join(SWEPT)}, "
+            f"expected NAME=VALUE,VALUE,... with one of {', '.join(SWEPT)}, "
             f"got {text!r}"
         )
-    return name, [SWEPT[name](number) for number in numbers.split(",")]
+    parts = re.split(r"(?<!\\),", values)
+    return name, [SWEPT[name](part.replace("\\,", ",")) for part in parts]
 
 
 def weight(text: str) -> float | Mapping[str, float]:
@@ -102,7 +114,10 @@ def weight(text: str) -> float | Mapping[str, float]:
         raise _wrong_form(text, form) from error
 
 
-SWEPT: Mapping[str, Callable[[str], float]] = {
+SWEPT: Mapping[str, Callable[[str], Any]] = {
+    "content": file_name,
+    "style": file_name,
+    "seed": seed,
     "strength": share,
     "style_weight": nonnegative_float,
     "content_weight": nonnegative_float,

@@ -176,9 +176,11 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
     add("--plot", metavar="FILE", help="a plot of the losses: .png, .svg or .pdf")
     add(
         "--sweep",
-        metavar="NAME=W,W,...",
+        metavar="NAME=X,X,...",
         type=sweep,
         action="append",
         help=f"try several values of {', '.join(SWEPT)}: OUT becomes a labelled sheet, "
-        "beside which every picture is written; a second --sweep gives it columns",
+        "beside which every picture is written. Of several --sweep all combinations "
+        "are tried, and the first makes the rows of the sheet. A comma in the name of "
+        "a file is written \\,",
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle import color, vgg
-from jaxstyle.commands.settings import check_size, load_params
+from jaxstyle.commands.settings import check_size
 from jaxstyle.image_files import load_image
 from jaxstyle.images import Image
 from jaxstyle.inits import INITS
@@ -50,18 +50,27 @@ class Inputs(NamedTuple):
     params: vgg.Params
 
 
-def load_inputs(arguments: argparse.Namespace, settings: Preset) -> Inputs:
-    """Read and check the images and the network."""
+def read_image(path: str, **sizes: int) -> Image:
+    """Read an image file; the sizes are arguments of `load_image`."""
+    return jnp.asarray(load_image(path, **sizes))
+
+
+def load_inputs(
+    arguments: argparse.Namespace,
+    settings: Preset,
+    params: vgg.Params,
+    *,
+    read: Callable[..., Image] = read_image,
+) -> Inputs:
+    """Read the photo and the paintings with ``read``; check all for the network."""
     size = arguments.size
     style_scale = arguments.style_scale
     if arguments.style_size is not None:
         style_scale = arguments.style_size / size
-    photo = jnp.asarray(load_image(arguments.content, longest_side=size))
+    photo = read(arguments.content, longest_side=size)
     styles = [
-        jnp.asarray(load_image(path, shrink_to=round(style_scale * size)))
-        for path in arguments.styles
+        read(path, shrink_to=round(style_scale * size)) for path in arguments.styles
     ]
-    params = load_params(settings)
     check_size(arguments.content, photo, params, option="--size")
     for path, style in zip(arguments.styles, styles, strict=True):
         check_size(path, style, params, option="--style-size")

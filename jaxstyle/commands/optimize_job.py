@@ -1,18 +1,24 @@
-"""What the pictures of one call of ``jaxstyle optimize`` share, and what each has."""
+"""What the pictures of ``jaxstyle optimize`` share, and what each of them has."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from jaxstyle import vgg
 from jaxstyle.commands.optimize_inputs import Inputs
-from jaxstyle.commands.optimize_outputs import Frames, unfinished
-from jaxstyle.commands.optimize_programs import Program
+from jaxstyle.commands.optimize_lanes import stack
+from jaxstyle.commands.optimize_outputs import Frames
+from jaxstyle.commands.optimize_programs import Compile, make_compile
 from jaxstyle.commands.optimize_settings import Method, make_weights
 from jaxstyle.commands.optimize_steps import Plan
 from jaxstyle.commands.runtime import versions
+from jaxstyle.objective import Weights
 from jaxstyle.presets import Preset
+from jaxstyle.pyramid import split_steps
 
 SHAPING = (
     "size",
@@ -29,43 +35,55 @@ CHECKPOINTS = "checkpoints"
 
 
 class Job(NamedTuple):
-    """What all pictures of one call of the command share.
+    """What all pictures of one size share.
 
     Attributes:
-        inputs: what was read from files.
         method: what is compiled for.
         ends: the number of steps after which each scale is over.
-        compile_scale: returns the program of a scale by its number.
-        digest: of the inputs.
+        compile_scale: returns the program of a scale for a number of lanes.
     """
 
-    inputs: Inputs
     method: Method
     ends: tuple[int, ...]
-    compile_scale: Callable[[int], Program]
-    digest: str
+    compile_scale: Compile
 
 
-class Run(NamedTuple):
-    """What stays the same while one picture is made.
+class Picture(NamedTuple):
+    """What one picture is made from, and where it goes to.
 
     Attributes:
-        arguments: those of the command.
-        job: what it shares with others.
-        plan: the steps.
-        frames: those of a film, if one is wanted.
-        unfinished: a folder that is there until the picture is complete.
-        configuration: all that shapes the numbers, for checkpoints.
+        arguments: those of the command, as if it made this picture alone.
+        inputs: what was read from files.
+        weights: of the loss.
         record: what is to be known about the picture: arguments, settings, versions.
     """
 
     arguments: argparse.Namespace
+    inputs: Inputs
+    weights: Weights
+    record: Mapping[str, Any]
+
+
+class Run(NamedTuple):
+    """What stays the same while pictures are made, one or several side by side.
+
+    Attributes:
+        arguments: those of the command.
+        pictures: one for each lane.
+        job: what they share.
+        plan: the steps.
+        frames: those of a film, if one is wanted.
+        unfinished: a folder that is there until the pictures are complete.
+        configuration: all that shapes the numbers, for checkpoints.
+    """
+
+    arguments: argparse.Namespace
+    pictures: Sequence[Picture]
     job: Job
     plan: Plan
     frames: Frames | None
     unfinished: Path
     configuration: Mapping[str, Any]
-    record: Mapping[str, Any]
 
     @property
     def checkpoints(self) -> Path:
@@ -73,25 +91,76 @@ class Run(NamedTuple):
         return self.unfinished / CHECKPOINTS
 
 
-def make_run(arguments: argparse.Namespace, settings: Preset, job: Job) -> Run:
-    """Put together what the making of a picture needs."""
-    folder, frames = unfinished(arguments.output), None
-    intervals = [arguments.save_every or settings.steps]
-    if arguments.film is not None:
-        frames = Frames(folder / "frames", steps=settings.steps)
-        intervals.append(frames.every)
+def make_job(
+    arguments: argparse.Namespace,
+    settings: Preset,
+    method: Method,
+    inputs: Inputs,
+    params: vgg.Params,
+) -> Job:
+    """Get ready to compile for pictures of the sizes of some inputs.
+
+    Args:
+        arguments: of the command.
+        settings: of all these pictures, but for the numbers of their weights.
+        method: what to compile for.
+        inputs: of one of them.
+        params: the network on the device.
+    """
     weights = make_weights(settings, strength=arguments.strength)
-    about = {
+    counts = split_steps(settings.steps, len(inputs.sizes), finest=settings.finest)
+    ends = tuple(int(end) for end in np.cumsum(counts))
+    compile_scale = make_compile(inputs, method, params, weights, blend=arguments.blend)
+    return Job(method, ends, compile_scale)
+
+
+def make_picture(
+    arguments: argparse.Namespace, settings: Preset, inputs: Inputs
+) -> Picture:
+    """Put together what one picture is made from."""
+    weights = make_weights(settings, strength=arguments.strength)
+    about = describe(arguments, settings, inputs)
+    return Picture(arguments, inputs, weights, {"arguments": vars(arguments)} | about)
+
+
+def describe(
+    arguments: argparse.Namespace, settings: Preset, inputs: Inputs
+) -> dict[str, Any]:
+    """Return what shapes the numbers, but for the images and the network."""
+    return {
         "preset": asdict(settings),
         **{name: getattr(arguments, name) for name in SHAPING},
-        "style_scale": job.inputs.style_scale,
+        "style_scale": inputs.style_scale,
     } | versions()
-    return Run(
-        arguments,
-        job,
-        Plan(job.compile_scale, job.inputs.sizes, job.ends, weights, intervals),
-        frames,
-        folder,
-        about | {"images and network": job.digest},
-        {"arguments": vars(arguments)} | about,
+
+
+def make_run(
+    arguments: argparse.Namespace,
+    pictures: Sequence[Picture],
+    job: Job,
+    *,
+    folder: Path,
+    configuration: Mapping[str, Any],
+) -> Run:
+    """Put together what the making of pictures side by side needs.
+
+    Args:
+        arguments: of the command.
+        pictures: of the job's sizes; of several no film can be made.
+        job: what they share.
+        folder: for what is there until they are complete.
+        configuration: what checkpoints must have been made with.
+    """
+    steps, frames = job.ends[-1], None
+    intervals = [arguments.save_every or steps]
+    if arguments.film is not None:
+        frames = Frames(folder / "frames", steps=steps)
+        intervals.append(frames.every)
+    plan = Plan(
+        job.compile_scale,
+        [picture.inputs for picture in pictures],
+        job.ends,
+        stack([picture.weights for picture in pictures]),
+        intervals,
     )
+    return Run(arguments, pictures, job, plan, frames, folder, configuration)

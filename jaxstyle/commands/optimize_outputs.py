@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxstyle import color
 from jaxstyle.commands.optimize_inputs import Inputs
+from jaxstyle.commands.optimize_variants import make_label
 from jaxstyle.films import check_film_path, save_film
 from jaxstyle.image_files import check_output_path, load_image, save_image
 from jaxstyle.images import Image, fit_size
@@ -33,22 +34,38 @@ CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_outpu
 # --- before the run -----------------------------------------------------------------
 
 
-def check_outputs(arguments: argparse.Namespace, *, steps: int) -> None:
-    """Raise a ValueError unless all can be written without losing an input."""
-    check_output_path(arguments.output)
-    for name, check in CHECKS.items():
-        if (path := getattr(arguments, name)) is not None:
-            check(path)
+def check_outputs(pictures: Sequence[argparse.Namespace], *, steps: int) -> None:
+    """Raise a ValueError unless all can be written without losing an input.
+
+    Args:
+        pictures: the arguments of each picture.
+        steps: how many are made.
+    """
+    written: dict[Path, str] = {}
+    for arguments in pictures:
+        check_output_path(arguments.output)
+        for name, check in CHECKS.items():
+            if (path := getattr(arguments, name)) is not None:
+                check(path)
+        for path in _written(arguments, steps=steps):
+            if Path(path).resolve() in written:
+                raise ValueError("two of the files to write are the same")
+            written[Path(path).resolve()] = path
+    for arguments in pictures:
+        masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
+        for path in (arguments.content, *arguments.styles, *masks, arguments.init):
+            if Path(path or "").resolve() in written:
+                raise ValueError(
+                    f"{path} is an input; writing the picture would lose it"
+                )
+
+
+def _written(arguments: argparse.Namespace, *, steps: int) -> list[str]:
+    """Return the paths of all that is written for a picture."""
     every = arguments.save_every or steps
-    so_far = (numbered(arguments.output, n) for n in range(every, steps, every))
-    outputs = [arguments.output, *(getattr(arguments, name) for name in CHECKS)]
-    written = [Path(path).resolve() for path in (*outputs, *so_far) if path is not None]
-    masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
-    for path in (arguments.content, *arguments.styles, *masks, arguments.init or ""):
-        if Path(path).resolve() in written:
-            raise ValueError(f"{path} is an input; writing the picture would lose it")
-    if len(set(written)) < len(written):
-        raise ValueError("two of the files to write are the same")
+    so_far = [str(numbered(arguments.output, n)) for n in range(every, steps, every)]
+    others = [getattr(arguments, name) for name in CHECKS]
+    return [arguments.output, *(path for path in others if path is not None), *so_far]
 
 
 def unfinished(path: str) -> Path:
@@ -96,20 +113,31 @@ def save_picture(
 
 
 def save_sweep(
-    path: str, swept: Sequence[tuple[str, Sequence[float]]], pictures: Sequence[Image]
+    path: str,
+    swept: Sequence[tuple[str, Sequence[float | str]]],
+    pictures: Sequence[str | None],
 ) -> None:
     """Write the pictures of a sweep as a sheet, with what was set as labels.
 
-    One setting makes a row of pictures; of two, the first makes the rows.
+    One setting makes a row of pictures; of several, the first makes the rows, and the
+    others together the columns.
+
+    Args:
+        path: the sheet.
+        swept: the values of each setting.
+        pictures: the files, row by row, None where there is no picture.
     """
-    labels = [[f"{name} {value:g}" for value in values] for name, values in swept]
-    columns = labels[-1]
-    images = [np.asarray(picture) for picture in pictures]
+    labels = [
+        [f"{name} {make_label(value)}" for value in values] for name, values in swept
+    ]
+    row_labels = labels.pop(0) if len(labels) > 1 else []
+    columns = [", ".join(parts) for parts in product(*labels)]
+    nothing = np.ones((0, 0, 3), np.float32)
+    images = [nothing if file is None else load_image(file) for file in pictures]
     rows = [
         images[start : start + len(columns)]
         for start in range(0, len(images), len(columns))
     ]
-    row_labels = labels[0] if len(labels) == 2 else ()
     sheet = make_sheet(rows, row_labels=row_labels, column_labels=columns)
     save_image(sheet, path)
 

@@ -2,12 +2,15 @@
 
 import shutil
 import sys
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
+from jaxtyping import Bool, Float
+from tqdm import tqdm
 
 from jaxstyle.checkpoints import find_checkpoints
 from jaxstyle.commands.optimize_job import Run
+from jaxstyle.commands.optimize_lanes import split
 from jaxstyle.commands.optimize_outputs import (
     in_color,
     in_masks,
@@ -16,78 +19,99 @@ from jaxstyle.commands.optimize_outputs import (
     save_plot,
     save_sheet,
 )
-from jaxstyle.commands.optimize_steps import Progress, measure
-from jaxstyle.gatys import kept_picture
+from jaxstyle.commands.optimize_steps import Progress, kept_pictures, measure
 from jaxstyle.images import Image
 
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+"""The exit codes."""
 
-class Outcome(NamedTuple):
-    """The picture of a run, and its exit code."""
-
-    picture: Image
-    code: int
+Lanes: TypeAlias = Bool[np.ndarray, " lanes"]
+"""Some of the lanes."""
 
 
-def make_picture(run: Run, progress: Progress) -> Image:
-    """Return the picture so far, in [0, 1], with what is to stay of the photo."""
-    kept = kept_picture(progress.state, run.job.method.keeper)
-    picture = in_masks(kept, run.job.inputs.scene)
-    if run.arguments.preserve_color:
-        return in_color(picture, run.job.inputs.photo)
-    return picture
+def make_images(run: Run, progress: Progress) -> list[Image]:
+    """Return the pictures so far, in [0, 1], with what is to stay of the photos."""
+    kept = split(kept_pictures(progress, run.job.method.keeper), len(run.pictures))
+    images = []
+    for picture, image in zip(run.pictures, kept, strict=True):
+        image = in_masks(image, picture.inputs.scene)
+        if picture.arguments.preserve_color:
+            image = in_color(image, picture.inputs.photo)
+        images.append(image)
+    return images
 
 
 def attend(run: Run, progress: Progress) -> None:
-    """Write what is due after a step but the last: a picture, a frame."""
-    step, last = progress.step, run.plan.ends[-1]
-    if step == last or not np.isfinite(progress.loss):
+    """Write what is due after a step but the last: pictures, a frame."""
+    step, last, every = progress.step, run.plan.ends[-1], run.arguments.save_every
+    if step == last or progress.failed.all():
         return
-    every = run.arguments.save_every
     if every is not None and step % every == 0:
-        path = numbered(run.arguments.output, step)
-        result = {"steps": step, "loss": progress.loss}
-        save_picture(make_picture(run, progress), path, run.record, result)
+        images = make_images(run, progress)
+        for lane in np.flatnonzero(~progress.failed).tolist():
+            picture, loss = run.pictures[lane], float(progress.last[lane])
+            path = numbered(picture.arguments.output, step)
+            result = {"steps": step, "loss": loss}
+            save_picture(images[lane], path, picture.record, result)
     if run.frames is not None and step % run.frames.every == 0:
-        run.frames.add(step, make_picture(run, progress))
+        run.frames.add(step, make_images(run, progress)[0])
 
 
-def finish(run: Run, progress: Progress) -> Outcome:
-    """Write what a run has come to, and say so."""
-    step, last, output = progress.step, run.plan.ends[-1], run.arguments.output
-    picture = make_picture(run, progress)
-    if not np.isfinite(progress.loss):
-        shutil.rmtree(run.unfinished, ignore_errors=True)  # it would end there again
-    if not np.isfinite(progress.losses[0]):
-        print(
-            "jaxstyle optimize: error: the loss is not finite at step 1",
-            file=sys.stderr,
-        )
-        return Outcome(picture, 1)
-    loss = measure(run.plan, progress, run.job.method.keeper)
-    save_picture(picture, output, run.record, {"steps": step, "loss": loss})
-    if not np.isfinite(progress.loss):
-        print(
+def fail(run: Run, progress: Progress, lost: Lanes) -> None:
+    """Write the pictures of lanes whose loss has just ceased to be finite; say so."""
+    made = lost & np.isfinite(progress.losses[:, 0])
+    if made.any():
+        save(run, progress, made)
+    for lane in np.flatnonzero(lost).tolist():
+        output, step = run.pictures[lane].arguments.output, progress.steps[lane]
+        what = "is the best picture before it" if made[lane] else "is not written"
+        tqdm.write(
             f"jaxstyle optimize: error: the loss is not finite at step {step}; "
-            f"{output} is the best picture before it",
+            f"{output} {what}",
             file=sys.stderr,
         )
-        return Outcome(picture, 1)
-    save_more(run, progress, picture)
-    print(f"{output}: {step} steps, loss {loss:.5g}")
+
+
+def finish(run: Run, progress: Progress) -> list[int]:
+    """Write what a run has come to, and say so; return an exit code for each lane."""
+    step, last, failed = progress.step, run.plan.ends[-1], progress.failed
+    if failed.all():
+        shutil.rmtree(run.unfinished, ignore_errors=True)  # it would end there again
+        return [FAILED] * len(failed)
+    images, losses = save(run, progress, ~failed)
+    save_more(run, progress, images[0])
+    for lane in np.flatnonzero(~failed).tolist():
+        output = run.pictures[lane].arguments.output
+        print(f"{output}: {step} steps, loss {losses[lane]:.5g}")
     if step < last:
         more = "; --resume goes on" if find_checkpoints(run.checkpoints) else ""
         print(f"interrupted after step {step} of {last}{more}", file=sys.stderr)
-        return Outcome(picture, 130)
-    shutil.rmtree(run.unfinished, ignore_errors=True)
-    return Outcome(picture, 0)
+    else:
+        shutil.rmtree(run.unfinished, ignore_errors=True)
+    code = INTERRUPTED if step < last else DONE
+    return [FAILED if lost else code for lost in failed]
 
 
-def save_more(run: Run, progress: Progress, picture: Image) -> None:
-    """Write the film, the sheet and the plot that are wanted."""
+def save(
+    run: Run, progress: Progress, lanes: Lanes
+) -> tuple[list[Image], Float[np.ndarray, " lanes"]]:
+    """Write the pictures of some lanes; return the pictures and losses of all."""
+    images = make_images(run, progress)
+    losses = measure(run.plan, progress, run.job.method.keeper)
+    for lane in np.flatnonzero(lanes).tolist():
+        picture, steps = run.pictures[lane], int(progress.steps[lane])
+        result = {"steps": steps, "loss": float(losses[lane])}
+        path = picture.arguments.output
+        save_picture(images[lane], path, picture.record, result)
+    return images, losses
+
+
+def save_more(run: Run, progress: Progress, image: Image) -> None:
+    """Write the film, the sheet and the plot that are wanted of a single picture."""
     arguments = run.arguments
     if arguments.film is not None and run.frames is not None:
-        run.frames.save(arguments.film, picture)
+        run.frames.save(arguments.film, image)
     if arguments.sheet is not None:
-        save_sheet(arguments.sheet, arguments, run.job.inputs, picture)
+        save_sheet(arguments.sheet, arguments, run.pictures[0].inputs, image)
     if arguments.plot is not None:
-        save_plot(arguments.plot, progress.losses, run.plan.marks())
+        save_plot(arguments.plot, progress.losses[0], run.plan.marks())

@@ -1,6 +1,5 @@
-"""The making of one picture: from the first step, or a checkpoint, to the last."""
+"""The making of pictures: from the first step, or a checkpoint, to the last."""
 
-import argparse
 import shutil
 import sys
 import time
@@ -9,43 +8,44 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxstyle.checkpoints import find_checkpoints, load_checkpoint, save_checkpoint
-from jaxstyle.commands.interrupts import catch_interrupts
-from jaxstyle.commands.optimize_job import Job, Run, make_run
+from jaxstyle.commands.interrupts import Interrupts
+from jaxstyle.commands.optimize_job import Run
+from jaxstyle.commands.optimize_lanes import stack
 from jaxstyle.commands.optimize_programs import make_init, state_shapes
-from jaxstyle.commands.optimize_results import Outcome, attend, finish, make_picture
+from jaxstyle.commands.optimize_results import attend, fail, finish, make_images
 from jaxstyle.commands.optimize_steps import Progress, drive
-from jaxstyle.presets import Preset
 
 CHECKPOINT_SECONDS = 60.0
 """How much time a run that is killed may lose."""
 
 
-def optimize(arguments: argparse.Namespace, settings: Preset, job: Job) -> Outcome:
-    """Make a picture, or go on with it, and write it with all that is wanted.
+def optimize(run: Run, interrupts: Interrupts) -> list[int]:
+    """Make pictures, or go on with them, and write them with all that is wanted.
+
+    Returns:
+        An exit code for each picture.
 
     Raises:
         ValueError: the unfinished run to go on with is another, or damaged.
     """
-    run = make_run(arguments, settings, job)
-    resumes = arguments.resume and find_checkpoints(run.checkpoints)
+    resumes = run.arguments.resume and find_checkpoints(run.checkpoints)
     start = restore(run) if resumes else begin(run)
-    progress, saved = start, time.monotonic()
-    with (
-        catch_interrupts() as interrupts,
-        tqdm(
-            total=settings.steps,
-            initial=start.step,
-            unit="step",
-            disable=arguments.quiet,
-        ) as bar,
-    ):
-        plan = run.plan._replace(say=bar.set_description_str)
+    progress, saved, failed = start, time.monotonic(), start.failed
+    last = run.plan.ends[-1]
+    with tqdm(
+        total=last, initial=start.step, unit="step", disable=run.arguments.quiet
+    ) as bar:
+        lanes = f"{len(failed)} pictures, " if len(failed) > 1 else ""
+        plan = run.plan._replace(say=lambda what: bar.set_description_str(lanes + what))
         for progress in drive(plan, start):
             bar.update(progress.step - bar.n)
-            bar.set_postfix(loss=f"{progress.loss:.4g}")
+            bar.set_postfix(loss=describe_losses(progress))
+            if (lost := progress.failed & ~failed).any():
+                fail(run, progress, lost)
+                failed = progress.failed
             attend(run, progress)
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
-            if (interrupts.received or due) and progress.step < settings.steps:
+            if (interrupts.received or due) and progress.step < last:
                 keep(run, progress)
                 saved = time.monotonic()
             if interrupts.received:
@@ -53,23 +53,35 @@ def optimize(arguments: argparse.Namespace, settings: Preset, job: Job) -> Outco
     return finish(run, progress)
 
 
+def describe_losses(progress: Progress) -> str:
+    """Return the loss of the last step, or how far those of several lanes reach."""
+    losses = progress.last[~progress.failed]
+    if not len(losses):
+        return "nan"
+    low, high = f"{losses.min():.4g}", f"{losses.max():.4g}"
+    return low if low == high else f"{low} to {high}"
+
+
 def begin(run: Run) -> Progress:
     """Return the progress before the first step."""
     shutil.rmtree(run.unfinished, ignore_errors=True)  # frames without a checkpoint
-    state = make_init(run.job.method)(run.job.inputs.init)
-    progress = Progress(state, np.full(run.plan.ends[-1], np.nan, np.float32))
+    lanes, steps = len(run.pictures), run.plan.ends[-1]
+    images = stack([picture.inputs.init for picture in run.pictures])
+    state = make_init(run.job.method, lanes)(images)
+    progress = Progress(state, np.full((lanes, steps), np.nan, np.float32))
     if run.frames is not None:
-        run.frames.add(0, make_picture(run, progress))
+        run.frames.add(0, make_images(run, progress)[0])
     return progress
 
 
 def restore(run: Run) -> Progress:
     """Return the progress of the last good checkpoint; tell of those that are not."""
+    lanes, inputs = len(run.pictures), run.pictures[0].inputs
 
     def shapes(step: int) -> Progress:
         scale = run.plan.scale_of(step)
-        losses = np.empty(run.plan.ends[-1], np.float32)
-        return Progress(state_shapes(run.job.inputs, run.job.method, scale), losses)
+        losses = np.empty((lanes, run.plan.ends[-1]), np.float32)
+        return Progress(state_shapes(inputs, run.job.method, scale, lanes), losses)
 
     restored = load_checkpoint(run.checkpoints, shapes, run.configuration)
     for line in restored.notes:
@@ -79,7 +91,7 @@ def restore(run: Run) -> Progress:
 
 
 def keep(run: Run, progress: Progress) -> None:
-    """Write a checkpoint; if that fails, say so: the picture may still be made."""
+    """Write a checkpoint; if that fails, say so: the pictures may still be made."""
     try:
         save_checkpoint(run.checkpoints, progress, run.configuration)
     except ValueError as error:

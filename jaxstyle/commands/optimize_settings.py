@@ -3,9 +3,7 @@
 import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from itertools import product
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optax
 
@@ -14,7 +12,6 @@ from jaxstyle.commands.settings import (
     check_choices,
     find_overrides,
     make_objective,
-    override_weights,
 )
 from jaxstyle.keepers import KEEPERS, Keeper
 from jaxstyle.objective import Objective, Weights
@@ -42,9 +39,6 @@ CHOICES: Mapping[str, Collection[str]] = {
     **LOSS_CHOICES,
 }
 """The names that a setting may have."""
-
-SWEPT = {"tv_weight": "isotropic_variation"}
-"""The arguments that ``--sweep`` sets, where they have another name."""
 
 
 class Method(NamedTuple):
@@ -94,35 +88,3 @@ def make_method(
         )
     objective = replace(make_objective(settings), tile=tile)
     return Method(optimizer, KEEPERS[settings.keep](), objective)
-
-
-def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:
-    """Return the arguments of each picture of a sweep, row by row; none without one.
-
-    A picture is named after what is set for it: ``out.strength=0.2.png``.
-    """
-    names = [name for name, _ in arguments.sweep or ()]
-    return [
-        _vary(arguments, dict(zip(names, values, strict=True)))
-        for values in product(*(values for _, values in arguments.sweep or ()))
-        if names
-    ]
-
-
-def _vary(
-    arguments: argparse.Namespace, values: Mapping[str, float]
-) -> argparse.Namespace:
-    """Return arguments with other values for some."""
-    set_here: dict[str, Any] = {
-        SWEPT.get(name, name): _in_proportion(getattr(arguments, name, None), value)
-        for name, value in values.items()
-    }
-    label = ".".join(f"{name}={value:g}" for name, value in values.items())
-    output = Path(arguments.output)
-    set_here["output"] = str(output.with_suffix(f".{label}{output.suffix}"))
-    return argparse.Namespace(**(vars(arguments) | set_here))
-
-
-def _in_proportion(given: object, value: float) -> float | Mapping[str, float]:
-    """Return a value, or the weights in the proportions that are given by layer."""
-    return override_weights(given, value) if isinstance(given, Mapping) else value

@@ -2,14 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from jaxstyle import gatys
-from jaxstyle.commands.optimize_programs import CAPACITY, Program
+from jaxstyle.commands.optimize_inputs import Inputs
+from jaxstyle.commands.optimize_lanes import map_distinct, over_lanes
+from jaxstyle.commands.optimize_programs import (
+    CAPACITY,
+    Compile,
+    Program,
+    count_steps,
+    resize,
+)
 from jaxstyle.commands.pacing import SECONDS_PER_CALL, until_halt
 from jaxstyle.keepers import Keeper
 from jaxstyle.objective import Weights
@@ -20,42 +30,64 @@ class Progress(NamedTuple):
     """Where a run stands.
 
     Attributes:
-        state: the last state.
+        state: the last state of every lane.
         losses: those of all steps of the run, NaN where they are still to come.
     """
 
     state: gatys.State
-    losses: Float[np.ndarray, " steps"]
+    losses: Float[np.ndarray, "lanes steps"]
+
+    @property
+    def steps(self) -> Int[np.ndarray, " lanes"]:
+        """The number of steps so far of each lane."""
+        steps: np.ndarray = np.atleast_1d(np.asarray(self.state.step))
+        return steps
 
     @property
     def step(self) -> int:
-        """The number of steps so far."""
-        return int(self.state.step)
+        """The number of steps so far of those that go on: failed ones have less."""
+        return int(self.steps.max())
 
     @property
-    def loss(self) -> float:
-        """The loss of the last step."""
-        return float(self.losses[self.step - 1])
+    def last(self) -> Float[np.ndarray, " lanes"]:
+        """The loss of the last step of each lane."""
+        last: np.ndarray = self.losses[np.arange(len(self.losses)), self.steps - 1]
+        return last
+
+    @property
+    def failed(self) -> Bool[np.ndarray, " lanes"]:
+        """Whether a lane has come to a loss that is not finite, where it ends."""
+        failed: np.ndarray = (self.steps > 0) & ~np.isfinite(self.last)
+        return failed
 
 
 class Plan(NamedTuple):
     """The steps that are to be made.
 
     Attributes:
-        compile_scale: returns the program of a scale by its number.
-        sizes: the longer side of the picture at each scale, in pixels.
+        compile_scale: returns the program of a scale for a number of lanes.
+        inputs: those of each lane, all of the same sizes.
         ends: the number of steps after which each scale is over.
-        weights: of the loss.
+        weights: of the loss, of all lanes.
         intervals: there is a halt at every multiple of each.
         say: told what is going on.
     """
 
-    compile_scale: Callable[[int], Program]
-    sizes: Sequence[int]
+    compile_scale: Compile
+    inputs: Sequence[Inputs]
     ends: Sequence[int]
     weights: Weights
     intervals: Sequence[int]
     say: Callable[[str], object] = lambda _: None
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The longer side of the pictures at each scale, in pixels."""
+        return self.inputs[0].sizes
+
+    def program(self, scale: int) -> Program:
+        """Return the program of a scale, compiled when it is first asked for."""
+        return self.compile_scale(scale, len(self.inputs))
 
     def scale_of(self, step: int) -> int:
         """Return the number of the scale that made a step."""
@@ -72,27 +104,28 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
 
     The device makes as many steps in one call as take about `SECONDS_PER_CALL`, and
     stops at every multiple of an interval and at the end of each scale. A loss that is
-    not finite ends it.
+    not finite ends its lane, and with the last one all.
     """
     progress = start
     plan.say(f"{plan.sizes[-1]} px, compiling")
-    plan.compile_scale(len(plan.sizes) - 1)  # a lack of memory is known at once
+    plan.program(len(plan.sizes) - 1)  # a lack of memory is known at once
     for scale, (begin, end) in enumerate(pairwise((0, *plan.ends))):
         if progress.step >= end:
             continue
         plan.say(f"{plan.sizes[scale]} px, compiling")
-        program = plan.compile_scale(scale)
+        program = plan.program(scale)
         plan.say(f"{plan.sizes[scale]} px")
+        scenes = map_distinct(partial(resize, index=scale), plan.inputs)
         if scale > 0 and progress.step == begin:
-            progress = progress._replace(state=program.enter(progress.state))
-        problem, count = program.make_problem(plan.weights), 1
+            progress = progress._replace(state=program.enter(progress.state, scenes))
+        problem, count = program.make_problem(scenes, plan.weights), 1
         while progress.step < end:
             count = min(count, until_halt(progress.step, end, plan.intervals))
             started = time.perf_counter()
             progress, made = _advance(program, problem, progress, count)
             pace = made / (time.perf_counter() - started)
             yield progress
-            if not np.isfinite(progress.loss):
+            if progress.failed.all():
                 return
             count = max(1, min(int(SECONDS_PER_CALL * pace), CAPACITY))
 
@@ -101,18 +134,33 @@ def _advance(
     program: Program, problem: Problem, progress: Progress, count: int
 ) -> tuple[Progress, int]:
     """Make up to so many steps; return the progress and how many they were."""
-    before = progress.step
-    state, history = program.run_steps(progress.state, problem, count)
-    made = int(state.step) - before  # waits for the device
-    losses = progress.losses.copy()
-    losses[before : before + made] = np.asarray(history["loss"])[:made]
-    return Progress(state, losses), made
+    before, losses = progress.steps, progress.losses.copy()
+    counts = count_steps(count, ~progress.failed)
+    state, history = program.run_steps(progress.state, problem, counts)
+    advanced = Progress(state, losses)
+    made = advanced.steps - before  # waits for the device
+    found = np.atleast_2d(np.asarray(history["loss"]))
+    for lane, (first, more) in enumerate(zip(before, made, strict=True)):
+        losses[lane, first : first + more] = found[lane, :more]
+    return advanced, int(made.max())
 
 
-def measure(plan: Plan, progress: Progress, keeper: Keeper) -> float:
-    """Return the loss of the picture that is kept, by a first step from it."""
-    picture = gatys.kept_picture(progress.state, keeper)
-    program = plan.compile_scale(plan.scale_of(progress.step))
-    problem = program.make_problem(plan.weights)
-    _, history = program.run_steps(program.init(picture), problem, 1)
-    return float(history["loss"][0])
+def kept_pictures(progress: Progress, keeper: Keeper) -> jax.Array:
+    """Return the picture that is kept in each lane."""
+    kept = partial(gatys.kept_picture, keeper=keeper)
+    pictures: jax.Array = over_lanes(kept, len(progress.losses))(progress.state)
+    return pictures
+
+
+def measure(
+    plan: Plan, progress: Progress, keeper: Keeper
+) -> Float[np.ndarray, " lanes"]:
+    """Return the losses of the pictures that are kept, by a first step from them."""
+    scale = plan.scale_of(progress.step)
+    program = plan.program(scale)
+    scenes = map_distinct(partial(resize, index=scale), plan.inputs)
+    problem = program.make_problem(scenes, plan.weights)
+    state = program.init(kept_pictures(progress, keeper))
+    counts = count_steps(1, np.ones(len(plan.inputs), bool))
+    _, history = program.run_steps(state, problem, counts)
+    return np.atleast_2d(np.asarray(history["loss"]))[:, 0]

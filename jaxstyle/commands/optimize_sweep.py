@@ -1,0 +1,211 @@
+"""The pictures of a sweep, as many side by side as memory allows, and their sheet.
+
+Pictures of the same sizes are a group, which is made by the same programs, in batches.
+"""
+
+import argparse
+import hashlib
+import math
+import shutil
+import sys
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxstyle import vgg
+from jaxstyle.commands.interrupts import Interrupts, catch_interrupts
+from jaxstyle.commands.optimize_inputs import Inputs, digest, load_inputs, read_image
+from jaxstyle.commands.optimize_job import (
+    Job,
+    Picture,
+    describe,
+    make_job,
+    make_picture,
+    make_run,
+)
+from jaxstyle.commands.optimize_ledger import Ledger, load_ledger, save_ledger
+from jaxstyle.commands.optimize_outputs import save_sweep, unfinished
+from jaxstyle.commands.optimize_programs import prepare
+from jaxstyle.commands.optimize_results import DONE, INTERRUPTED
+from jaxstyle.commands.optimize_run import optimize
+from jaxstyle.commands.optimize_settings import Method, choose_settings
+from jaxstyle.commands.settings import load_params
+from jaxstyle.memory import TooLargeError
+
+ON_CPU = 1
+"""The most lanes on a CPU: there they take memory, and save no time."""
+
+
+class Sweep(NamedTuple):
+    """What stays the same while the pictures of a sweep are made.
+
+    Attributes:
+        arguments: those of the command.
+        method: what is compiled for.
+        params: the network on the device.
+        groups: the pictures, by the sizes of all that they are made from.
+        folder: is there until all pictures are made.
+    """
+
+    arguments: argparse.Namespace
+    method: Method
+    params: vgg.Params
+    groups: Sequence[Sequence[Picture]]
+    folder: Path
+
+
+def sweep(
+    arguments: argparse.Namespace,
+    variants: Sequence[argparse.Namespace],
+    method: Method,
+) -> int:
+    """Make a picture for every combination of values, and a sheet of them all.
+
+    Raises:
+        ValueError: the unfinished sweep to go on with is another, or damaged.
+    """
+    params = load_params(choose_settings(arguments))
+    pictures = load_pictures(variants, params)
+    configuration = make_configuration(arguments, pictures)
+    folder, ledger = unfinished(arguments.output), Ledger(configuration)
+    if arguments.resume:
+        ledger = load_ledger(folder, configuration)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    groups = find_groups(pictures)
+    todo = Sweep(arguments, method, prepare(params), groups, folder)
+    with catch_interrupts() as interrupts:
+        if not make_pictures(todo, ledger, interrupts):
+            return INTERRUPTED
+    return finish(todo, ledger, [picture.arguments.output for picture in pictures])
+
+
+def make_pictures(todo: Sweep, ledger: Ledger, interrupts: Interrupts) -> bool:
+    """Make what is missing, and note it; return whether that is all."""
+    for job, batch in find_batches(todo, ledger):
+        if interrupts.received:
+            print("interrupted between pictures; --resume goes on", file=sys.stderr)
+            return False
+        outputs = [picture.arguments.output for picture in batch]
+        run = make_run(
+            todo.arguments,
+            batch,
+            job,
+            folder=todo.folder / Path(outputs[0]).name,
+            configuration={**ledger.configuration, "pictures": outputs},
+        )
+        codes = optimize(run, interrupts)
+        if INTERRUPTED in codes:
+            return False
+        ledger.codes.update(zip(outputs, codes, strict=True))
+        save_ledger(todo.folder, ledger)
+    return True
+
+
+def find_batches(
+    todo: Sweep, ledger: Ledger
+) -> Iterator[tuple[Job, Sequence[Picture]]]:
+    """Yield the pictures that are to be made side by side, and what they share."""
+
+    def is_made(pictures: Sequence[Picture]) -> bool:
+        outputs = [picture.arguments.output for picture in pictures]
+        codes = [ledger.codes.get(output) for output in outputs]
+        return all(
+            code is not None and (code != DONE or Path(output).exists())
+            for code, output in zip(codes, outputs, strict=True)
+        )
+
+    for number, group in enumerate(todo.groups):
+        if is_made(group):
+            continue
+        settings = choose_settings(group[0].arguments)
+        job = make_job(
+            todo.arguments, settings, todo.method, group[0].inputs, todo.params
+        )
+        if number == len(ledger.lanes):
+            ledger.lanes.append(find_lanes(job, len(group)))
+            save_ledger(todo.folder, ledger)
+        lanes = ledger.lanes[number]
+        for start in range(0, len(group), lanes):
+            batch = group[start : start + lanes]
+            if not is_made(batch):
+                yield job, batch
+
+
+def find_lanes(job: Job, count: int) -> int:
+    """Return how many of so many pictures to make side by side, in like batches.
+
+    Raises:
+        TooLargeError: memory does not suffice for a single one.
+    """
+    most = ON_CPU if jax.default_backend() == "cpu" else count
+    while True:
+        lanes = math.ceil(count / math.ceil(count / most))
+        try:
+            job.compile_scale(len(job.ends) - 1, lanes)
+        except TooLargeError as error:
+            if lanes == 1:
+                raise
+            most = min(lanes - 1, max(1, lanes * error.free // error.needed))
+        else:
+            return lanes
+
+
+def finish(todo: Sweep, ledger: Ledger, outputs: Sequence[str]) -> int:
+    """Write the sheet of all pictures that could be made; return the exit code."""
+    made = [output if ledger.codes[output] == DONE else None for output in outputs]
+    if any(made):
+        save_sweep(todo.arguments.output, todo.arguments.sweep, made)
+        print(f"{todo.arguments.output}: {len(made) - made.count(None)} pictures")
+    shutil.rmtree(todo.folder, ignore_errors=True)
+    return max(ledger.codes[output] for output in outputs)
+
+
+# --- what there is to make ----------------------------------------------------------
+
+
+def load_pictures(
+    variants: Sequence[argparse.Namespace], params: vgg.Params
+) -> list[Picture]:
+    """Read what each picture is made from; no file is read twice for the same."""
+    read, loaded = cache(read_image), {}
+    pictures = []
+    for variant in variants:
+        settings = choose_settings(variant)
+        key = variant.content, *variant.styles, variant.seed
+        if key not in loaded:
+            loaded[key] = load_inputs(variant, settings, params, read=read)
+        pictures.append(make_picture(variant, settings, loaded[key]))
+    return pictures
+
+
+def make_configuration(
+    arguments: argparse.Namespace, pictures: Sequence[Picture]
+) -> dict[str, Any]:
+    """Return all that shapes the numbers of a sweep."""
+    inputs = {id(picture.inputs): picture.inputs for picture in pictures}
+    digests = [digest(each) for each in inputs.values()]
+    total = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    settings = choose_settings(arguments)
+    return {
+        **describe(arguments, settings, pictures[0].inputs),
+        "sweep": {name: list(values) for name, values in arguments.sweep},
+        "images and network": total,
+    }
+
+
+def find_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """Return pictures by the sizes of all that they are made from."""
+    groups: dict[Hashable, list[Picture]] = {}
+    for picture in pictures:
+        groups.setdefault(find_sizes(picture.inputs), []).append(picture)
+    return list(groups.values())
+
+
+def find_sizes(inputs: Inputs) -> Hashable:
+    """Return what is the same for pictures that the same programs make."""
+    leaves, structure = jax.tree.flatten((inputs.scene, inputs.init))
+    return structure, tuple(leaf.shape for leaf in leaves), inputs.sizes

@@ -1,0 +1,198 @@
+"""A sweep that was interrupted, or killed, goes on to the same pictures."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from command_line import (
+    TWO_SCALES,
+    loss,
+    make,
+    optimize,
+    refused_picture,
+    save_pictures,
+    settings,
+    shared_programs,
+)
+
+from jaxstyle.checkpoints import find_checkpoints
+from jaxstyle.commands import optimize_run, optimize_sweep
+from jaxstyle.commands.optimize_job import Job, Run, make_job
+from jaxstyle.commands.optimize_ledger import LEDGER
+from jaxstyle.commands.optimize_results import attend
+from jaxstyle.commands.optimize_steps import Progress
+from jaxstyle.image_files import load_image
+
+Captured = pytest.CaptureFixture[str]
+
+STEPS = 6
+
+SWEEP = (
+    *(*TWO_SCALES, "--optimizer", "lbfgs", "--keep", "best"),
+    *("--steps", str(STEPS), "--save-every", "1"),
+    *("--sweep", "strength=0.3,0.5,0.7,0.9"),
+)
+"""Four pictures, two by two side by side, with a halt at every step."""
+
+NAMES = [f"out.strength={strength}.png" for strength in ("0.3", "0.5", "0.7", "0.9")]
+
+UNFINISHED = Path("out.png.unfinished")
+
+
+class StopError(Exception):
+    """Ends a sweep in the middle, as a kill would."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with shared_programs(tmp_path_factory) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def job() -> Iterator[None]:
+    """Compile once for all sweeps here, whose pictures are of one size."""
+    made: list[Job] = []
+
+    def make_once(*given: Any) -> Job:
+        if not made:
+            made.append(make_job(*given))
+        return made[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimize_sweep, "make_job", make_once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> "Made":
+    """What a sweep makes that is not interrupted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder := tmp_path_factory.mktemp("whole"))
+        patch.setattr(optimize_sweep, "ON_CPU", 2)
+        save_pictures(folder)
+        make(*SWEEP)
+        assert not UNFINISHED.exists()
+        return made()
+
+
+@pytest.fixture(autouse=True)
+def two_lanes(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two pictures be side by side, and write every checkpoint that may be."""
+    monkeypatch.setattr(optimize_sweep, "ON_CPU", 2)
+    monkeypatch.setattr(optimize_run, "CHECKPOINT_SECONDS", -1)
+
+
+class Made(NamedTuple):
+    """The pictures of a sweep, with their losses, and its sheet."""
+
+    pictures: list[bytes]
+    losses: list[float]
+    sheet: bytes
+
+
+def made() -> Made:
+    pictures = [load_image(name).tobytes() for name in NAMES]
+    return Made(pictures, [loss(name) for name in NAMES], Path("out.png").read_bytes())
+
+
+def end(
+    patch: pytest.MonkeyPatch, strength: float, step: int, how: Callable[[], None]
+) -> None:
+    """Let a sweep end after a step of the pictures of which the first is that one."""
+
+    def ending(run: Run, progress: Progress) -> None:
+        attend(run, progress)
+        if run.pictures[0].arguments.strength == strength and progress.step == step:
+            how()
+
+    patch.setattr(optimize_run, "attend", ending)
+
+
+def stop() -> None:
+    raise StopError
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def interrupted(strength: float, step: int) -> int:
+    """Interrupt a sweep; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        end(patch, strength, step, interrupt)
+        return optimize(*SWEEP)
+
+
+def killed(strength: float, step: int, *options: str) -> None:
+    """Stop a sweep where it stands."""
+    with pytest.MonkeyPatch.context() as patch:
+        end(patch, strength, step, stop)
+        with pytest.raises(StopError):
+            make(*SWEEP, *options)
+
+
+def written() -> list[tuple[int, int]]:
+    """Return what tells whether the first two pictures are written again."""
+    found = [Path(name).stat() for name in NAMES[:2]]
+    return [(file.st_ino, file.st_mtime_ns) for file in found]
+
+
+def test_a_sweep_that_was_killed_twice_ends_the_same(
+    whole: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(0.3, 3)
+    assert find_checkpoints(UNFINISHED / NAMES[0] / "checkpoints") == [1, 2]
+    killed(0.7, 4, "--resume")
+    assert find_checkpoints(UNFINISHED / NAMES[2] / "checkpoints") == [1, 2, 3]
+    before = written()
+    monkeypatch.setattr(optimize_sweep, "ON_CPU", 1)  # which would round otherwise
+    make(*SWEEP, "--resume")
+    assert written() == before
+    assert made() == whole
+    assert not UNFINISHED.exists()
+
+
+def test_an_interrupted_sweep_is_not_lost(whole: Made, capsys: Captured) -> None:
+    assert interrupted(0.3, 4) == 130
+    line = f"interrupted after step 4 of {STEPS}; --resume goes on\n"
+    assert capsys.readouterr().err == line
+    assert [settings(name)["result"]["steps"] for name in NAMES[:2]] == [4, 4]
+    assert not Path(NAMES[2]).exists()
+    assert not Path("out.png").exists()
+    refused = {
+        (): "out.png.unfinished holds an interrupted run; go on with it by --resume",
+        ("--resume", "--steps", "7"): "of another configuration: preset steps 6 -> 7",
+        ("--resume", "--sweep", "seed=1", "--init", "noise"): "sweep seed None -> [1]",
+        ("--resume", "--masks", "content.png"): "configuration: images and network ",
+    }
+    for options, named in refused.items():
+        assert named in refused_picture(capsys, *SWEEP, *options)
+    line = refused_picture(capsys, "--resume")
+    assert "nothing to resume: there is no checkpoint in out.png.unfinished" in line
+    make(*SWEEP, "--resume")
+    assert made() == whole
+
+
+def test_a_sweep_may_be_interrupted_between_pictures(
+    whole: Made, capsys: Captured
+) -> None:
+    """A picture that is missing afterwards is made again."""
+    assert interrupted(0.3, STEPS) == 130
+    line = "interrupted between pictures; --resume goes on\n"
+    assert capsys.readouterr().err == line
+    ledger = UNFINISHED / LEDGER
+    assert json.loads(ledger.read_bytes())["codes"] == dict.fromkeys(NAMES[:2], 0)
+    Path(NAMES[0]).unlink()
+    make(*SWEEP, "--resume")
+    assert made() == whole
+
+
+def test_a_damaged_ledger_is_refused(capsys: Captured) -> None:
+    UNFINISHED.mkdir()
+    (UNFINISHED / LEDGER).write_text("{")
+    line = refused_picture(capsys, *SWEEP, "--resume")
+    assert "sweep.json is damaged; delete out.png.unfinished" in line
