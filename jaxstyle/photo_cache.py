@@ -34,15 +34,24 @@ def take_batch(
     own. All places within a photo are alike.
 
     Args:
-        photos: as many as fit; a square with the side `cached_side` leaves some room.
+        photos: as many as fit; a square of 9/8 of the size leaves some room.
         key: of all that is random, the same in all steps.
         step: from 0; the last one's ``step * batch`` must be below 2**31.
         batch: how many crops to take; more than there are photos will do.
         size: the crops' side in pixels.
 
+    Returns:
+        The crops, 8-bit.
+
     Raises:
         TypeError: the photos are not 8-bit.
         ValueError: they are not ``[n, h, w, 3]``, or smaller than the crops.
+
+    Examples:
+        >>> photos = jnp.zeros((5, 18, 18, 3), jnp.uint8)
+        >>> take_batch = jaxstyle.training.take_batch
+        >>> take_batch(photos, jax.random.key(0), 0, batch=2, size=16).shape
+        (2, 16, 16, 3)
     """
     _check(photos, size)
     count, height, width, _ = photos.shape

@@ -7,7 +7,7 @@ the photos to stylize come from outside, a batch for each step.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,6 @@ class State(NamedTuple):
 
 Step: TypeAlias = Callable[[State, Photos, Problem], tuple[State, Metrics]]
 
-AllPhotos = TypeVar("AllPhotos")
 """Whatever a step takes its batches from."""
 
 
@@ -106,9 +105,9 @@ def init_state(
 
 
 def run_steps(
-    step: Callable[[State, AllPhotos, Problem], tuple[State, Metrics]],
+    step: Callable[[State, Any, Problem], tuple[State, Metrics]],
     state: State,
-    photos: AllPhotos,
+    photos: Any,
     problem: Problem,
     count: ArrayLike,
     *,

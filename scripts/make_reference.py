@@ -89,7 +89,7 @@ PAGES: Mapping[str, Page] = {
         "Training",
         (
             *("make_problem", "init_state", "make_step", "State"),
-            *("run_steps", "evaluate", "stability_loss"),
+            *("run_steps", "take_batch", "evaluate", "stability_loss"),
         ),
         module="jaxstyle.training",
     ),

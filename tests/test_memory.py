@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from command_line import TWO_SCALES, refused_picture, run
+from command_line import SHALLOW, TWO_SCALES, make, refused_picture, run
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 from training_runs import TINY, save_data
 
 from jaxstyle import load_image, memory
+from jaxstyle.commands import optimize as optimize_command
 from jaxstyle.commands.train_cache import Album, check_room
 from jaxstyle.devices import place
 from jaxstyle.memory import TooLargeError, check_memory, free_memory, needed_memory
@@ -74,8 +75,23 @@ def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
     offer(monkeypatch, 1000)
     assert refused_picture(capsys, *TWO_SCALES) == (
         "jaxstyle optimize: error: not enough memory for --size 45: it takes 0.0 GB, "
-        "and 0.0 are free; use a smaller one, or --tile"
+        "and 0.0 are free; about --size 0 would fit"
     )
+
+
+@pytest.mark.usefixtures("optimize_cache", "picture_folder")
+def test_a_picture_that_is_too_large_is_looked_at_in_tiles(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimize_command, "TILE", 40)
+    whole = make(*TWO_SCALES)
+    offer(monkeypatch, 1000, 10**10)
+    capsys.readouterr()
+    command = ("optimize", "content.png", "style.png", "-o", "tiled.png", *SHALLOW)
+    assert run([*command, *TWO_SCALES, "--steps", "3"]) == 0
+    said = capsys.readouterr().err
+    assert "it takes 0.0 GB, and 0.0 are free: looking at the picture in tiles" in said
+    assert_picture("tiled.png", whole, within=1.1 / 255)
 
 
 def test_a_training_that_is_too_large_is_refused(

@@ -18,6 +18,7 @@ from command_line import (
     loss,
     make,
     optimize,
+    refused_picture,
     run,
     save_network,
     settings,
@@ -218,6 +219,19 @@ def test_what_the_loss_is_made_of_changes_it(setting: str, count: int) -> None:
         exact = losses.pop("wasserstein-exact")
         assert exact == pytest.approx(losses["wasserstein"], rel=0.02)
     assert len({round(value, 3) for value in losses.values()}) == len(losses)
+
+
+def test_precision_changes_what_the_network_computes_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make("--steps", "1")
+    expected = loss()
+    make("--steps", "1", "--precision", "bfloat16")
+    assert settings()["precision"] == "bfloat16"
+    assert loss() != expected
+    assert loss() == pytest.approx(expected, rel=0.02)
+    line = refused_picture(capsys, "--precision", "half")
+    assert "no precision 'half'; known are float32, bfloat16" in line
 
 
 def test_the_network_may_be_a_file(picture_folder: Path) -> None:

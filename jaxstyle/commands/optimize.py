@@ -20,11 +20,19 @@ from jaxstyle.commands.optimize_run import optimize
 from jaxstyle.commands.optimize_settings import Method, choose_settings, make_method
 from jaxstyle.commands.optimize_sweep import sweep
 from jaxstyle.commands.optimize_variants import check_sweep, find_variants
-from jaxstyle.commands.runtime import explain_lack_of_memory, use_compilation_cache
+from jaxstyle.commands.runtime import (
+    explain_lack_of_memory,
+    make_say,
+    use_compilation_cache,
+)
 from jaxstyle.commands.settings import check_blend, load_params
+from jaxstyle.memory import TooLargeError
 from jaxstyle.presets import Preset
 
 Arguments = argparse.Namespace
+
+TILE = 512
+"""The side of tiles where memory does not suffice for the whole picture."""
 
 
 def run(arguments: Arguments) -> int:
@@ -33,15 +41,50 @@ def run(arguments: Arguments) -> int:
     check_sweep(arguments, settings)
     variants = find_variants(arguments)
     check_arguments(arguments, variants, settings)
-    method = make_method(
-        settings, learning_rate=arguments.learning_rate, tile=arguments.tile
-    )
+    use_compilation_cache()
     what = f"--size {arguments.size}"
     with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
-        use_compilation_cache()
-        if variants:
-            return sweep(arguments, variants, method)
-        return make_one(arguments, settings, method)
+        try:
+            return make(arguments, variants, settings, tile=arguments.tile)
+        except TooLargeError as error:
+            if arguments.tile is not None or arguments.size <= TILE:
+                raise _advised(error, arguments.size) from error
+            say = make_say(quiet=arguments.quiet)
+            say(f"{error}: looking at the picture in tiles of {TILE} pixels")
+        try:
+            return make(arguments, variants, settings, tile=TILE)
+        except TooLargeError as error:
+            raise _advised(error, arguments.size) from error
+
+
+def make(
+    arguments: Arguments,
+    variants: Sequence[Arguments],
+    settings: Preset,
+    *,
+    tile: int | None,
+) -> int:
+    """Make the pictures, looking at them in tiles or not; return the exit code."""
+    method = make_method(
+        settings,
+        learning_rate=arguments.learning_rate,
+        precision=arguments.precision,
+        tile=tile,
+    )
+    if variants:
+        return sweep(arguments, variants, method)
+    return make_one(arguments, settings, method)
+
+
+def _advised(error: TooLargeError, size: int) -> ValueError:
+    """Return an error that tells about which size would fit.
+
+    What is needed grows with the number of pixels, and less at first.
+    """
+    fits = int(size * (error.free / error.needed) ** 0.5)
+    return ValueError(
+        f"not enough memory for --size {size}: {error}; about --size {fits} would fit"
+    )
 
 
 def check_arguments(

@@ -148,7 +148,15 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         metavar="PIXELS",
         type=positive_int,
         help="look at the picture in tiles of that side, one after the other: the same "
-        "picture, in less memory and more time",
+        "picture, in less memory and more time (default: 512, where memory does not "
+        "suffice for the whole)",
+    )
+    add(
+        "--precision",
+        metavar="float32|bfloat16",
+        default="float32",
+        help="what the network computes in; on GPUs and TPUs, bfloat16 is faster and "
+        "takes less memory (default: float32)",
     )
     add("--seed", metavar="N", type=seed, default=0, help="of the noise (default: 0)")
     add(

@@ -27,6 +27,7 @@ SHAPING = (
     "preserve_color",
     "match_color",
     "learning_rate",
+    "precision",
 )
 """The arguments that shape the numbers and that are in no preset."""
 

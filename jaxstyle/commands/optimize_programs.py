@@ -19,7 +19,7 @@ from jaxstyle.commands.optimize_lanes import (
 )
 from jaxstyle.commands.optimize_settings import Method
 from jaxstyle.images import Image
-from jaxstyle.memory import check_memory
+from jaxstyle.memory import check_memory, needed_memory
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, Problem
 from jaxstyle.scenes import Scene, make_scene_targets, resize_scene
@@ -37,14 +37,15 @@ class Program(NamedTuple):
             before; there is a scene for each lane.
         make_problem: ``make_problem(scenes, weights)``, what is minimised.
         run_steps: ``run_steps(state, problem, count) -> (state, metrics)``, which
-            reuses the memory of the state; the count is that
-            of `count_steps`.
+            reuses the memory of the state; the count is that of `count_steps`.
+        needed: the bytes of memory that it takes beside its arguments.
     """
 
     init: Callable[[Image], gatys.State]
     enter: Callable[[gatys.State, Sequence[Scene]], gatys.State]
     make_problem: Callable[[Sequence[Scene], Weights], Problem]
     run_steps: Callable[[gatys.State, Problem, ArrayLike], tuple[gatys.State, Metrics]]
+    needed: int
 
 
 Compile: TypeAlias = Callable[[int, int], Program]
@@ -94,7 +95,8 @@ def make_compile(
         problem = Problem(params, *stack_shapes(of_one, lanes))
         run_steps = compile_steps(method, state, problem, lanes)
         enter = make_enter(inputs, method, index, lanes)
-        return Program(make_init(method, lanes), enter, make_problem, run_steps)
+        init, needed = make_init(method, lanes), needed_memory(run_steps)
+        return Program(init, enter, make_problem, run_steps, needed)
 
     return compile_scale
 

@@ -75,7 +75,11 @@ def make_weights(settings: Preset, *, strength: float) -> Weights:
 
 
 def make_method(
-    settings: Preset, *, learning_rate: float | None, tile: int | None = None
+    settings: Preset,
+    *,
+    learning_rate: float | None,
+    precision: str | None = None,
+    tile: int | None = None,
 ) -> Method:
     """Return what is to be compiled; a ValueError if there is no learning rate."""
     if learning_rate is None:
@@ -86,5 +90,5 @@ def make_method(
         raise ValueError(
             f"--learning-rate is of adam only, not of {settings.optimizer}"
         )
-    objective = replace(make_objective(settings), tile=tile)
+    objective = replace(make_objective(settings), precision=precision, tile=tile)
     return Method(optimizer, KEEPERS[settings.keep](), objective)

@@ -114,7 +114,7 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
             continue
         plan.say(f"{plan.sizes[scale]} px, compiling")
         program = plan.program(scale)
-        plan.say(f"{plan.sizes[scale]} px")
+        plan.say(f"{plan.sizes[scale]} px, {program.needed / 1e9:.1f} GB")
         scenes = map_distinct(partial(resize, index=scale), plan.inputs)
         if scale > 0 and progress.step == begin:
             progress = progress._replace(state=program.enter(progress.state, scenes))
