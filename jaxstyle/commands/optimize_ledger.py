@@ -31,7 +31,7 @@ class Ledger:
 
 
 def are_made(ledger: Ledger, outputs: Iterable[str]) -> bool:
-    """Return whether nothing is left to do for pictures, whose files are still there."""
+    """Return whether nothing is left to do for pictures; lost files are made again."""
     codes = {output: ledger.codes.get(output) for output in outputs}
     return all(
         code is not None and (code != 0 or Path(output).exists())
