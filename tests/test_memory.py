@@ -57,6 +57,15 @@ def test_accelerators_say_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free_memory() is None
 
 
+def test_what_is_still_to_come_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ones = jnp.ones((1000, 1000))
+    program = jax.jit(lambda x: x + 1).lower(ones).compile()
+    offer(monkeypatch, 8_000_000)
+    check_memory(program, coming=(ones,))
+    with pytest.raises(TooLargeError):
+        check_memory(program, coming=(ones, jax.eval_shape(lambda: ones)))
+
+
 def test_a_program_that_is_too_large_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ class Ledger:
     configuration: Mapping[str, Any]
     lanes: list[int] = field(default_factory=list)
     codes: dict[str, int] = field(default_factory=dict)
+
+
+def are_made(ledger: Ledger, outputs: Iterable[str]) -> bool:
+    """Return whether nothing is left to do for pictures; lost files are made again."""
+    codes = {output: ledger.codes.get(output) for output in outputs}
+    return all(
+        code is not None and (code != 0 or Path(output).exists())
+        for output, code in codes.items()
+    )
 
 
 def save_ledger(folder: Path, ledger: Ledger) -> None:

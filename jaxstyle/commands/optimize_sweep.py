@@ -26,7 +26,12 @@ from jaxstyle.commands.optimize_job import (
     make_picture,
     make_run,
 )
-from jaxstyle.commands.optimize_ledger import Ledger, load_ledger, save_ledger
+from jaxstyle.commands.optimize_ledger import (
+    Ledger,
+    are_made,
+    load_ledger,
+    save_ledger,
+)
 from jaxstyle.commands.optimize_outputs import save_sweep, unfinished
 from jaxstyle.commands.optimize_programs import prepare
 from jaxstyle.commands.optimize_results import DONE, INTERRUPTED
@@ -111,12 +116,7 @@ def find_batches(
     """Yield the pictures that are to be made side by side, and what they share."""
 
     def is_made(pictures: Sequence[Picture]) -> bool:
-        outputs = [picture.arguments.output for picture in pictures]
-        codes = [ledger.codes.get(output) for output in outputs]
-        return all(
-            code is not None and (code != DONE or Path(output).exists())
-            for code, output in zip(codes, outputs, strict=True)
-        )
+        return are_made(ledger, [picture.arguments.output for picture in pictures])
 
     for number, group in enumerate(todo.groups):
         if is_made(group):
