@@ -40,7 +40,8 @@ def test_the_snippets_run_one_after_the_other(
         code = code.replace(large, small)
     names: dict[str, Any] = {"batches": iter([pixels[:, :, :24]])}
     exec(compile(code, README.name, "exec"), names)
-    assert len(snippets("From your own JAX code")) == 5
+    assert len(snippets("From your own JAX code")) == 6
+    assert names["gallery"].shape == (2, 2, 2, 24, 32, 3)
     assert names["pictures"].shape == (3, 24, 32, 3)
     darker, brighter = map(names["darkness"], (names["photo"], names["brighter"]))
     assert brighter < darker
