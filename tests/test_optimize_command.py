@@ -79,7 +79,7 @@ def test_progress_is_shown_unless_it_is_not_wanted(
     bar, end = capsys.readouterr().err.split("\n")
     said = bar.split("\r")
     assert said[2].startswith("32 px, compiling: ")
-    assert said[-1].startswith("32 px: 100%")
+    assert said[-1].startswith("32 px, 0.0 GB: 100%")
     assert " 3/3 " in said[-1]
     assert "loss=" in said[-1]
     assert end == ""
@@ -230,6 +230,7 @@ def test_precision_changes_what_the_network_computes_in(
     assert settings()["precision"] == "bfloat16"
     assert loss() != expected
     assert loss() == pytest.approx(expected, rel=0.02)
+    capsys.readouterr()
     line = refused_picture(capsys, "--precision", "half")
     assert "no precision 'half'; known are float32, bfloat16" in line
 
