@@ -14,16 +14,15 @@ from jaxtyping import Array, Float
 
 from jaxstyle.convolutions import Geometry, directly
 from jaxstyle.images import Images, check_images
+from jaxstyle.padded_nets import normalise_where
 from jaxstyle.rows import divide_rows, lay_rows
 from jaxstyle.transform_net import (
-    NORMS,
     SMALLEST_SIDE,
     STRIDE,
     Convolution,
     Norm,
     Params,
     make_net,
-    normalise,
 )
 
 
@@ -105,13 +104,5 @@ def _normalise(
     norm: Norm, x: Float[Array, "n h w c"], rows: int
 ) -> Float[Array, "n h w c"]:
     """Apply an instance norm with the mean and variance of the first rows."""
-    x_ = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     inside = jnp.arange(x.shape[1])[:, None, None] < rows
-    count = rows * x.shape[2]
-    mean = jnp.sum(x_, (1, 2), keepdims=True, where=inside) / count
-    squares = jnp.square(x_ - mean)
-    variance = jnp.sum(squares, (1, 2), keepdims=True, where=inside) / count
-    own: dict[str, Array] = {
-        name: norm.get_variable("params", name) for name in NORMS[norm.kind]
-    }
-    return normalise(x, mean, variance, own)
+    return normalise_where(norm, x, inside, rows * x.shape[2])

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxstyle.transform_net import (
@@ -85,8 +86,22 @@ def _normalise(
     rows = jnp.arange(height) < sizes[:, :1]
     columns = jnp.arange(width) < sizes[:, 1:]
     inside = (rows[:, :, None] & columns[:, None, :])[..., None]
-    x_ = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     count = sizes.prod(-1)[:, None, None, None]
+    return normalise_where(norm, x, inside, count)
+
+
+def normalise_where(
+    norm: Norm, x: Float[Array, "n h w c"], inside: Array, count: ArrayLike
+) -> Float[Array, "n h w c"]:
+    """Apply an instance norm with the mean and variance of some positions.
+
+    Args:
+        norm: the module.
+        x: what it is applied to.
+        inside: which positions count, of a shape that broadcasts against ``x``.
+        count: how many they are in each image.
+    """
+    x_ = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = jnp.sum(x_, (1, 2), keepdims=True, where=inside) / count
     squares = jnp.square(x_ - mean)
     variance = jnp.sum(squares, (1, 2), keepdims=True, where=inside) / count
