@@ -12,7 +12,6 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, SupportsInt, TypeAlias, TypeVar
 
@@ -88,6 +87,9 @@ def load_checkpoint(
         folder: holds the checkpoints of one run.
         like: returns for a step a state of the same structure, or its shapes.
         configuration: what the checkpoint must have been made with.
+
+    Returns:
+        The state, in arrays of the host.
 
     Raises:
         ValueError: there is no checkpoint, none can be read, or it is of another
@@ -171,8 +173,7 @@ def _check_room(folder: Path, size: int) -> None:
 def _read_state(folder: Path, step: int, like: State) -> State:
     import orbax.checkpoint as ocp
 
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    shapes = jax.tree.map(partial(_on_device, device=device), like)
+    shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
     try:
         with _manager(folder) as manager:
             restore = ocp.args.StandardRestore(shapes)
@@ -182,10 +183,6 @@ def _read_state(folder: Path, step: int, like: State) -> State:
             f"cannot read the checkpoint of step {step} in {folder}: {_reason(error)}"
         ) from error
     return state
-
-
-def _on_device(leaf: Any, *, device: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)  # type: ignore[no-untyped-call]
 
 
 def _write_manifest(checkpoint: Path, configuration: Configuration) -> None:

@@ -19,22 +19,27 @@ class TooLargeError(MemoryError):
         self.needed, self.free = needed, free
 
 
-def check_memory(program: Any, *, coming: Any = ()) -> None:
+def check_memory(program: Any, *, coming: Any = (), devices: int = 1) -> None:
     """Raise a TooLargeError if a program needs more than there is.
 
     Args:
-        program: compiled, for the first device.
+        program: compiled, for the first device, or for several.
         coming: arrays that are not there yet and will be, or their shapes, as a tree.
+        devices: how many run the program and divide what is coming among them. Those
+            that are CPUs take all from one memory.
     """
     arrays = jax.tree.leaves(coming)
-    needed = needed_memory(program) + sum(x.size * x.dtype.itemsize for x in arrays)
+    to_come = sum(x.size * x.dtype.itemsize for x in arrays)
+    needed = needed_memory(program) + to_come // devices
+    if jax.default_backend() == "cpu":
+        needed *= devices
     free = free_memory()
     if free is not None and needed > free:
         raise TooLargeError(needed, free)
 
 
 def needed_memory(program: Any) -> int:
-    """Return the bytes that a program takes beside its arguments."""
+    """Return the bytes that a program takes beside its arguments, on each device."""
     analysis = program.memory_analysis()
     return int(
         analysis.temp_size_in_bytes

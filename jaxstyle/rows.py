@@ -94,7 +94,7 @@ def divide_images(tree: Any, height: int, mesh: Mesh) -> Any:
     """
 
     def divide(x: Array) -> Array:
-        return divide_rows(x, mesh) if _is_image(x, height) else x
+        return divide_rows(x, mesh) if is_image(x, height) else x
 
     return jax.tree.map(divide, tree)
 
@@ -119,7 +119,7 @@ def join_images(tree: Any, height: int, mesh: Mesh) -> Any:
     padded = divided_height(height, mesh)
 
     def cut(x: Array) -> Array:
-        return lay_rows(x[..., :height, :, :], mesh) if _is_image(x, padded) else x
+        return lay_rows(x[..., :height, :, :], mesh) if is_image(x, padded) else x
 
     return jax.tree.map(cut, tree)
 
@@ -149,11 +149,12 @@ def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
 
     def sharding(x: Array) -> NamedSharding:
         before = [None] * (x.ndim - 3)
-        spec = (*before, AXIS) if _is_image(x, padded) else ()
+        spec = (*before, AXIS) if is_image(x, padded) else ()
         return NamedSharding(mesh, PartitionSpec(*spec))  # type: ignore[no-untyped-call]
 
     return jax.tree.map(sharding, tree)
 
 
-def _is_image(x: Array, height: int) -> bool:
+def is_image(x: Array, height: int) -> bool:
+    """Return whether an array of a tree is one or more images of a height."""
     return x.ndim >= 3 and x.shape[-3] == height and x.shape[-1] == 3

@@ -78,19 +78,23 @@ def prepare(size: int) -> Callable[[range], Steps]:
     params = load_params(settings)
     first = Inputs(content, scene, (size,), 1.0, content, False, params)
     weights = make_weights(settings, strength=0.5)
-    compile_scale = optimize_programs.make_compile(
+    method = make_method(settings)
+    programs = optimize_programs.make_programs(
         first,
-        make_method(settings, learning_rate=None),
+        method,
         optimize_programs.prepare(params),
         weights,
+        ends=(settings.steps,),
         blend=None,
     )
 
     def start(seeds: range) -> Steps:
         lanes = len(seeds)
         images = [inits.noise(content, [style], jax.random.key(n)) for n in seeds]
-        program = compile_scale(0, lanes)
-        state = program.init(stack(images))
+        program = programs[0, lanes]
+        state = optimize_programs.init_states(
+            method, program.layout, stack(images), lanes
+        )
         problem = program.make_problem([scene] * lanes, stack([weights] * lanes))
         count = optimize_programs.count_steps(1, np.ones(lanes, bool))
 

@@ -12,7 +12,7 @@ from stylize_samples import STYLE, assert_picture, expected, save_photo
 from training_runs import TINY, save_data
 
 from jaxstyle import load_image, memory
-from jaxstyle.commands import optimize as optimize_command
+from jaxstyle.commands import ways
 from jaxstyle.commands.train_cache import Album, check_room
 from jaxstyle.devices import place
 from jaxstyle.memory import TooLargeError, check_memory, free_memory, needed_memory
@@ -92,14 +92,14 @@ def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
 def test_a_picture_that_is_too_large_is_looked_at_in_tiles(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimize_command, "TILE", 40)
+    monkeypatch.setattr(ways, "TILE", 40)
     whole = make(*TWO_SCALES)
     offer(monkeypatch, 1000, 10**10)
     capsys.readouterr()
     command = ("optimize", "content.png", "style.png", "-o", "tiled.png", *SHALLOW)
     assert run([*command, *TWO_SCALES, "--steps", "3"]) == 0
     said = capsys.readouterr().err
-    assert "it takes 0.0 GB, and 0.0 are free: looking at the picture in tiles" in said
+    assert "it takes 0.0 GB, and 0.0 are free; going on in tiles of 40 pixels" in said
     assert_picture("tiled.png", whole, within=1.1 / 255)
 
 
@@ -146,12 +146,13 @@ def test_tiles_make_the_same_picture(options: tuple[str, ...]) -> None:
 def test_a_photo_that_is_too_large_is_painted_in_tiles(
     nets: dict[str, Params], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ways, "TILE", 20)
     offer(monkeypatch, 1000, 10**9)
     command = ("stylize", "photo.png", "--style", "wave.safetensors", "-o", "out.png")
     assert run(command) == 0
     said = capsys.readouterr().err
-    assert "it takes 0.0 GB, and 0.0 are free: painting in tiles" in said
-    assert "compiling for 36x20 pixels in tiles on " in said
+    assert "it takes 0.0 GB, and 0.0 are free; going on in tiles of 20 pixels" in said
+    assert "compiling for 36x20 pixels in tiles of 20 pixels on " in said
     assert_picture("out.png", expected(nets["wave"], "photo.png"))
 
 

@@ -3,7 +3,7 @@
 import logging
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,9 +18,12 @@ from command_line import (
 from image_samples import noise, places, smooth
 from PIL import Image
 
+from jaxstyle import PRESETS, make_row_mesh
 from jaxstyle.commands import optimize_programs, optimize_sweep
+from jaxstyle.commands.ahead import Ahead
 from jaxstyle.commands.optimize_job import Job
-from jaxstyle.commands.optimize_sweep import find_lanes
+from jaxstyle.commands.optimize_settings import make_method
+from jaxstyle.commands.optimize_sweep import find_lanes, most_lanes
 from jaxstyle.image_files import load_image
 from jaxstyle.memory import TooLargeError
 
@@ -194,30 +197,39 @@ def test_pictures_of_other_sizes_are_made_by_other_programs(lanes: Lanes) -> Non
 def test_as_many_are_side_by_side_as_memory_allows() -> None:
     tried = []
 
-    def compile_scale(scale: int, lanes: int) -> Any:
-        tried.append(lanes)
-        if lanes > most:
-            raise TooLargeError(needed=10 * lanes, free=10 * most + 5)
+    class Program(NamedTuple):
+        lanes: int
+
+        def check(self, *, states: int) -> None:
+            tried.append(self.lanes)
+            if self.lanes > fit:
+                raise TooLargeError(needed=10 * self.lanes, free=10 * fit + 5)
 
     def find(count: int) -> int:
         tried.clear()
-        return find_lanes(Job(Any, (1,), compile_scale), count)  # type: ignore[arg-type]
+        programs: Any = Ahead(lambda key: Program(key[1]))
+        return find_lanes(Job(Any, (1,), programs), count, most=count)  # type: ignore[arg-type]
 
+    fit = 3
+    assert find(2) == 2
+    assert find(7) == 3
+    assert tried == [7, 3]
+    assert find(4) == 2  # not three and one
+    fit = 1
+    assert find(9) == 1
+    fit = 0
+    with pytest.raises(TooLargeError):
+        find(9)
+    assert tried[-1] == 1
+
+
+def test_lanes_are_for_single_accelerators() -> None:
+    preset = PRESETS["default"]
+    assert most_lanes(make_method(preset), 9) == 1  # on a CPU, where these tests run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimize_sweep, "ON_CPU", 100)
-        most = 3
-        assert find(2) == 2
-        assert find(7) == 3
-        assert tried == [7, 3]
-        assert find(4) == 2  # not three and one
-        most = 1
-        assert find(9) == 1
-        most = 0
-        with pytest.raises(TooLargeError):
-            find(9)
-        assert tried[-1] == 1
-    most = 100
-    assert find(9) == 1  # on a CPU, where these tests run
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        assert most_lanes(make_method(preset), 9) == 9
+        assert most_lanes(make_method(preset, mesh=make_row_mesh()), 9) == 1
 
 
 # --- pictures that cannot be made ---------------------------------------------------

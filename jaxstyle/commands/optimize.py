@@ -3,14 +3,16 @@
 import argparse
 from collections.abc import Sequence
 
+from jaxstyle import vgg
 from jaxstyle.checkpoints import find_checkpoints
 from jaxstyle.commands.interrupts import catch_interrupts
-from jaxstyle.commands.optimize_inputs import digest, load_inputs
+from jaxstyle.commands.optimize_inputs import digest
 from jaxstyle.commands.optimize_job import (
     CHECKPOINTS,
+    Picture,
     describe,
+    load_pictures,
     make_job,
-    make_picture,
     make_run,
 )
 from jaxstyle.commands.optimize_ledger import LEDGER
@@ -26,13 +28,14 @@ from jaxstyle.commands.runtime import (
     use_compilation_cache,
 )
 from jaxstyle.commands.settings import check_blend, load_params
+from jaxstyle.commands.ways import Way, check_ways, find_ways, try_ways
 from jaxstyle.memory import TooLargeError
 from jaxstyle.presets import Preset
 
 Arguments = argparse.Namespace
 
-TILE = 512
-"""The side of tiles where memory does not suffice for the whole picture."""
+SHORT = 5
+"""A history of L-BFGS that takes little memory."""
 
 
 def run(arguments: Arguments) -> int:
@@ -41,50 +44,40 @@ def run(arguments: Arguments) -> int:
     check_sweep(arguments, settings)
     variants = find_variants(arguments)
     check_arguments(arguments, variants, settings)
+    ways = find_ways(arguments.devices, arguments.tile, longest=arguments.size)
     use_compilation_cache()
     what = f"--size {arguments.size}"
     with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
+        params = load_params(settings)
+        pictures = load_pictures(variants or [arguments], params)
+
+        def make(way: Way) -> int:
+            method = make_method(
+                settings,
+                learning_rate=arguments.learning_rate,
+                history=arguments.history,
+                precision=arguments.precision,
+                mesh=way.mesh,
+                tile=way.tile,
+            )
+            prepared = prepare(params, way.mesh)
+            make = sweep if variants else make_one
+            return make(arguments, pictures, method, prepared)
+
         try:
-            return make(arguments, variants, settings, tile=arguments.tile)
+            return try_ways(ways, make, make_say(quiet=arguments.quiet))
         except TooLargeError as error:
-            if arguments.tile is not None or arguments.size <= TILE:
-                raise _advised(error, arguments.size) from error
-            say = make_say(quiet=arguments.quiet)
-            say(f"{error}: looking at the picture in tiles of {TILE} pixels")
-        try:
-            return make(arguments, variants, settings, tile=TILE)
-        except TooLargeError as error:
-            raise _advised(error, arguments.size) from error
+            raise ValueError(advise(error, arguments.size, settings)) from error
 
 
-def make(
-    arguments: Arguments,
-    variants: Sequence[Arguments],
-    settings: Preset,
-    *,
-    tile: int | None,
-) -> int:
-    """Make the pictures, looking at them in tiles or not; return the exit code."""
-    method = make_method(
-        settings,
-        learning_rate=arguments.learning_rate,
-        precision=arguments.precision,
-        tile=tile,
-    )
-    if variants:
-        return sweep(arguments, variants, method)
-    return make_one(arguments, settings, method)
-
-
-def _advised(error: TooLargeError, size: int) -> ValueError:
-    """Return an error that tells about which size would fit.
+def advise(error: TooLargeError, size: int, settings: Preset) -> str:
+    """Return which size would fit, about.
 
     What is needed grows with the number of pixels, and less at first.
     """
-    fits = int(size * (error.free / error.needed) ** 0.5)
-    return ValueError(
-        f"not enough memory for --size {size}: {error}; about --size {fits} would fit"
-    )
+    fits = f"about --size {int(size * (error.free / error.needed) ** 0.5)} would fit"
+    more = f", more with --history {SHORT}" if settings.optimizer == "lbfgs" else ""
+    return f"not enough memory for --size {size}: {error}; {fits}{more}"
 
 
 def check_arguments(
@@ -92,6 +85,7 @@ def check_arguments(
 ) -> None:
     """Raise a ValueError unless the files can be written and the numbers agree."""
     check_blend(arguments.blend, arguments.styles)
+    check_ways(arguments.devices, arguments.tile)
     check_outputs([arguments, *variants], steps=settings.steps)
     check_unfinished(arguments)
 
@@ -111,18 +105,23 @@ def check_unfinished(arguments: Arguments) -> None:
         raise ValueError(f"nothing to resume: there is no {what} in {folder}")
 
 
-def make_one(arguments: Arguments, settings: Preset, method: Method) -> int:
+def make_one(
+    arguments: Arguments,
+    pictures: Sequence[Picture],
+    method: Method,
+    params: vgg.Params,
+) -> int:
     """Make one picture; return the exit code."""
-    params = load_params(settings)
-    inputs = load_inputs(arguments, settings, params)
-    job = make_job(arguments, settings, method, inputs, prepare(params))
-    about = describe(arguments, settings, inputs)
+    (picture,) = pictures
+    settings = choose_settings(arguments)
+    job = make_job(arguments, settings, method, picture.inputs, params)
+    about = describe(arguments, settings, picture.inputs)
     run = make_run(
         arguments,
-        [make_picture(arguments, settings, inputs)],
+        pictures,
         job,
         folder=unfinished(arguments.output),
-        configuration=about | {"images and network": digest(inputs)},
+        configuration=about | {"images and network": digest(picture.inputs)},
     )
     with catch_interrupts() as interrupts:
         (code,) = optimize(run, interrupts)

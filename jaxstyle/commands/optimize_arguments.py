@@ -144,6 +144,21 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         help="of adam (default: 0.02)",
     )
     add(
+        "--history",
+        metavar="N",
+        type=positive_int,
+        help="how many past steps shape the next one of lbfgs; each takes the memory "
+        "of two pictures (default: 50)",
+    )
+    add(
+        "--devices",
+        metavar="N",
+        type=positive_int,
+        help="divide the rows of the picture among N devices: the same picture, in an "
+        "Nth of the memory of each (default: one, or all where its memory does not "
+        "suffice)",
+    )
+    add(
         "--tile",
         metavar="PIXELS",
         type=positive_int,

@@ -3,17 +3,22 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxstyle import vgg
-from jaxstyle.commands.optimize_inputs import Inputs
+from jaxstyle.commands.optimize_inputs import Inputs, load_inputs, read_image
 from jaxstyle.commands.optimize_lanes import stack
 from jaxstyle.commands.optimize_outputs import Frames
-from jaxstyle.commands.optimize_programs import Compile, make_compile
-from jaxstyle.commands.optimize_settings import Method, make_weights
+from jaxstyle.commands.optimize_programs import Programs, make_programs
+from jaxstyle.commands.optimize_settings import (
+    Method,
+    choose_settings,
+    make_weights,
+)
 from jaxstyle.commands.optimize_steps import Plan
 from jaxstyle.commands.runtime import versions
 from jaxstyle.objective import Weights
@@ -27,6 +32,7 @@ SHAPING = (
     "preserve_color",
     "match_color",
     "learning_rate",
+    "history",
     "precision",
 )
 """The arguments that shape the numbers and that are in no preset."""
@@ -41,12 +47,12 @@ class Job(NamedTuple):
     Attributes:
         method: what is compiled for.
         ends: the number of steps after which each scale is over.
-        compile_scale: returns the program of a scale for a number of lanes.
+        programs: what makes the steps of each scale.
     """
 
     method: Method
     ends: tuple[int, ...]
-    compile_scale: Compile
+    programs: Programs
 
 
 class Picture(NamedTuple):
@@ -111,8 +117,30 @@ def make_job(
     weights = make_weights(settings, strength=arguments.strength)
     counts = split_steps(settings.steps, len(inputs.sizes), finest=settings.finest)
     ends = tuple(int(end) for end in np.cumsum(counts))
-    compile_scale = make_compile(inputs, method, params, weights, blend=arguments.blend)
-    return Job(method, ends, compile_scale)
+    programs = make_programs(
+        inputs, method, params, weights, ends=ends, blend=arguments.blend
+    )
+    return Job(method, ends, programs)
+
+
+def load_pictures(
+    variants: Sequence[argparse.Namespace], params: vgg.Params
+) -> list[Picture]:
+    """Read what each picture is made from; no file is read twice for the same.
+
+    Args:
+        variants: the arguments of each picture.
+        params: the network, which says how small an image may be.
+    """
+    read, loaded = cache(read_image), {}
+    pictures = []
+    for variant in variants:
+        settings = choose_settings(variant)
+        key = variant.content, *variant.styles, variant.seed
+        if key not in loaded:
+            loaded[key] = load_inputs(variant, settings, params, read=read)
+        pictures.append(make_picture(variant, settings, loaded[key]))
+    return pictures
 
 
 def make_picture(
@@ -158,7 +186,8 @@ def make_run(
         frames = Frames(folder / "frames", steps=steps)
         intervals.append(frames.every)
     plan = Plan(
-        job.compile_scale,
+        job.method,
+        job.programs,
         [picture.inputs for picture in pictures],
         job.ends,
         stack([picture.weights for picture in pictures]),

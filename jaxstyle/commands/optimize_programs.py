@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Bool
 
 from jaxstyle import gatys, pyramid, vgg
+from jaxstyle.commands.ahead import Ahead
 from jaxstyle.commands.optimize_inputs import Inputs
 from jaxstyle.commands.optimize_lanes import (
     map_distinct,
@@ -17,6 +19,7 @@ from jaxstyle.commands.optimize_lanes import (
     stack,
     stack_shapes,
 )
+from jaxstyle.commands.optimize_layout import Layout
 from jaxstyle.commands.optimize_settings import Method
 from jaxstyle.images import Image
 from jaxstyle.memory import check_memory, needed_memory
@@ -32,96 +35,133 @@ class Program(NamedTuple):
     """What makes the steps of one scale, for the lanes that it is compiled for.
 
     Attributes:
-        init: ``init(image) -> state``, before the first step from an image.
+        layout: where its images lie.
         enter: ``enter(state, scenes) -> state``, from the last state of the scale
-            before; there is a scene for each lane.
+            before, if there is one; there is a scene for each lane.
         make_problem: ``make_problem(scenes, weights)``, what is minimised.
         run_steps: ``run_steps(state, problem, count) -> (state, metrics)``, which
             reuses the memory of the state; the count is that of `count_steps`.
-        needed: the bytes of memory that it takes beside its arguments.
+        state: the shapes of the state.
+        problem: those of the problem.
     """
 
-    init: Callable[[Image], gatys.State]
-    enter: Callable[[gatys.State, Sequence[Scene]], gatys.State]
+    layout: Layout
+    enter: Callable[[gatys.State, Sequence[Scene]], gatys.State] | None
     make_problem: Callable[[Sequence[Scene], Weights], Problem]
-    run_steps: Callable[[gatys.State, Problem, ArrayLike], tuple[gatys.State, Metrics]]
-    needed: int
+    run_steps: Any
+    state: gatys.State
+    problem: Problem
+
+    @property
+    def needed(self) -> int:
+        """The bytes that it takes on each device, beside its arguments."""
+        return needed_memory(self.run_steps)
+
+    def check(self, *, states: int) -> None:
+        """Raise a TooLargeError if memory does not suffice.
+
+        That is known before anything as large is computed.
+
+        Args:
+            states: how many states like its own are still to come.
+        """
+        coming = (self.problem.targets, [self.state] * states)
+        check_memory(self.run_steps, coming=coming, devices=self.layout.devices)
 
 
-Compile: TypeAlias = Callable[[int, int], Program]
-"""Returns the program of a scale, by its number, for a number of lanes."""
+Programs: TypeAlias = Ahead[tuple[int, int], Program]
+"""Programs by the number of a scale and how many lanes there are."""
 
 
-def prepare(params: vgg.Params) -> vgg.Params:
-    """Return a network's parameters on the device, in the form that suits it."""
-    if jax.default_backend() == "cpu":
+def prepare(params: vgg.Params, mesh: Mesh | None = None) -> vgg.Params:
+    """Return a network's parameters on the device, in the form that suits it.
+
+    Args:
+        params: the network.
+        mesh: the devices that divide the rows of images, if there are several; each
+            then has the whole network.
+    """
+    if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg.prepare_for_cpu)(params)
-    prepared: vgg.Params = jax.device_put(params)
+    where = None if mesh is None else NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+    prepared: vgg.Params = jax.device_put(params, where)
     return prepared
 
 
-def make_compile(
+def make_programs(
     inputs: Inputs,
     method: Method,
     params: vgg.Params,
     weights: Weights,
     *,
+    ends: Sequence[int],
     blend: StyleWeights | None,
-) -> Compile:
-    """Return what compiles the program of a scale when it is first asked for it.
+) -> Programs:
+    """Return the programs, each compiled when it is first asked for, or before.
 
     Args:
         inputs: like those of the pictures to make: only their sizes matter.
         method: what to compile for.
         params: the network, from `prepare`.
         weights: like those of the pictures: only their layers matter.
+        ends: the number of steps after which each scale is over.
         blend: how much each of several styles counts.
     """
     make_targets = jax.jit(
         partial(make_scene_targets, style_weights=blend, objective=method.objective)
     )
 
-    def make_problem(scenes: Sequence[Scene], of_lanes: Weights) -> Problem:
-        targets = map_distinct(
-            lambda scene: make_targets(params, scene, weights), scenes
-        )
-        return Problem(params, stack(targets), of_lanes)
-
-    @cache
-    def compile_scale(index: int, lanes: int) -> Program:
+    def compile_scale(key: tuple[int, int]) -> Program:
+        index, lanes = key
+        layout = make_layout(inputs, method, index)
         scene = jax.eval_shape(lambda: resize(inputs, index))
-        state = state_shapes(inputs, method, index, lanes)
+        targets_of = make_targets.lower(params, scene, weights).compile()
+
+        def make_problem(scenes: Sequence[Scene], of_lanes: Weights) -> Problem:
+            targets = map_distinct(
+                lambda scene: targets_of(params, scene, weights), scenes
+            )
+            return layout.put_problem(Problem(params, stack(targets), of_lanes))
+
+        state = state_shapes(inputs, method, layout, index, lanes)
         of_one = jax.eval_shape(make_targets, params, scene, weights), weights
         problem = Problem(params, *stack_shapes(of_one, lanes))
-        run_steps = compile_steps(method, state, problem, lanes)
-        enter = make_enter(inputs, method, index, lanes)
-        init, needed = make_init(method, lanes), needed_memory(run_steps)
-        return Program(init, enter, make_problem, run_steps, needed)
+        run_steps = compile_steps(method, layout, state, problem, lanes)
+        enter = None
+        if index > 0:
+            before = find_scale(ends, ends[index - 1])
+            enter = make_enter(inputs, method, before, index, lanes)
+        return Program(layout, enter, make_problem, run_steps, state, problem)
 
-    return compile_scale
+    return Ahead(compile_scale)
 
 
 def compile_steps(
-    method: Method, state: gatys.State, problem: Problem, lanes: int
+    method: Method, layout: Layout, state: gatys.State, problem: Problem, lanes: int
 ) -> Any:
-    """Compile the steps of a scale; a TooLargeError if memory does not suffice.
-
-    That is known before anything as large is computed. Of several lanes, which are to
-    fill the memory, the states count as well, twice since the last loss is measured by
-    new ones, and the targets.
-    """
+    """Compile the steps of a scale."""
     step = gatys.make_step(method.optimizer, keeper=method.keeper)
-    run_steps = over_lanes(
+    of_lanes = over_lanes(
         partial(gatys.run_steps, step, capacity=CAPACITY),
         lanes,
         in_axes=(0, Problem(None, 0, 0), 0),  # type: ignore[arg-type]
     )
+
+    def run_steps(
+        state: gatys.State, problem: Problem, count: ArrayLike
+    ) -> tuple[gatys.State, Metrics]:
+        state, metrics = of_lanes(layout.join(state), problem, count)
+        return layout.divide(state), metrics
+
+    of_state = layout.of_images(state)
+    jitted = jax.jit(
+        run_steps,
+        donate_argnums=0,
+        in_shardings=(of_state, layout.of_problem(problem), None),
+        out_shardings=(of_state, None),
+    )
     count = count_steps(1, np.ones(lanes, bool))
-    lowered = jax.jit(run_steps, donate_argnums=0).lower(state, problem, count)
-    program = lowered.compile()
-    coming = (state, state, problem.targets) if lanes > 1 else ()
-    check_memory(program, coming=coming)
-    return program
+    return jitted.lower(state, problem, count).compile()
 
 
 def count_steps(count: int, going: Bool[np.ndarray, " lanes"]) -> ArrayLike:
@@ -129,35 +169,75 @@ def count_steps(count: int, going: Bool[np.ndarray, " lanes"]) -> ArrayLike:
     return count if len(going) == 1 else np.where(going, count, 0).astype(np.int32)
 
 
+def find_scale(ends: Sequence[int], step: int) -> int:
+    """Return the number of the scale that made a step."""
+    return next(scale for scale, end in enumerate(ends) if step <= end)
+
+
 def make_enter(
-    inputs: Inputs, method: Method, index: int, lanes: int
+    inputs: Inputs, method: Method, last: int, index: int, lanes: int
 ) -> Callable[[gatys.State, Sequence[Scene]], gatys.State]:
-    """Return what makes of the last state of a scale the first of the next one."""
-    optimizer, keeper, _ = method
-    height, width, _ = jax.eval_shape(lambda: resize(inputs, index)).content.shape
-    change_scale = partial(
-        pyramid.change_scale,
-        size=(height, width),
-        optimizer=optimizer,
-        keeper=keeper,
+    """Compile what makes of the last state of a scale the first of another one."""
+    before, after = (make_layout(inputs, method, n) for n in (last, index))
+    old = state_shapes(inputs, method, before, last, lanes)
+    new = state_shapes(inputs, method, after, index, lanes)
+    scene = jax.eval_shape(lambda: resize(inputs, index))
+    height, width, _ = scene.content.shape
+
+    def change_scale(state: gatys.State, detail: Image | None) -> gatys.State:
+        changed = pyramid.change_scale(
+            before.join(state),
+            (height, width),
+            method.optimizer,
+            keeper=method.keeper,
+            detail=detail,
+        )
+        divided: gatys.State = after.divide(changed)
+        return divided
+
+    details = stack_shapes(scene.content, lanes) if inputs.from_content else None
+    jitted = jax.jit(
+        over_lanes(change_scale, lanes),
+        in_shardings=(before.of_images(old), None),
+        out_shardings=after.of_images(new),
     )
-    change_scales = jax.jit(over_lanes(change_scale, lanes))
+    change_scales = jitted.lower(old, details).compile()
 
     def enter(state: gatys.State, scenes: Sequence[Scene]) -> gatys.State:
         contents = [scene.content for scene in scenes]
         detail = stack(contents) if inputs.from_content else None
-        entered: gatys.State = change_scales(state, detail=detail)
+        entered: gatys.State = change_scales(state, detail)
         return entered
 
     return enter
 
 
+def init_states(method: Method, layout: Layout, images: Image, lanes: int) -> Any:
+    """Return the state of each lane before the first step from its image."""
+    init = make_init(method, layout, lanes)
+    shapes = jax.eval_shape(init, images)
+    return jax.jit(init, out_shardings=layout.of_images(shapes))(images)
+
+
 @cache
-def make_init(method: Method, lanes: int) -> Callable[[Image], gatys.State]:
+def make_init(
+    method: Method, layout: Layout, lanes: int
+) -> Callable[[Image], gatys.State]:
     """Return what makes of an image in each lane the state before the first step."""
     optimizer, keeper, _ = method
-    init = partial(gatys.init_state, optimizer=optimizer, keeper=keeper)
-    return jax.jit(over_lanes(init, lanes))
+
+    def init(image: Image) -> gatys.State:
+        state = gatys.init_state(image, optimizer, keeper=keeper)
+        divided: gatys.State = layout.divide(state)
+        return divided
+
+    return over_lanes(init, lanes)
+
+
+def make_layout(inputs: Inputs, method: Method, index: int) -> Layout:
+    """Return where the images of a scale lie."""
+    scene = jax.eval_shape(lambda: resize(inputs, index))
+    return Layout(scene.content.shape[0], method.objective.mesh)
 
 
 def resize(inputs: Inputs, index: int) -> Scene:
@@ -170,9 +250,11 @@ def resize(inputs: Inputs, index: int) -> Scene:
 _resize = jax.jit(resize_scene, static_argnames=("longest", "style_scale"))
 
 
-def state_shapes(inputs: Inputs, method: Method, index: int, lanes: int) -> gatys.State:
-    """Return the shapes of the states of a scale."""
+def state_shapes(
+    inputs: Inputs, method: Method, layout: Layout, index: int, lanes: int
+) -> gatys.State:
+    """Return the shapes of the states of a scale, in a layout of its height."""
     scene = jax.eval_shape(lambda: resize(inputs, index))
     content = stack_shapes(scene.content, lanes)
-    shapes: gatys.State = jax.eval_shape(make_init(method, lanes), content)
+    shapes: gatys.State = jax.eval_shape(make_init(method, layout, lanes), content)
     return shapes

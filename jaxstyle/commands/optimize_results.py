@@ -4,6 +4,8 @@ import shutil
 import sys
 from typing import TypeAlias
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from tqdm import tqdm
@@ -31,10 +33,10 @@ Lanes: TypeAlias = Bool[np.ndarray, " lanes"]
 
 def make_images(run: Run, progress: Progress) -> list[Image]:
     """Return the pictures so far, in [0, 1], with what is to stay of the photos."""
-    kept = split(kept_pictures(progress, run.job.method.keeper), len(run.pictures))
+    kept = split(kept_pictures(run.plan, progress), len(run.pictures))
     images = []
     for picture, image in zip(run.pictures, kept, strict=True):
-        image = in_masks(image, picture.inputs.scene)
+        image = in_masks(jnp.asarray(image), picture.inputs.scene)
         if picture.arguments.preserve_color:
             image = in_color(image, picture.inputs.photo)
         images.append(image)
@@ -61,7 +63,8 @@ def fail(run: Run, progress: Progress, lost: Lanes) -> None:
     """Write the pictures of lanes whose loss has just ceased to be finite; say so."""
     made = lost & np.isfinite(progress.losses[:, 0])
     if made.any():
-        save(run, progress, made)
+        copy = jax.tree.map(jnp.copy, progress.state)  # others may go on
+        save(run, progress._replace(state=copy), made)
     for lane in np.flatnonzero(lost).tolist():
         output, step = run.pictures[lane].arguments.output, progress.steps[lane]
         what = "is the best picture before it" if made[lane] else "is not written"
@@ -95,12 +98,15 @@ def finish(run: Run, progress: Progress) -> list[int]:
 def save(
     run: Run, progress: Progress, lanes: Lanes
 ) -> tuple[list[Image], Float[np.ndarray, " lanes"]]:
-    """Write the pictures of some lanes; return the pictures and losses of all."""
-    images = make_images(run, progress)
-    losses = measure(run.plan, progress, run.job.method.keeper)
+    """Write the pictures of some lanes; return the pictures and losses of all.
+
+    The state is used up.
+    """
+    images, steps = make_images(run, progress), progress.steps.tolist()
+    losses = measure(run.plan, progress)
     for lane in np.flatnonzero(lanes).tolist():
-        picture, steps = run.pictures[lane], int(progress.steps[lane])
-        result = {"steps": steps, "loss": float(losses[lane])}
+        picture = run.pictures[lane]
+        result = {"steps": steps[lane], "loss": float(losses[lane])}
         path = picture.arguments.output
         save_picture(images[lane], path, picture.record, result)
     return images, losses

@@ -11,7 +11,10 @@ from jaxstyle.checkpoints import find_checkpoints, load_checkpoint, save_checkpo
 from jaxstyle.commands.interrupts import Interrupts
 from jaxstyle.commands.optimize_job import Run
 from jaxstyle.commands.optimize_lanes import stack
-from jaxstyle.commands.optimize_programs import make_init, state_shapes
+from jaxstyle.commands.optimize_programs import (
+    init_states,
+    state_shapes,
+)
 from jaxstyle.commands.optimize_results import attend, fail, finish, make_images
 from jaxstyle.commands.optimize_steps import Progress, drive
 
@@ -30,6 +33,14 @@ def optimize(run: Run, interrupts: Interrupts) -> list[int]:
     """
     resumes = run.arguments.resume and find_checkpoints(run.checkpoints)
     start = restore(run) if resumes else begin(run)
+    try:
+        return finish(run, follow(run, start, interrupts))
+    finally:
+        run.job.programs.drop()
+
+
+def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
+    """Make the steps, show and write what comes on the way; return how far it got."""
     progress, saved, failed = start, time.monotonic(), start.failed
     last = run.plan.ends[-1]
     with tqdm(
@@ -50,7 +61,7 @@ def optimize(run: Run, interrupts: Interrupts) -> list[int]:
                 saved = time.monotonic()
             if interrupts.received:
                 break
-    return finish(run, progress)
+    return progress
 
 
 def describe_losses(progress: Progress) -> str:
@@ -67,7 +78,7 @@ def begin(run: Run) -> Progress:
     shutil.rmtree(run.unfinished, ignore_errors=True)  # frames without a checkpoint
     lanes, steps = len(run.pictures), run.plan.ends[-1]
     images = stack([picture.inputs.init for picture in run.pictures])
-    state = make_init(run.job.method, lanes)(images)
+    state = init_states(run.job.method, run.plan.layout(0), images, lanes)
     progress = Progress(state, np.full((lanes, steps), np.nan, np.float32))
     if run.frames is not None:
         run.frames.add(0, make_images(run, progress)[0])
@@ -75,24 +86,31 @@ def begin(run: Run) -> Progress:
 
 
 def restore(run: Run) -> Progress:
-    """Return the progress of the last good checkpoint; tell of those that are not."""
+    """Return the progress of the last good checkpoint; tell of those that are not.
+
+    It may have been written by another number of devices.
+    """
     lanes, inputs = len(run.pictures), run.pictures[0].inputs
 
     def shapes(step: int) -> Progress:
-        scale = run.plan.scale_of(step)
+        scale, layout = run.plan.scale_of(step), run.plan.layout(step).undivided
         losses = np.empty((lanes, run.plan.ends[-1]), np.float32)
-        return Progress(state_shapes(inputs, run.job.method, scale, lanes), losses)
+        state = state_shapes(inputs, run.job.method, layout, scale, lanes)
+        return Progress(state, losses)
 
     restored = load_checkpoint(run.checkpoints, shapes, run.configuration)
     for line in restored.notes:
         print(f"jaxstyle optimize: {line}", file=sys.stderr)
-    state, losses = restored.state
-    return Progress(state, np.asarray(losses))
+    progress = Progress(*restored.state)
+    return progress._replace(state=run.plan.layout(progress.step).put(progress.state))
 
 
 def keep(run: Run, progress: Progress) -> None:
     """Write a checkpoint; if that fails, say so: the pictures may still be made."""
+    whole = run.plan.layout(progress.step).fetch(progress.state)
     try:
-        save_checkpoint(run.checkpoints, progress, run.configuration)
+        save_checkpoint(
+            run.checkpoints, progress._replace(state=whole), run.configuration
+        )
     except ValueError as error:
         tqdm.write(f"jaxstyle optimize: {error}", file=sys.stderr)

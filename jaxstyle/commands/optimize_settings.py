@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
+from jax.sharding import Mesh
 
 from jaxstyle.commands.settings import (
     LOSS_CHOICES,
@@ -77,18 +78,37 @@ def make_weights(settings: Preset, *, strength: float) -> Weights:
 def make_method(
     settings: Preset,
     *,
-    learning_rate: float | None,
+    learning_rate: float | None = None,
+    history: int | None = None,
     precision: str | None = None,
+    mesh: Mesh | None = None,
     tile: int | None = None,
 ) -> Method:
-    """Return what is to be compiled; a ValueError if there is no learning rate."""
-    if learning_rate is None:
-        optimizer = OPTIMIZERS[settings.optimizer]()
-    elif settings.optimizer == "adam":
-        optimizer = OPTIMIZERS["adam"](learning_rate=learning_rate)
-    else:
-        raise ValueError(
-            f"--learning-rate is of adam only, not of {settings.optimizer}"
-        )
-    objective = replace(make_objective(settings), precision=precision, tile=tile)
+    """Return what is to be compiled.
+
+    Args:
+        settings: from `choose_settings`.
+        learning_rate: of adam.
+        history: how many past steps lbfgs remembers.
+        precision: what the network computes in.
+        mesh: devices that divide the rows of the picture.
+        tile: the side of the tiles in which one looks at it.
+
+    Raises:
+        ValueError: the optimizer has no learning rate, or no history.
+    """
+    options: dict[str, dict[str, Any]] = {
+        "adam": {"learning_rate": learning_rate},
+        "lbfgs": {"memory_size": history, "mesh": mesh},
+    }
+    chosen = settings.optimizer
+    if learning_rate is not None and chosen != "adam":
+        raise ValueError(f"--learning-rate is of adam only, not of {chosen}")
+    if history is not None and chosen != "lbfgs":
+        raise ValueError(f"--history is of lbfgs only, not of {chosen}")
+    given = {name: value for name, value in options[chosen].items() if value}
+    optimizer = OPTIMIZERS[chosen](**given)
+    objective = replace(
+        make_objective(settings), precision=precision, mesh=mesh, tile=tile
+    )
     return Method(optimizer, KEEPERS[settings.keep](), objective)

@@ -6,22 +6,25 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxstyle import gatys
 from jaxstyle.commands.optimize_inputs import Inputs
 from jaxstyle.commands.optimize_lanes import map_distinct, over_lanes
+from jaxstyle.commands.optimize_layout import Layout
 from jaxstyle.commands.optimize_programs import (
     CAPACITY,
-    Compile,
     Program,
+    Programs,
     count_steps,
+    find_scale,
+    make_layout,
     resize,
 )
+from jaxstyle.commands.optimize_settings import Method
 from jaxstyle.commands.pacing import SECONDS_PER_CALL, until_halt
-from jaxstyle.keepers import Keeper
+from jaxstyle.images import Image
 from jaxstyle.objective import Weights
 from jaxstyle.perceptual import Problem
 
@@ -65,7 +68,8 @@ class Plan(NamedTuple):
     """The steps that are to be made.
 
     Attributes:
-        compile_scale: returns the program of a scale for a number of lanes.
+        method: what is compiled.
+        programs: what makes the steps of each scale.
         inputs: those of each lane, all of the same sizes.
         ends: the number of steps after which each scale is over.
         weights: of the loss, of all lanes.
@@ -73,7 +77,8 @@ class Plan(NamedTuple):
         say: told what is going on.
     """
 
-    compile_scale: Compile
+    method: Method
+    programs: Programs
     inputs: Sequence[Inputs]
     ends: Sequence[int]
     weights: Weights
@@ -86,12 +91,24 @@ class Plan(NamedTuple):
         return self.inputs[0].sizes
 
     def program(self, scale: int) -> Program:
-        """Return the program of a scale, compiled when it is first asked for."""
-        return self.compile_scale(scale, len(self.inputs))
+        """Return the program of a scale, once it is compiled."""
+        return self.programs[scale, len(self.inputs)]
+
+    def compile_ahead(self, step: int) -> Program:
+        """Return the finest program; begin with all that follow a number of steps."""
+        finest, lanes = len(self.sizes) - 1, len(self.inputs)
+        spans = enumerate(pairwise((0, *self.ends)))
+        left = [scale for scale, (begin, end) in spans if max(begin, step) < end]
+        self.programs.begin((scale, lanes) for scale in (finest, *left))
+        return self.program(finest)
+
+    def layout(self, step: int) -> Layout:
+        """Return where the images lie after a number of steps."""
+        return make_layout(self.inputs[0], self.method, self.scale_of(step))
 
     def scale_of(self, step: int) -> int:
         """Return the number of the scale that made a step."""
-        return next(scale for scale, end in enumerate(self.ends) if step <= end)
+        return find_scale(self.ends, step)
 
     def marks(self) -> dict[int, str]:
         """Return at which step which scale begins."""
@@ -104,11 +121,13 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
 
     The device makes as many steps in one call as take about `SECONDS_PER_CALL`, and
     stops at every multiple of an interval and at the end of each scale. A loss that is
-    not finite ends its lane, and with the last one all.
+    not finite ends its lane, and with the last one all. All scales are compiled from
+    the beginning, side by side, as far as there are processors.
     """
     progress = start
     plan.say(f"{plan.sizes[-1]} px, compiling")
-    plan.program(len(plan.sizes) - 1)  # a lack of memory is known at once
+    finest, at = len(plan.sizes) - 1, plan.scale_of(start.step)
+    plan.compile_ahead(start.step).check(states=0 if at == finest else 1)
     for scale, (begin, end) in enumerate(pairwise((0, *plan.ends))):
         if progress.step >= end:
             continue
@@ -116,7 +135,7 @@ def drive(plan: Plan, start: Progress) -> Iterator[Progress]:
         program = plan.program(scale)
         plan.say(f"{plan.sizes[scale]} px, {program.needed / 1e9:.1f} GB")
         scenes = map_distinct(partial(resize, index=scale), plan.inputs)
-        if scale > 0 and progress.step == begin:
+        if program.enter is not None and progress.step == begin:
             progress = progress._replace(state=program.enter(progress.state, scenes))
         problem, count = program.make_problem(scenes, plan.weights), 1
         while progress.step < end:
@@ -145,22 +164,29 @@ def _advance(
     return advanced, int(made.max())
 
 
-def kept_pictures(progress: Progress, keeper: Keeper) -> jax.Array:
+def kept_pictures(plan: Plan, progress: Progress) -> Image:
     """Return the picture that is kept in each lane."""
-    kept = partial(gatys.kept_picture, keeper=keeper)
-    pictures: jax.Array = over_lanes(kept, len(progress.losses))(progress.state)
+    pictures: Image = plan.layout(progress.step).fetch(_kept(plan, progress))
     return pictures
 
 
-def measure(
-    plan: Plan, progress: Progress, keeper: Keeper
-) -> Float[np.ndarray, " lanes"]:
-    """Return the losses of the pictures that are kept, by a first step from them."""
+def measure(plan: Plan, progress: Progress) -> Float[np.ndarray, " lanes"]:
+    """Return the losses of the pictures that are kept, by one more step from them.
+
+    The state is used up: the step takes its memory.
+    """
     scale = plan.scale_of(progress.step)
     program = plan.program(scale)
     scenes = map_distinct(partial(resize, index=scale), plan.inputs)
     problem = program.make_problem(scenes, plan.weights)
-    state = program.init(kept_pictures(progress, keeper))
+    state = progress.state._replace(image=_kept(plan, progress))
     counts = count_steps(1, np.ones(len(plan.inputs), bool))
     _, history = program.run_steps(state, problem, counts)
     return np.atleast_2d(np.asarray(history["loss"]))[:, 0]
+
+
+def _kept(plan: Plan, progress: Progress) -> Image:
+    """Return the picture that is kept in each lane, where the state lies."""
+    kept = partial(gatys.kept_picture, keeper=plan.method.keeper)
+    pictures: Image = over_lanes(kept, len(plan.inputs))(progress.state)
+    return pictures

@@ -9,7 +9,6 @@ import math
 import shutil
 import sys
 from collections.abc import Hashable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +16,12 @@ import jax
 
 from jaxstyle import vgg
 from jaxstyle.commands.interrupts import Interrupts, catch_interrupts
-from jaxstyle.commands.optimize_inputs import Inputs, digest, load_inputs, read_image
+from jaxstyle.commands.optimize_inputs import Inputs, digest
 from jaxstyle.commands.optimize_job import (
     Job,
     Picture,
     describe,
     make_job,
-    make_picture,
     make_run,
 )
 from jaxstyle.commands.optimize_ledger import (
@@ -33,15 +31,16 @@ from jaxstyle.commands.optimize_ledger import (
     save_ledger,
 )
 from jaxstyle.commands.optimize_outputs import save_sweep, unfinished
-from jaxstyle.commands.optimize_programs import prepare
 from jaxstyle.commands.optimize_results import DONE, INTERRUPTED
 from jaxstyle.commands.optimize_run import optimize
 from jaxstyle.commands.optimize_settings import Method, choose_settings
-from jaxstyle.commands.settings import load_params
 from jaxstyle.memory import TooLargeError
 
 ON_CPU = 1
 """The most lanes on a CPU: there they take memory, and save no time."""
+
+DIVIDED = 1
+"""The most lanes of pictures that several devices divide."""
 
 
 class Sweep(NamedTuple):
@@ -64,16 +63,22 @@ class Sweep(NamedTuple):
 
 def sweep(
     arguments: argparse.Namespace,
-    variants: Sequence[argparse.Namespace],
+    pictures: Sequence[Picture],
     method: Method,
+    params: vgg.Params,
 ) -> int:
     """Make a picture for every combination of values, and a sheet of them all.
 
+    Args:
+        arguments: of the command.
+        pictures: what there is to make.
+        method: what to compile for.
+        params: the network on the device.
+
     Raises:
+        TooLargeError: memory does not suffice.
         ValueError: the unfinished sweep to go on with is another, or damaged.
     """
-    params = load_params(choose_settings(arguments))
-    pictures = load_pictures(variants, params)
     configuration = make_configuration(arguments, pictures)
     folder, ledger = unfinished(arguments.output), Ledger(configuration)
     if arguments.resume:
@@ -81,7 +86,7 @@ def sweep(
     else:
         shutil.rmtree(folder, ignore_errors=True)
     groups = find_groups(pictures)
-    todo = Sweep(arguments, method, prepare(params), groups, folder)
+    todo = Sweep(arguments, method, params, groups, folder)
     with catch_interrupts() as interrupts:
         if not make_pictures(todo, ledger, interrupts):
             return INTERRUPTED
@@ -126,7 +131,8 @@ def find_batches(
             todo.arguments, settings, todo.method, group[0].inputs, todo.params
         )
         if number == len(ledger.lanes):
-            ledger.lanes.append(find_lanes(job, len(group)))
+            most = most_lanes(todo.method, len(group))
+            ledger.lanes.append(find_lanes(job, len(group), most=most))
             save_ledger(todo.folder, ledger)
         lanes = ledger.lanes[number]
         for start in range(0, len(group), lanes):
@@ -135,17 +141,29 @@ def find_batches(
                 yield job, batch
 
 
-def find_lanes(job: Job, count: int) -> int:
+def most_lanes(method: Method, count: int) -> int:
+    """Return how many of so many pictures it makes sense to make side by side."""
+    if method.objective.mesh is not None:
+        return DIVIDED
+    return ON_CPU if jax.default_backend() == "cpu" else count
+
+
+def find_lanes(job: Job, count: int, *, most: int) -> int:
     """Return how many of so many pictures to make side by side, in like batches.
+
+    Args:
+        job: what they share.
+        count: of the pictures.
+        most: not more than these.
 
     Raises:
         TooLargeError: memory does not suffice for a single one.
     """
-    most = ON_CPU if jax.default_backend() == "cpu" else count
     while True:
         lanes = math.ceil(count / math.ceil(count / most))
         try:
-            job.compile_scale(len(job.ends) - 1, lanes)
+            # One that fails is measured by a copy of the state.
+            job.programs[len(job.ends) - 1, lanes].check(states=min(lanes, 2))
         except TooLargeError as error:
             if lanes == 1:
                 raise
@@ -165,21 +183,6 @@ def finish(todo: Sweep, ledger: Ledger, outputs: Sequence[str]) -> int:
 
 
 # --- what there is to make ----------------------------------------------------------
-
-
-def load_pictures(
-    variants: Sequence[argparse.Namespace], params: vgg.Params
-) -> list[Picture]:
-    """Read what each picture is made from; no file is read twice for the same."""
-    read, loaded = cache(read_image), {}
-    pictures = []
-    for variant in variants:
-        settings = choose_settings(variant)
-        key = variant.content, *variant.styles, variant.seed
-        if key not in loaded:
-            loaded[key] = load_inputs(variant, settings, params, read=read)
-        pictures.append(make_picture(variant, settings, loaded[key]))
-    return pictures
 
 
 def make_configuration(

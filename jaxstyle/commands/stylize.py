@@ -22,7 +22,8 @@ from jaxstyle.commands.stylize_outputs import (
     prepare_outputs,
 )
 from jaxstyle.commands.stylize_pictures import Job, make_contact_sheet, stylize_all
-from jaxstyle.commands.stylize_programs import FINISHES, make_paint
+from jaxstyle.commands.stylize_programs import FINISHES, Painter
+from jaxstyle.commands.ways import check_ways
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,6 +55,7 @@ def make_pictures(arguments: argparse.Namespace, scratch: Path) -> int:
 def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
     """Find photos and styles, and settle which files are written."""
     output = arguments.output
+    check_ways(arguments.devices, arguments.tile)
     photos = find_photos(arguments.photos, output=Path(output), scratch=scratch)
     styles = load_styles(arguments.styles)
     if arguments.contact_sheet:
@@ -79,9 +81,11 @@ def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
             for photo, paths in zip(photos, outputs, strict=True)
         ],
         styles=styles,
-        paint=make_paint(
+        devices=arguments.devices or 1,
+        paint=Painter(
             strength=arguments.strength,
             finish=FINISHES[arguments.preserve_color],
+            devices=arguments.devices,
             tile=arguments.tile,
             say=(lambda _: None) if arguments.quiet else say,
         ),

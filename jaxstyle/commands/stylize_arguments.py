@@ -71,6 +71,14 @@ def add_parser(commands: Commands) -> None:
         help="keep the photo's colours: only its brightness is stylized",
     )
     add(
+        "--devices",
+        metavar="N",
+        type=positive_int,
+        help="use N devices: they share batches of photos, and divide the rows of "
+        "large ones (default: one, or all for photos that its memory does not suffice "
+        "for)",
+    )
+    add(
         "--tile",
         metavar="PIXELS",
         type=positive_int,

@@ -60,18 +60,22 @@ class Plan(NamedTuple):
     counts: Mapping[Size, int]
 
 
-def make_plan(tasks: Iterable[Task]) -> Plan:
+def make_plan(tasks: Iterable[Task], *, devices: int = 1) -> Plan:
     """Put photos together that go into arrays of one size.
 
     Larger arrays mean fewer programs to compile, and no difference in the pictures: see
     `jaxstyle.padded_nets`. Where all photos have one size, their arrays fit.
+
+    Args:
+        tasks: the photos.
+        devices: how many have an equal share of each batch.
     """
     tasks = list(tasks)
     sizes = {task.size for task in tasks} - {None}
     step = STEP if len(sizes) > 1 else STRIDE
     padded = [pad_size(task.size, step) for task in tasks if task.size]
     counts = {
-        (height, width): min(number, max(1, BATCH_PIXELS // (height * width)))
+        (height, width): _batch(number, BATCH_PIXELS // (height * width), devices)
         for (height, width), number in Counter(padded).items()
     }
     return Plan(
@@ -79,6 +83,13 @@ def make_plan(tasks: Iterable[Task]) -> Plan:
         step,
         counts,
     )
+
+
+def _batch(number: int, most: int, devices: int) -> int:
+    """Return how many of so many photos go together, at most so many on a device."""
+    if number == 1 or most <= 1:
+        return 1
+    return devices * min(most, -(-number // devices))
 
 
 def pad_size(size: Size, step: int) -> Size:

@@ -45,6 +45,7 @@ class Job(NamedTuple):
     Attributes:
         tasks: the photos.
         styles: what they are stylized with.
+        devices: how many share a batch.
         paint: the program.
         record: what the settings of every picture hold.
         written: the pictures that are done; threads add to it.
@@ -53,6 +54,7 @@ class Job(NamedTuple):
 
     tasks: Sequence[Task]
     styles: Sequence[Style]
+    devices: int
     paint: Paint
     record: Mapping[str, Any]
     written: list[Path]
@@ -72,7 +74,7 @@ class Painted(NamedTuple):
 
 def stylize_all(job: Job) -> Generator[None, None, None]:
     """Make every photo in every style; yield now and then."""
-    plan = make_plan(job.tasks)
+    plan = make_plan(job.tasks, devices=job.devices)
     read, write = partial(read_task, job), partial(write_pictures, job)
     with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
         photos = ahead(read, plan.tasks, executor=readers, count=PHOTOS_AHEAD)
@@ -126,7 +128,7 @@ def fetch(job: Job, painted: Painted) -> list[Picture]:
 
 def make_contact_sheet(job: Job) -> Generator[None, None, None]:
     """Make one picture of a photo in all styles; yield now and then."""
-    plan = make_plan(job.tasks)
+    plan = make_plan(job.tasks, devices=job.devices)
     pictures = []
     photos = filter(None, (read_task(job, task) for task in plan.tasks))
     for painted in paint_batches(job, make_batches(photos, plan)):

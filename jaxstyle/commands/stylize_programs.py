@@ -7,14 +7,18 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from jaxstyle.color import keep_colors
+from jaxstyle.commands.ways import Way, find_ways, make_mesh, try_ways
+from jaxstyle.divided_nets import stylize_divided
 from jaxstyle.images import Images
-from jaxstyle.memory import TooLargeError, check_memory
+from jaxstyle.memory import check_memory
 from jaxstyle.padded_nets import Sizes, stylize_padded
+from jaxstyle.rows import AXIS
 from jaxstyle.tiled_nets import stylize_tiled
-from jaxstyle.transform_net import Params, make_net
+from jaxstyle.transform_net import Params, make_net, stylize
 
 Paint: TypeAlias = Callable[[Params, Any, Any], jax.Array]
 """From a net's parameters, photos and their sizes to pictures, perhaps not done yet."""
@@ -26,9 +30,6 @@ def leave_colors(content: Images, stylized: Images) -> Images:
     """Return stylized images as they are, but for the clipping to [0, 1]."""
     return jnp.clip(stylized, 0, 1)
 
-
-TILE = 512
-"""The side of tiles where it is not given."""
 
 FINISHES: dict[bool, Finish] = {False: leave_colors, True: keep_colors}
 """What becomes of stylized images, by whether the photo's colours are preserved."""
@@ -43,67 +44,141 @@ def paint(
     return mixed
 
 
-def paint_tiled(
-    params: Params, images: Images, strength: ArrayLike, *, finish: Finish, tile: int
+def paint_alone(
+    params: Params,
+    images: Images,
+    strength: ArrayLike,
+    *,
+    finish: Finish,
+    stylize: Callable[[Params, Images], Images],
 ) -> Images:
-    """Do what `paint` does for one image that fills its array, tile by tile."""
-    stylized = finish(images, stylize_tiled(params, images[0], tile=tile)[None])
+    """Do what `paint` does for one image that fills its array.
+
+    Args:
+        params: a net's parameters.
+        images: the image.
+        strength: of the style.
+        finish: a value of `FINISHES`.
+        stylize: does what `jaxstyle.stylize` does.
+    """
+    stylized = finish(images, stylize(params, images[0])[None])
     mixed: jax.Array = images + strength * (stylized - images)
     return mixed
 
 
-def make_paint(
-    *, strength: float, finish: Finish, tile: int | None, say: Callable[[str], None]
-) -> Paint:
-    """Return what paints; it compiles for each shape when that comes first.
+class Painter:
+    """What paints; it compiles for each shape when that comes first."""
 
-    Args:
-        strength: of the style.
-        finish: a value of `FINISHES`.
-        tile: the side of the tiles for single photos that are larger. Without it, only
-            those are painted in tiles that memory does not suffice for.
-        say: tells what is compiled.
-    """
-    whole = jax.jit(partial(paint, finish=finish))
-    tiled = jax.jit(partial(paint_tiled, finish=finish, tile=tile or TILE))
-    programs: dict[Any, Paint] = {}
+    def __init__(
+        self,
+        *,
+        strength: float,
+        finish: Finish,
+        devices: int | None,
+        tile: int | None,
+        say: Callable[[str], object],
+    ) -> None:
+        """Get ready.
 
-    def run(params: Params, images: Any, sizes: Any) -> jax.Array:
+        Args:
+            strength: of the style.
+            finish: a value of `FINISHES`.
+            devices: how many share batches, and divide the rows of a single photo. By
+                default one paints, and all those photos that its memory does not
+                suffice for.
+            tile: the side of the tiles for single photos that are larger. By default
+                those are painted in tiles that memory does not suffice for otherwise.
+            say: tells what is compiled.
+        """
+        self._strength, self._finish = strength, finish
+        self._devices, self._tile, self._say = devices, tile, say
+        self._programs: dict[Any, Paint] = {}
+
+    def __call__(self, params: Params, images: Any, sizes: Any) -> jax.Array:
+        """Return photos in the style of a net."""
         key = make_net(params), images.shape
-        if key not in programs:
-            programs[key] = choose(params, images, sizes)
-        return programs[key](params, images, sizes)
+        if key not in self._programs:
+            self._programs[key] = self._choose(params, images, sizes)
+        return self._programs[key](params, images, sizes)
 
-    def choose(params: Params, images: Any, sizes: Any) -> Paint:
+    def _choose(self, params: Params, images: Any, sizes: Any) -> Paint:
+        """Return what paints photos of a shape."""
         number, height, width, _ = images.shape
-        if number == 1 and tile and max(height, width) > tile:
-            return run_tiled
+        if number > 1:
+            return self._share(params, images, sizes)
+        ways = find_ways(self._devices, self._tile, longest=max(height, width))
+
+        def make(way: Way) -> Paint:
+            if way == Way():
+                return self._share(params, images, sizes)
+            self._program_alone(way, params, _cut(images, sizes))
+            return partial(self._paint_alone, way)
+
+        return try_ways(ways, make, self._say)
+
+    def _share(self, params: Params, images: Any, sizes: Any) -> Paint:
+        """Compile for a batch of photos of which devices have equal shares."""
+        number, height, width, _ = images.shape
         several = f", {number} photos at a time," if number > 1 else ""
-        what = f"{width}x{height} pixels{several}"
-        try:
-            program = build(whole, what, params, images, sizes, strength)
-        except TooLargeError as error:
-            if number > 1:
-                raise
-            say(f"{error}: painting in tiles")
-            return run_tiled
-        return lambda *given: program(*given, strength)
+        where = find_places(make_mesh(self._devices or 1) if number > 1 else None)
+        program = self._build(
+            jax.jit(partial(paint, finish=self._finish), in_shardings=where),
+            f"{width}x{height} pixels{several}",
+            *(params, images, sizes, self._strength),
+        )
+        return lambda *given: program(*given, self._strength)
 
-    def run_tiled(params: Params, images: Any, sizes: Any) -> jax.Array:
-        height, width = sizes[0]
-        image = images[:, :height, :width]
-        key = make_net(params), image.shape, "tiled"
-        if key not in programs:
-            what = f"{width}x{height} pixels in tiles"
-            programs[key] = build(tiled, what, params, image, strength)
-        return programs[key](params, image, strength)
+    def _paint_alone(
+        self, way: Way, params: Params, images: Any, sizes: Any
+    ) -> jax.Array:
+        """Paint a photo, without what is beyond it in its array."""
+        image = _cut(images, sizes)
+        program = self._program_alone(way, params, image)
+        painted: jax.Array = program(params, image, self._strength)
+        return painted
 
-    def build(function: Any, what: str, *given: Any) -> Any:
-        say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
+    def _program_alone(self, way: Way, params: Params, image: Any) -> Any:
+        """Return the program for a photo that fills its array."""
+        key = make_net(params), image.shape, way
+        if key not in self._programs:
+            _, height, width, _ = image.shape
+            function = partial(
+                paint_alone, finish=self._finish, stylize=make_stylize(way)
+            )
+            self._programs[key] = self._build(
+                jax.jit(function),
+                f"{width}x{height} pixels {way}",
+                *(params, image, self._strength),
+                devices=way.devices,
+            )
+        return self._programs[key]
+
+    def _build(self, function: Any, what: str, *given: Any, devices: int = 1) -> Any:
+        self._say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
         started = time.perf_counter()
         program = function.lower(*given).compile()
-        say(f"compiled in {time.perf_counter() - started:.1f} s")
-        check_memory(program)
+        self._say(f"compiled in {time.perf_counter() - started:.1f} s")
+        check_memory(program, devices=devices)
         return program
 
-    return run
+
+def _cut(images: Any, sizes: Any) -> Any:
+    """Return a single photo without what is beyond it."""
+    height, width = sizes[0]
+    return images[:, :height, :width]
+
+
+def make_stylize(way: Way) -> Callable[[Params, Images], Images]:
+    """Return what does for one image what `jaxstyle.stylize` does, in a way."""
+    if way.mesh is not None:
+        return partial(stylize_divided, mesh=way.mesh)
+    return stylize if way.tile is None else partial(stylize_tiled, tile=way.tile)
+
+
+def find_places(mesh: Mesh | None) -> Any:
+    """Return where the arguments of `paint` lie for devices that share a batch."""
+    if mesh is None:
+        return None
+    whole = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+    shared = NamedSharding(mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
+    return whole, shared, shared, whole
