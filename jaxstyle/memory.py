@@ -28,9 +28,7 @@ def check_memory(program: Any, *, coming: Any = (), devices: int = 1) -> None:
         devices: how many run the program and divide what is coming among them. Those
             that are CPUs take all from one memory.
     """
-    arrays = jax.tree.leaves(coming)
-    to_come = sum(x.size * x.dtype.itemsize for x in arrays)
-    needed = needed_memory(program) + to_come // devices
+    needed = needed_memory(program) + size_in_bytes(coming) // devices
     if jax.default_backend() == "cpu":
         needed *= devices
     free = free_memory()
@@ -46,6 +44,11 @@ def needed_memory(program: Any) -> int:
         + analysis.output_size_in_bytes
         - analysis.alias_size_in_bytes
     )
+
+
+def size_in_bytes(tree: Any) -> int:
+    """Return how many bytes the arrays of a tree take, or would of these shapes."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def free_memory() -> int | None:

@@ -15,7 +15,7 @@ from image_samples import noise, smooth
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from jaxstyle import vgg
+from jaxstyle import memory, vgg
 from jaxstyle.cli import main
 from jaxstyle.commands import optimize as optimize_command
 from jaxstyle.commands.runtime import use_compilation_cache
@@ -114,6 +114,14 @@ def make(
     """Return the picture that is made in three steps, or in as many as are given."""
     assert optimize("--steps", "3", *options, content=content, styles=styles) == 0
     return load_image("out.png")
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
+    """Let so many bytes be free; one number after the other, the last for ever."""
+    left = [*free]
+    monkeypatch.setattr(
+        memory, "free_memory", lambda: left.pop(0) if len(left) > 1 else left[0]
+    )
 
 
 def settings(path: str = "out.png") -> dict[str, Any]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from command_line import SHALLOW, TWO_SCALES, make, refused_picture, run
+from command_line import SHALLOW, TWO_SCALES, make, offer, refused_picture, run
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 from training_runs import TINY, save_data
 
@@ -19,14 +19,6 @@ from jaxstyle.memory import TooLargeError, check_memory, free_memory, needed_mem
 from jaxstyle.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
-
-
-def offer(monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
-    """Let so many bytes be free; one number after the other, the last for ever."""
-    left = [*free]
-    monkeypatch.setattr(
-        memory, "free_memory", lambda: left.pop(0) if len(left) > 1 else left[0]
-    )
 
 
 def test_a_program_needs_its_results_and_what_lies_between() -> None:

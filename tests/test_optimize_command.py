@@ -257,6 +257,17 @@ def test_the_optimizer_and_its_learning_rate_move_the_pixels() -> None:
     assert np.abs(made[0] - made[1]).max() > 0.01
 
 
+def test_lbfgs_remembers_as_many_steps_as_are_asked_for() -> None:
+    """The first step has none to remember, the second one, the third two."""
+    by_lbfgs = ("--optimizer", "lbfgs", "--steps", "4")
+    of_one, of_two, of_many = (
+        make(*by_lbfgs, *("--history", str(n))) for n in (1, 2, 9)
+    )
+    assert np.abs(of_one - of_two).max() > 0.004
+    np.testing.assert_array_equal(of_two, of_many)
+    assert settings()["arguments"]["history"] == 9
+
+
 def test_the_average_is_kept_or_the_best() -> None:
     adam = ("--optimizer", "adam", "--learning-rate", "0.1", "--steps", "1")
     start = make(*adam, "--keep", "best")

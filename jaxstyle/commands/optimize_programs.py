@@ -22,7 +22,7 @@ from jaxstyle.commands.optimize_lanes import (
 from jaxstyle.commands.optimize_layout import Layout
 from jaxstyle.commands.optimize_settings import Method
 from jaxstyle.images import Image
-from jaxstyle.memory import check_memory, needed_memory
+from jaxstyle.memory import check_memory, needed_memory, size_in_bytes
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, Problem
 from jaxstyle.scenes import Scene, make_scene_targets, resize_scene
@@ -54,8 +54,9 @@ class Program(NamedTuple):
 
     @property
     def needed(self) -> int:
-        """The bytes that it takes on each device, beside its arguments."""
-        return needed_memory(self.run_steps)
+        """The bytes that the scale takes on each device, beside images and network."""
+        arrays = size_in_bytes((self.state, self.problem.targets))
+        return needed_memory(self.run_steps) + arrays // self.layout.devices
 
     def check(self, *, states: int) -> None:
         """Raise a TooLargeError if memory does not suffice.
