@@ -41,7 +41,9 @@ from .style_losses import (
 from .targets import Targets, make_targets
 from .tiled_nets import stylize_tiled
 from .transform_net import init_net, stylize
-from .vgg import features, layer_names, normalize, prepare_for_cpu, truncate
+from .vgg import features
+from .vgg_layers import layer_names
+from .vgg_params import normalize, prepare_for_cpu, truncate
 
 __all__ = [
     "PRESETS",

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxstyle import vgg
+from jaxstyle import vgg, vgg_layers
 from jaxstyle.images import Images
 from jaxstyle.losses import Moments, content_loss, moments
 from jaxstyle.objective import Objective
@@ -95,7 +95,7 @@ class _Whole(NamedTuple):
     @property
     def _share(self) -> float:
         """Return what a mean over all rows is to be multiplied with."""
-        rows = self.rows_of_pixels // vgg.stride(self.layer)
+        rows = self.rows_of_pixels // vgg_layers.stride(self.layer)
         return float(self.features.shape[-3] / rows)
 
 
@@ -111,7 +111,7 @@ def _measure_blocks(
     x = look.place(params, images)
     losses: dict[str, Array] = {}
     found: dict[str, Moments] = {}
-    for names in vgg.blocks(params):
+    for names in vgg_layers.blocks(params):
 
         @jax.checkpoint
         def visit(
@@ -139,7 +139,7 @@ def compute_activations(
     def fill(whole: vgg.Features, window: Window) -> tuple[vgg.Features, None]:
         features = compute_features(params, window.cut(images), objective)
         return {
-            layer: window.paste(whole[layer], features[layer], vgg.stride(layer))
+            layer: window.paste(whole[layer], features[layer], vgg_layers.stride(layer))
             for layer in whole
         }, None
 
@@ -218,8 +218,8 @@ def _cover(
     return cover_image(
         (height, width),
         largest=tile,
-        margin=max((vgg.reach(params, layer) for layer in layers), default=0),
-        stride=max(map(vgg.stride, layers), default=1),
+        margin=max((vgg_layers.reach(params, layer) for layer in layers), default=0),
+        stride=max(map(vgg_layers.stride, layers), default=1),
     )
 
 
@@ -249,7 +249,7 @@ class _Part(NamedTuple):
 
     @property
     def stride(self) -> int:
-        return vgg.stride(self.layer)
+        return vgg_layers.stride(self.layer)
 
     @property
     def owned(self) -> Bool[Array, "h w"]:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxstyle import vgg
+from jaxstyle import vgg, vgg_layers
 from jaxstyle.images import Images
 from jaxstyle.losses import (
     Moments,
@@ -135,7 +135,7 @@ def _check_targets(
                 f"{layer} is {got}, expected {expected}"
             )
     for layer, mask in (targets.masks or {}).items():
-        got = tuple(side // vgg.stride(layer) for side in images.shape[-3:-1])
+        got = tuple(side // vgg_layers.stride(layer) for side in images.shape[-3:-1])
         if got != mask.shape[-2:]:
             raise ValueError(
                 f"the images are of another size than the masks of the targets: "

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxstyle import vgg
+from jaxstyle import vgg_layers
 from jaxstyle.downloads import Checksum, download
 from jaxstyle.image_files import load_image
 from jaxstyle.vgg_files import OXFORD, load_vgg_file, save_vgg, to_half
@@ -70,12 +70,12 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
     """
     if name_or_path in SHIPPED:
         return load_vgg_file(_package_file("weights", f"{name_or_path}.safetensors"))
-    if name_or_path in vgg.NETWORKS:
+    if name_or_path in vgg_layers.NETWORKS:
         return load_vgg_file(_cached_vgg(str(name_or_path)))
     if not Path(name_or_path).exists():
         raise ValueError(
-            f"no VGG weights {name_or_path}: expected {', '.join(vgg.NETWORKS)} or a "
-            ".safetensors file made by scripts/convert_vgg.py"
+            f"no VGG weights {name_or_path}: expected {', '.join(vgg_layers.NETWORKS)} "
+            "or a .safetensors file made by scripts/convert_vgg.py"
         )
     return load_vgg_file(name_or_path)
 

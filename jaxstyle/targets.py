@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
 
-from jaxstyle import vgg
+from jaxstyle import vgg, vgg_layers
 from jaxstyle.images import Images
 from jaxstyle.losses import Moments
 from jaxstyle.measures import compute_activations, measure
@@ -100,7 +100,7 @@ def make_targets(
         >>> targets.style["relu1_1"].shape
         (2, 64, 64)
     """
-    vgg.check_layers(params, (*weights.content, *weights.style))
+    vgg_layers.check_layers(params, (*weights.content, *weights.style))
     of_content = content_targets(params, content, weights, objective=objective)
     if masks is None:
         blended = style_targets(
@@ -135,7 +135,7 @@ def content_targets(
     objective: Objective = PLAIN,
 ) -> dict[str, Float[Array, "*n _h _w _c"]]:
     """Return the activations of the content layers; see `make_targets`."""
-    vgg.check_layers(params, tuple(weights.content))
+    vgg_layers.check_layers(params, tuple(weights.content))
     return compute_activations(params, content, weights.content, objective)
 
 
@@ -152,7 +152,7 @@ def style_targets(
 
     For the Gram loss they are Gram matrices.
     """
-    vgg.check_layers(params, tuple(weights.style))
+    vgg_layers.check_layers(params, tuple(weights.style))
     shares = _shares(weights.style, len(styles), style_weights)
     found = _moments(params, styles, weights, style_masks, objective)
     compared = find_style_loss(objective.style_loss)
@@ -229,7 +229,7 @@ def check_masks(
 
 def _pool(masks: Sequence[Mask], layer: str) -> Float[Array, "masks _h _w"]:
     """Average masks over the pixels that each position of a layer was pooled from."""
-    stride = vgg.stride(layer)
+    stride = vgg_layers.stride(layer)
     whole = jnp.stack(list(masks))
     count, h, w = whole.shape
     h, w = h // stride, w // stride

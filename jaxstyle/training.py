@@ -15,7 +15,7 @@ import optax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Int, UInt8
 
-from jaxstyle import transform_net, vgg
+from jaxstyle import transform_net, vgg, vgg_layers
 from jaxstyle.chunks import repeat_step
 from jaxstyle.images import Images
 from jaxstyle.objective import PLAIN, Objective, StyleWeights, Weights
@@ -76,7 +76,7 @@ def make_problem(
         >>> sorted(problem.targets.style)
         ['relu1_1']
     """
-    vgg.check_layers(params, (*weights.content, *weights.style))
+    vgg_layers.check_layers(params, (*weights.content, *weights.style))
     style = style_targets(
         params, styles, weights, style_weights=style_weights, objective=objective
     )

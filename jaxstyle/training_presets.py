@@ -37,7 +37,7 @@ class TrainingPreset:
         precision: ``"float32"`` or ``"bfloat16"``, of activations.
         vgg: the network that looks at the pictures, as `jaxstyle.load_vgg` takes it.
         activations: ``"layer"`` or ``"filter"``, the granularity in which mean
-            activations are normalised to 1 (see `jaxstyle.vgg.normalize`), or
+            activations are normalised to 1 (see `jaxstyle.vgg_params.normalize`), or
             ``"raw"``.
         pooling: a key of `jaxstyle.pooling.POOLINGS`.
         padding: of the network's first convolution, a key of `jaxstyle.vgg.BORDERS`.

@@ -6,14 +6,12 @@ its bias and its mean activation over natural photographs::
     {"mean": [3], "std": [3],
      "conv1_1": {"kernel": [3, 3, 3, 64], "bias": [64], "mean_activation": [64]}, ...}
 
-The layers are read off the tree, so VGG-16, VGG-19 and any of them cut short run
-through the same code. Layers are named by block and convolution, counted from 1:
-``relu4_2`` is the output of the second convolution of the fourth block.
+`jaxstyle.vgg_layers` says what the layers are, and `jaxstyle.vgg_params` changes the
+parameters.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -27,76 +25,16 @@ from jaxstyle import winograd
 from jaxstyle.images import Images, check_images
 from jaxstyle.pooling import POOLINGS, Pool
 from jaxstyle.rows import divide_rows
+from jaxstyle.vgg_layers import Params as Params
+from jaxstyle.vgg_layers import block_number, convolutions, smallest_side, width
 
-Params: TypeAlias = Mapping[str, Any]
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
-
-NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-"""The number of convolutions in each of a network's five blocks."""
-
-WIDTHS = (64, 128, 256, 512, 512)
-"""The number of filters of the convolutions in each block."""
 
 FIRST = "conv1_1"
 """The convolution that takes images."""
 
 BORDERS = {"zero": 0, "replicate": 1}
 """The paddings of the first convolution, and how many pixels each replicates."""
-
-GRANULARITIES = ("layer", "filter")
-"""What mean activations may be normalised by; see `normalize`."""
-
-
-def convolution_names(network: str) -> tuple[str, ...]:
-    """Return the names of a network's convolutions, from ``conv1_1`` on, in order."""
-    if network not in NETWORKS:
-        raise ValueError(f"no network {network!r}; known are {', '.join(NETWORKS)}")
-    return tuple(
-        f"conv{block}_{index}"
-        for block, depth in enumerate(NETWORKS[network], start=1)
-        for index in range(1, depth + 1)
-    )
-
-
-def layer_names(params: Params) -> tuple[str, ...]:
-    """Return the names of the layers that ``params`` can compute, in order.
-
-    Args:
-        params: a VGG's parameters.
-
-    Returns:
-        The names ``relu{block}_{index}``, counted from 1.
-
-    Examples:
-        >>> jaxstyle.layer_names(vgg)
-        ('relu1_1', 'relu1_2', 'relu2_1')
-    """
-    return tuple(name.replace("conv", "relu") for name in _convolutions(params))
-
-
-def _convolutions(params: Params) -> tuple[str, ...]:
-    return tuple(sorted(name for name in params if name.startswith("conv")))
-
-
-def smallest_side(params: Params) -> int:
-    """Return the least height and width, in pixels, that reach the deepest layer."""
-    return stride(_convolutions(params)[-1])
-
-
-def stride(layer: str) -> int:
-    """Return how many pixels apart two neighbours in a layer are."""
-    return int(2 ** (_block(layer) - 1))
-
-
-def reach(params: Params, layer: str) -> int:
-    """Return how far beyond its own pixels a position of a layer looks, at most."""
-    names = layer_names(params)
-    return sum(map(stride, names[: names.index(layer) + 1]))
-
-
-def _block(name: str) -> int:
-    """Return the number of the block that a layer or convolution belongs to."""
-    return int(name[4])
 
 
 # --- convolution --------------------------------------------------------------------
@@ -187,11 +125,11 @@ class VGG(nn.Module):
         for name in self.convolutions:
             if name == FIRST:
                 x = self._normalise(x)
-            if _block(name) > block:
-                block = _block(name)
+            if block_number(name) > block:
+                block = block_number(name)
                 x = self._end(self.pool(x), block)
             border = BORDERS[self.padding] if name == FIRST else 0
-            x = Convolution(WIDTHS[block - 1], border, name=name)(x)
+            x = Convolution(width(name), border, name=name)(x)
             x = features[name.replace("conv", "relu")] = self._end(x, block)
         return features
 
@@ -260,7 +198,7 @@ def features(
     check_images(images, smallest=smallest_side(params))
     look = Look(pooling, padding, mesh, dtype)
     x, rows = look.place(params, images), images.shape[-3]
-    return apply_convolutions(params, x, _convolutions(params), look, rows=rows)
+    return apply_convolutions(params, x, convolutions(params), look, rows=rows)
 
 
 class Look(NamedTuple):
@@ -304,137 +242,3 @@ def apply_convolutions(
     flat = x.reshape(-1, *x.shape[-3:])
     outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
     return {name: y.reshape(*x.shape[:-3], *y.shape[1:]) for name, y in outputs.items()}
-
-
-def blocks(params: Params) -> list[tuple[str, ...]]:
-    """Return the names of the convolutions of each block."""
-    return [tuple(names) for _, names in groupby(_convolutions(params), key=_block)]
-
-
-# --- parameters ---------------------------------------------------------------------
-
-
-def normalize(params: Params, *, per: str = "layer") -> Params:
-    """Rescale the convolutions so that mean activations over photographs are 1.
-
-    ReLU and pooling commute with positive factors, so the activations of each layer
-    are exactly those of the given network divided by a constant, which makes one set of
-    loss weights fit the original Oxford network and torchvision's alike.
-
-    Args:
-        params: a VGG's parameters with their mean activations.
-        per: ``"filter"`` divides every filter by its own mean, as Gatys et al. (2016)
-            did; ``"layer"`` divides a layer by the mean over its filters, which keeps
-            the balance between its filters as it was trained.
-
-    Returns:
-        Parameters of the same structure, whose mean activations are rescaled too.
-
-    Raises:
-        ValueError: ``per`` is neither, or the parameters went through
-            `prepare_for_cpu` before.
-
-    Examples:
-        >>> layer = jaxstyle.load_vgg()["conv2_1"]
-        >>> round(float(layer["mean_activation"].mean()))
-        164
-        >>> layer = jaxstyle.normalize(vgg)["conv2_1"]
-        >>> round(float(layer["mean_activation"].mean()))
-        1
-    """
-    if per not in GRANULARITIES:
-        raise ValueError(f"mean activations are per layer or per filter, not {per!r}")
-    normalized = dict(params)
-    scale_in = jnp.ones(3)
-    for name in _convolutions(params):
-        layer = params[name]
-        if "winograd_kernel" in layer:
-            raise ValueError("normalize the parameters before prepare_for_cpu")
-        means = jnp.asarray(layer["mean_activation"])
-        # A filter that is silent on photographs has no scale of its own.
-        floor = 1e-3 * means.mean()
-        scale = (
-            jnp.maximum(means, floor)
-            if per == "filter"
-            else jnp.full_like(means, means.mean())
-        )
-        normalized[name] = {
-            "kernel": layer["kernel"] * scale_in[:, None] / scale,
-            "bias": layer["bias"] / scale,
-            "mean_activation": means / scale,
-        }
-        scale_in = scale
-    return normalized
-
-
-def check_layers(params: Params, layers: Sequence[str]) -> None:
-    """Raise a ValueError that names every one of ``layers`` not in ``params``."""
-    known = layer_names(params)
-    unknown = [layer for layer in dict.fromkeys(layers) if layer not in known]
-    if unknown:
-        raise ValueError(
-            f"no layer {', '.join(unknown)} in this network; it has {', '.join(known)}"
-        )
-
-
-def truncate(params: Params, layers: Sequence[str]) -> Params:
-    """Drop the convolutions that none of ``layers`` needs; the first one stays.
-
-    Images may then be smaller, and less is kept in memory.
-
-    Args:
-        params: a VGG's parameters.
-        layers: the names of those that are wanted.
-
-    Returns:
-        Parameters that are a part of the given ones.
-
-    Raises:
-        ValueError: a layer is not in ``params``; all such layers are named.
-
-    Examples:
-        >>> jaxstyle.layer_names(jaxstyle.truncate(vgg, ["relu1_1", "relu1_2"]))
-        ('relu1_1', 'relu1_2')
-    """
-    check_layers(params, layers)
-    known = layer_names(params)
-    deepest = max((known.index(layer) for layer in layers), default=0)
-    dropped = {name.replace("relu", "conv") for name in known[deepest + 1 :]}
-    return {name: value for name, value in params.items() if name not in dropped}
-
-
-def prepare_for_cpu(params: Params) -> Params:
-    """Move the kernels that gain from it into the Winograd domain.
-
-    The features stay the same to about 1e-5 relative; on a CPU they take about half
-    the time. The kernels grow fourfold.
-
-    Source: Lavin & Gray (2016), with points of interpolation of our own, whose rounding
-    errors are a quarter.
-
-    Args:
-        params: a VGG's parameters.
-
-    Returns:
-        Parameters for `jaxstyle.features` and what is built on it. `normalize` takes
-        them no more, `truncate` does.
-
-    Examples:
-        >>> fast = jaxstyle.prepare_for_cpu(vgg)
-        >>> sorted(fast["conv2_1"])
-        ['bias', 'mean_activation', 'winograd_kernel']
-    """
-    return {
-        name: _to_winograd(value) if name.startswith("conv") else value
-        for name, value in params.items()
-    }
-
-
-def _to_winograd(layer: Params) -> Params:
-    if "winograd_kernel" in layer:
-        return layer
-    *_, width_in, width_out = layer["kernel"].shape
-    if width_in * width_out < winograd.WORTHWHILE:
-        return layer
-    rest = {name: value for name, value in layer.items() if name != "kernel"}
-    return rest | {"winograd_kernel": winograd.transform_kernel(layer["kernel"])}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxstyle import vgg
+from jaxstyle import vgg_layers
 from jaxstyle.param_files import (
     find_problems,
     leaves,
@@ -46,7 +46,7 @@ def save_vgg(
     Args:
         params: with mean activations; kernels may be in float16.
         path: the file; one that exists is replaced.
-        network: its name, a key of `jaxstyle.vgg.NETWORKS`.
+        network: its name, a key of `jaxstyle.vgg_layers.NETWORKS`.
         origin: whose weights they are.
         source: the file they were converted from, in free words.
         photos: the number of photographs behind the mean activations.
@@ -75,7 +75,10 @@ def load_vgg_file(path: str | Path) -> dict[str, Any]:
     """
     params, metadata = load_params(path)
     found = metadata.get("format"), metadata.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION) or metadata.get("network") not in vgg.NETWORKS:
+    if (
+        found != (FORMAT, FORMAT_VERSION)
+        or metadata.get("network") not in vgg_layers.NETWORKS
+    ):
         raise ValueError(
             f"{path} holds no VGG of this package's format; "
             "make one with scripts/convert_vgg.py"
@@ -89,8 +92,8 @@ def parameter_shapes(network: str) -> dict[str, Any]:
     """Return the shapes of a whole network's parameters, but for mean activations."""
     shapes: dict[str, Any] = {"mean": (3,), "std": (3,)}
     width_in = 3
-    for name in vgg.convolution_names(network):
-        width = vgg.WIDTHS[int(name[4]) - 1]
+    for name in vgg_layers.convolution_names(network):
+        width = vgg_layers.width(name)
         shapes[name] = {"kernel": (3, 3, width_in, width), "bias": (width,)}
         width_in = width
     return shapes
@@ -109,7 +112,7 @@ def to_half(params: Mapping[str, Any]) -> dict[str, Any]:
 def _expected_shapes(params: Mapping[str, Any], network: str) -> dict[str, Any]:
     """Return a network's shapes down to the deepest convolution that a tree holds."""
     shapes = parameter_shapes(network)
-    names = vgg.convolution_names(network)
+    names = vgg_layers.convolution_names(network)
     present = [names.index(name) for name in names if name in params]
     for name in names[max(present, default=0) + 1 :]:
         del shapes[name]

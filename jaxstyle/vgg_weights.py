@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxstyle import vgg
+from jaxstyle import vgg, vgg_layers
 from jaxstyle.images import Images
 from jaxstyle.param_files import check_params
 from jaxstyle.torch_files import load_torch_state_dict
@@ -143,7 +143,7 @@ def _from_oihw(kernel: np.ndarray, bias: np.ndarray) -> Layer:
 def _assemble(layers: Sequence[Layer], pixels: Input, *, path: str | Path) -> Network:
     """Name the network and its layers, check all shapes, and put RGB first."""
     network = _infer_network(len(layers), path=path)
-    names = vgg.convolution_names(network)
+    names = vgg_layers.convolution_names(network)
     params: dict[str, Any] = {
         "mean": np.array(pixels.mean, np.float32),
         "std": np.array(pixels.std, np.float32),
@@ -162,7 +162,7 @@ def _assemble(layers: Sequence[Layer], pixels: Input, *, path: str | Path) -> Ne
 
 
 def _infer_network(depth: int, *, path: str | Path) -> str:
-    depths = {sum(blocks): network for network, blocks in vgg.NETWORKS.items()}
+    depths = {sum(blocks): network for network, blocks in vgg_layers.NETWORKS.items()}
     if depth not in depths:
         known = ", ".join(f"{name} has {count}" for count, name in depths.items())
         raise ValueError(f"{path} holds {depth} convolutions of a VGG; {known}")

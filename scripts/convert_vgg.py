@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from jaxstyle import vgg
+from jaxstyle import vgg_params
 from jaxstyle.image_files import load_image
 from jaxstyle.pretrained import PHOTO_SIDE, example_photos
 from jaxstyle.vgg_files import OXFORD, TORCHVISION, Origin, save_vgg, to_half
@@ -46,7 +46,7 @@ def convert(arguments: argparse.Namespace) -> None:
     network, params = reader(arguments.source_file)
     if arguments.deepest:
         layer = arguments.deepest.replace("conv", "relu")
-        params = dict(vgg.truncate(params, (layer,)))
+        params = dict(vgg_params.truncate(params, (layer,)))
     images = (
         load_image(photo, longest_side=PHOTO_SIDE)
         for photo in tqdm(photos, desc="mean activations", unit="photo")

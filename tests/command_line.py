@@ -15,7 +15,7 @@ from image_samples import noise, smooth
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from jaxstyle import memory, vgg
+from jaxstyle import memory, vgg_params
 from jaxstyle.cli import main
 from jaxstyle.commands import optimize as optimize_command
 from jaxstyle.commands.runtime import use_compilation_cache
@@ -67,7 +67,7 @@ def save_network(
     path: Path, *, network: str = "vgg16", deepest: str = "relu2_1", **changes: Any
 ) -> None:
     """Write the shipped VGG-16 down to a layer, with changed convolutions."""
-    params = vgg.truncate(load_vgg(), [deepest])
+    params = vgg_params.truncate(load_vgg(), [deepest])
     save_vgg(
         {**params, **changes},
         path,

@@ -23,7 +23,7 @@ from stylize_samples import make_net, save_photo
 from training_runs import save_data, shared_cache
 
 import jaxstyle
-from jaxstyle import convolutions, transform_net, vgg
+from jaxstyle import convolutions, transform_net, vgg_layers
 from jaxstyle.scenes import Scene
 from jaxstyle.sources import Source, open_source
 
@@ -106,7 +106,7 @@ def scene(
 @pytest.fixture
 def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the networks narrow, so that conversions take no time."""
-    monkeypatch.setattr(vgg, "WIDTHS", (2, 3, 4, 5, 6))
+    monkeypatch.setattr(vgg_layers, "WIDTHS", (2, 3, 4, 5, 6))
 
 
 # --- the command line ---------------------------------------------------------------

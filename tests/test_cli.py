@@ -21,7 +21,7 @@ from jaxstyle.commands.optimize_settings import CHOICES
 from jaxstyle.inits import INITS
 from jaxstyle.presets import PRESETS
 from jaxstyle.pretrained import DOWNLOADS
-from jaxstyle.vgg import NETWORKS
+from jaxstyle.vgg_layers import NETWORKS
 
 Captured = pytest.CaptureFixture[str]
 

@@ -46,6 +46,8 @@ CORE = {
     "transform_net",
     "transport",
     "vgg",
+    "vgg_layers",
+    "vgg_params",
     "windows",
     "winograd",
 }

@@ -12,7 +12,8 @@ from jaxstyle.inits import INITS
 from jaxstyle.keepers import KEEPERS
 from jaxstyle.optimizers import OPTIMIZERS
 from jaxstyle.pooling import POOLINGS
-from jaxstyle.vgg import BORDERS, NETWORKS, convolution_names
+from jaxstyle.vgg import BORDERS
+from jaxstyle.vgg_layers import NETWORKS, convolution_names
 
 every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 

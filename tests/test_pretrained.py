@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 from vgg_samples import Tree, make_params
 
-from jaxstyle import pretrained, vgg
+from jaxstyle import pretrained, vgg_layers, vgg_params
 from jaxstyle.param_files import load_params, save_params
 from jaxstyle.pretrained import cache_folder, load_vgg
 from jaxstyle.vgg_files import OXFORD, save_vgg, to_half
@@ -101,10 +101,10 @@ def test_a_file_by_path_loads_whole_or_cut_short(
 ) -> None:
     path = tmp_path / "net.safetensors"
     for layer in ("relu5_3", "relu3_1"):
-        params = dict(vgg.truncate(measured, (layer,)))
+        params = dict(vgg_params.truncate(measured, (layer,)))
         save(to_half(params), path)
         loaded = load_vgg(path)
-        assert vgg.layer_names(loaded)[-1] == layer
+        assert vgg_layers.layer_names(loaded)[-1] == layer
         for name in ("kernel", "bias", "mean_activation"):
             np.testing.assert_allclose(
                 loaded["conv3_1"][name], params["conv3_1"][name], rtol=2**-10

@@ -78,7 +78,7 @@ def test_the_loss_of_a_region_is_that_of_its_features(
     layer: str,
 ) -> None:
     """Pooling windows start at even pixels, as the region does."""
-    stride = jaxstyle.vgg.stride(layer)
+    stride = jaxstyle.vgg_layers.stride(layer)
     weights = Weights({}, {layer: 1e2})
     mask = window(slice(4, 14), slice(8, 32))
     targets = make_targets(shallow, content, [style], weights, masks=[mask])
@@ -95,7 +95,7 @@ def test_the_loss_of_a_region_is_that_of_its_features(
 def test_a_style_mask_restricts_what_counts_of_a_style(
     shallow: Params, content: jax.Array, style: jax.Array, layer: str, regions: bool
 ) -> None:
-    stride = jaxstyle.vgg.stride(layer)
+    stride = jaxstyle.vgg_layers.stride(layer)
     mask = jnp.zeros((20, 28)).at[:12, 6:20].set(1)
     targets = make_targets(
         shallow,

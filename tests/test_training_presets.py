@@ -13,7 +13,7 @@ from jaxstyle.commands.train_settings import CHOICES
 from jaxstyle.losses import absolute_variation
 from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
 from jaxstyle.transform_net import IMAGENET_STD
-from jaxstyle.vgg import NETWORKS, convolution_names
+from jaxstyle.vgg_layers import NETWORKS, convolution_names
 
 every_preset = pytest.mark.parametrize(
     "preset", TRAINING_PRESETS.values(), ids=TRAINING_PRESETS

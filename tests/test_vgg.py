@@ -13,7 +13,7 @@ from jax import lax
 from numeric_checks import assert_close, assert_gradients
 
 import jaxstyle
-from jaxstyle import vgg
+from jaxstyle import vgg, vgg_layers
 from jaxstyle.pooling import POOLINGS
 
 Params = dict[str, Any]
@@ -39,12 +39,12 @@ CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 @pytest.mark.parametrize(("network", "names"), [("vgg16", VGG16), ("vgg19", VGG19)])
 def test_convolutions_of_the_networks(network: str, names: tuple[str, ...]) -> None:
-    assert vgg.convolution_names(network) == names
+    assert vgg_layers.convolution_names(network) == names
 
 
 def test_an_unknown_network_is_named_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no network 'vgg11'; known are vgg16, vgg19"):
-        vgg.convolution_names("vgg11")
+        vgg_layers.convolution_names("vgg11")
 
 
 def test_layers_are_in_the_order_of_the_network(raw: Params) -> None:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle import color, vgg
+from jaxstyle import color, vgg, vgg_layers
 from jaxstyle.commands.settings import check_size
 from jaxstyle.image_files import load_image
 from jaxstyle.images import Image
@@ -149,7 +149,7 @@ def choose_sizes(
     if settings.coarsest is None:
         return (longest,)
     sizes = pyramid_sizes(longest, smallest=settings.coarsest, ratio=settings.ratio)
-    least = vgg.smallest_side(params)
+    least = vgg_layers.smallest_side(params)
 
     def is_large_enough(size: int) -> bool:
         resize = jax.eval_shape(

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Bool
 
-from jaxstyle import gatys, pyramid, vgg
+from jaxstyle import gatys, pyramid, vgg, vgg_params
 from jaxstyle.commands.ahead import Ahead
 from jaxstyle.commands.optimize_inputs import Inputs
 from jaxstyle.commands.optimize_lanes import (
@@ -83,7 +83,7 @@ def prepare(params: vgg.Params, mesh: Mesh | None = None) -> vgg.Params:
             then has the whole network.
     """
     if mesh is None and jax.default_backend() == "cpu":
-        params = jax.jit(vgg.prepare_for_cpu)(params)
+        params = jax.jit(vgg_params.prepare_for_cpu)(params)
     where = None if mesh is None else NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
     prepared: vgg.Params = jax.device_put(params, where)
     return prepared

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from jaxstyle import vgg
+from jaxstyle import vgg, vgg_layers, vgg_params
 from jaxstyle.image_files import load_image
 from jaxstyle.images import Image
 from jaxstyle.objective import Objective, StyleWeights
@@ -15,7 +15,7 @@ from jaxstyle.pretrained import load_vgg
 from jaxstyle.style_losses import STYLE_LOSSES
 
 LOSS_CHOICES: Mapping[str, Collection[str]] = {
-    "activations": (*vgg.GRANULARITIES, "raw"),
+    "activations": (*vgg_params.GRANULARITIES, "raw"),
     "pooling": POOLINGS,
     "padding": vgg.BORDERS,
     "style_loss": STYLE_LOSSES,
@@ -121,10 +121,10 @@ def make_objective(settings: LossSettings) -> Objective:
 def load_params(settings: LossSettings) -> vgg.Params:
     """Return the network's parameters, normalised and as deep as the layers ask."""
     layers = (*settings.content, *settings.style)
-    params = vgg.truncate(load_vgg(settings.vgg), layers)
+    params = vgg_params.truncate(load_vgg(settings.vgg), layers)
     if settings.activations == "raw":
         return params
-    return vgg.normalize(params, per=settings.activations)
+    return vgg_params.normalize(params, per=settings.activations)
 
 
 def load_styles(paths: Sequence[str], size: int, params: vgg.Params) -> list[Image]:
@@ -137,7 +137,10 @@ def load_styles(paths: Sequence[str], size: int, params: vgg.Params) -> list[Ima
 
 def check_size(path: str, image: Image, params: vgg.Params, *, option: str) -> None:
     """Raise a ValueError if an image is too small for the network's deepest layer."""
-    deepest, smallest = vgg.layer_names(params)[-1], vgg.smallest_side(params)
+    deepest, smallest = (
+        vgg_layers.layer_names(params)[-1],
+        vgg_layers.smallest_side(params),
+    )
     height, width, _ = image.shape
     if min(height, width) < smallest:
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle import transform_net, vgg
+from jaxstyle import transform_net, vgg, vgg_layers
 from jaxstyle.commands.settings import load_params, load_styles
 from jaxstyle.commands.train_arguments import NO_CACHE
 from jaxstyle.commands.train_settings import describe_settings
@@ -72,7 +72,10 @@ def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inpu
 
 
 def _check_crops(size: int, params: vgg.Params) -> None:
-    deepest, smallest = vgg.layer_names(params)[-1], vgg.smallest_side(params)
+    deepest, smallest = (
+        vgg_layers.layer_names(params)[-1],
+        vgg_layers.smallest_side(params),
+    )
     if size < smallest:
         raise ValueError(
             f"--size {size} is too small: {deepest} needs {smallest} pixels or more"

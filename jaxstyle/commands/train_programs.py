@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxstyle import training, transform_net, vgg
+from jaxstyle import training, transform_net, vgg, vgg_params
 from jaxstyle.commands.settings import make_objective
 from jaxstyle.commands.train_cache import Album, make_run_steps
 from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
@@ -56,7 +56,7 @@ def make_problem(
         blend: how much each counts.
     """
     if jax.default_backend() == "cpu":
-        params = jax.jit(vgg.prepare_for_cpu)(params)
+        params = jax.jit(vgg_params.prepare_for_cpu)(params)
     weights = Weights(
         settings.content,
         settings.style,
