@@ -11,6 +11,7 @@ import pytest
 from numeric_checks import assert_close
 
 from jaxstyle import Objective, Weights, make_targets, perceptual_loss, training
+from jaxstyle.commands.train_programs import REPEATABLE
 from jaxstyle.transform_net import init_net, stylize, stylize_in_training
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -248,3 +249,19 @@ def test_noise_differs_from_step_to_step_and_comes_again(
     _, again = step(second, photos, problem)
     assert first_metrics["stability"] != second_metrics["stability"]
     assert second_metrics["stability"] == again["stability"]
+
+
+def test_no_gradient_is_scattered_on_gpus(
+    net: Params, photos: jax.Array, problem: training.Problem
+) -> None:
+    """Such sums have no fixed order, or none that can be compiled."""
+    state = training.init_state(net, OPTIMIZER)
+    traced = jax.jit(training.make_step(OPTIMIZER)).trace(state, photos, problem)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "convolution" in text
+    assert "scatter" not in text
+
+
+def test_compilers_know_what_makes_programs_repeatable() -> None:
+    (options,) = REPEATABLE.values()
+    jax.jit(jnp.sin).lower(1.0).compile(options)

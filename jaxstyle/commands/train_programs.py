@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxstyle import training, transform_net, vgg, vgg_params
 from jaxstyle.commands.settings import make_objective
 from jaxstyle.commands.train_cache import Album, make_run_steps
-from jaxstyle.commands.train_settings import PRECISIONS, make_optimizer
+from jaxstyle.commands.train_settings import make_optimizer
 from jaxstyle.devices import Placement
 from jaxstyle.images import Image
 from jaxstyle.memory import check_memory
@@ -20,9 +20,13 @@ from jaxstyle.training import Problem, State
 from jaxstyle.training_presets import TrainingPreset
 
 REPEATABLE: Mapping[str, dict[str, str | bool]] = {
-    "gpu": {"xla_gpu_deterministic_ops": True}
+    "gpu": {"xla_gpu_exclude_nondeterministic_ops": True}
 }
-"""Options of the compiler, by backend, without which sums have no fixed order."""
+"""Options of the compiler, by backend, without which sums have no fixed order.
+
+The compiler still chooses the fastest algorithms by trying them. Which it has chosen is
+in the cache of compiled programs, where a run that goes on finds it.
+"""
 
 
 class Programs(NamedTuple):
@@ -96,7 +100,7 @@ def compile_programs(
     finds the programs of its first part in the cache. With the shapes of an album the
     steps are made many at a time.
     """
-    dtype = PRECISIONS[settings.precision]
+    dtype = jnp.dtype(settings.precision)
     step = training.make_step(
         make_optimizer(settings), dtype=dtype, stability=settings.stability
     )

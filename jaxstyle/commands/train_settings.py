@@ -7,9 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import optax
-from jax.typing import DTypeLike
 
 from jaxstyle import run_log
 from jaxstyle.checkpoints import find_checkpoints
@@ -19,6 +17,7 @@ from jaxstyle.commands.settings import (
     check_choices,
     find_overrides,
 )
+from jaxstyle.objective import PRECISIONS
 from jaxstyle.style_files import load_style
 from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
 from jaxstyle.transform_net import NORMS, SMALLEST_SIDE, net_norm, net_width
@@ -41,11 +40,6 @@ OVERRIDES = (
     "stability",
 )
 """The arguments that replace a preset's setting of the same name."""
-
-PRECISIONS: Mapping[str, DTypeLike] = {
-    "float32": jnp.float32,
-    "bfloat16": jnp.bfloat16,
-}
 
 CHOICES: Mapping[str, Collection[str]] = {
     "norm": NORMS,
