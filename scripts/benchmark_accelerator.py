@@ -7,13 +7,12 @@ What is measured is that of ``benchmark_optimize.py``, ``benchmark_training.py``
 optimisation at 512 and 1024 pixels, training at 256 pixels in batches of 4 to 64, and
 stylizing 512x512 and 1920x1080 pixels. Each task runs on each side, in a process of its
 own, in turns: jaxstyle and eager PyTorch, which both may use TF32 for float32; PyTorch
-compiled; and both in bfloat16, but for jaxstyle's style optimisation, which has
-float32 only. Training is also done on photos in memory, all steps in one call. Printed
-are medians: milliseconds a step, images a second, how many times as fast as eager
-PyTorch, the time to the first step, peak memory, and, as multiples of 10^12 a second,
-the operations of the convolutions (two for each multiplication, counted as if done
-directly), with their share of what the device can do if that is known. A side that
-fails is named with its last line. Without an accelerator it runs on the CPU.
+compiled; and all in bfloat16. Training is also done on photos in memory, all steps in
+one call. Printed are medians: milliseconds a step, images a second, how many times as
+fast as eager PyTorch, the time to the first step, peak memory, and, as multiples of
+10^12 a second, the operations of the convolutions (two for each multiplication, counted
+as if done directly), with their share of what the device can do if that is known. A
+side that fails is named with its last line. Without an accelerator it runs on the CPU.
 """
 
 import argparse
@@ -135,8 +134,7 @@ def print_task(task: Task, arguments: argparse.Namespace) -> None:
     sides = {
         name: side
         for name, side in SIDES.items()
-        if not (task.benchmark == "optimize" and name == "jaxstyle, bfloat16")
-        and (task.benchmark == "train" or side.name != "cached")
+        if task.benchmark == "train" or side.name != "cached"
     }
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for _ in range(arguments.rounds):

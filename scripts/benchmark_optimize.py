@@ -32,7 +32,10 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     import jaxstyle
 
     state, problem, run = jaxstyle_run(
-        *load_inputs(arguments.size), jaxstyle.lbfgs(), capacity=arguments.steps
+        *load_inputs(arguments.size),
+        jaxstyle.lbfgs(),
+        precision="bfloat16" if arguments.bfloat16 else None,
+        capacity=arguments.steps,
     )
 
     def step() -> float:
@@ -44,7 +47,14 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def jaxstyle_run(
-    content: Any, style: Any, params: Any, preset: Any, optimizer: Any, *, capacity: int
+    content: Any,
+    style: Any,
+    params: Any,
+    preset: Any,
+    optimizer: Any,
+    *,
+    capacity: int,
+    precision: str | None = None,
 ) -> tuple[Any, Any, Callable[..., Any]]:
     """Return the first state, the problem, and jitted steps."""
     from functools import partial
@@ -56,7 +66,9 @@ def jaxstyle_run(
     weights = jaxstyle.Weights(preset.content, preset.style)
     if jax.default_backend() == "cpu":
         params = jax.jit(jaxstyle.prepare_for_cpu)(params)
-    targets = jax.jit(jaxstyle.make_targets)(params, content, [style], weights)
+    objective = jaxstyle.Objective(precision=precision)
+    make_targets = partial(jaxstyle.make_targets, objective=objective)
+    targets = jax.jit(make_targets)(params, content, [style], weights)
     state = jax.jit(partial(jaxstyle.init_state, optimizer=optimizer))(content)
     step = jaxstyle.make_step(optimizer)
     run_steps = partial(jaxstyle.run_steps, step, capacity=capacity)

@@ -27,7 +27,6 @@ def compare(
             what the others are compared with.
     """
     parser.add_argument("--rounds", type=int, default=3)
-    add_torch_options(parser)
     parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
