@@ -65,7 +65,7 @@ def prepare(size: int) -> Callable[[range], Steps]:
 
     import jaxstyle
     from jaxstyle import inits
-    from jaxstyle.commands import optimize_programs
+    from jaxstyle.commands import optimize_programs, optimize_states
     from jaxstyle.commands.optimize_inputs import Inputs
     from jaxstyle.commands.optimize_lanes import stack
     from jaxstyle.commands.optimize_settings import make_method, make_weights
@@ -92,7 +92,7 @@ def prepare(size: int) -> Callable[[range], Steps]:
         lanes = len(seeds)
         images = [inits.noise(content, [style], jax.random.key(n)) for n in seeds]
         program = programs[0, lanes]
-        state = optimize_programs.init_states(
+        state = optimize_states.init_states(
             method, program.layout, stack(images), lanes
         )
         problem = program.make_problem([scene] * lanes, stack([weights] * lanes))

@@ -11,11 +11,11 @@ from jaxstyle.checkpoints import find_checkpoints, load_checkpoint, save_checkpo
 from jaxstyle.commands.interrupts import Interrupts
 from jaxstyle.commands.optimize_job import Run
 from jaxstyle.commands.optimize_lanes import stack
-from jaxstyle.commands.optimize_programs import (
+from jaxstyle.commands.optimize_results import attend, fail, finish, make_images
+from jaxstyle.commands.optimize_states import (
     init_states,
     state_shapes,
 )
-from jaxstyle.commands.optimize_results import attend, fail, finish, make_images
 from jaxstyle.commands.optimize_steps import Progress, drive
 
 CHECKPOINT_SECONDS = 60.0

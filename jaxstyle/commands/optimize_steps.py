@@ -18,11 +18,9 @@ from jaxstyle.commands.optimize_programs import (
     Program,
     Programs,
     count_steps,
-    find_scale,
-    make_layout,
-    resize,
 )
 from jaxstyle.commands.optimize_settings import Method
+from jaxstyle.commands.optimize_states import find_scale, make_layout, resize
 from jaxstyle.commands.pacing import SECONDS_PER_CALL, until_halt
 from jaxstyle.images import Image
 from jaxstyle.objective import Weights
