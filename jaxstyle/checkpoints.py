@@ -19,11 +19,23 @@ import jax
 import numpy as np
 
 from jaxstyle.files import atomic_path
+from jaxstyle.memory import (
+    TooLargeError,
+    free_host_memory,
+    return_freed_memory,
+    size_in_bytes,
+)
 
 KEPT = 3
 """How many checkpoints are kept: the newest."""
 
 MANIFEST = "manifest.json"
+
+ORBAX_COPIES = 2
+"""How many times its size a state takes while Orbax writes it: measured."""
+
+CHUNK = 2**24
+"""How many bytes are written at a time to find out whether there is room."""
 
 Configuration: TypeAlias = Mapping[str, Any]
 """What shapes the numbers: nested dicts of what JSON can hold."""
@@ -65,13 +77,16 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
     step = int(state.step)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_room(folder, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        size = size_in_bytes(state)
+        _check_memory(ORBAX_COPIES * size)
+        _check_room(folder, size)
         with _manager(folder) as manager:
             if step in manager.all_steps():
                 manager.delete(step)
             whole = jax.tree.map(np.asarray, state)
             manager.save(step, args=ocp.args.StandardSave(whole), force=True)
         _write_manifest(folder / str(step), configuration)
+        return_freed_memory()
     except Exception as error:  # of many types, Orbax's and TensorStore's
         raise ValueError(
             f"cannot write the checkpoint of step {step} in {folder}: {_reason(error)}"
@@ -161,13 +176,21 @@ def _manager(folder: Path) -> Iterator[Any]:
         log.setLevel(level)
 
 
+def _check_memory(needed: int) -> None:
+    """Raise an error unless so many bytes are free: Linux would end the process."""
+    free = free_host_memory()
+    if free is not None and needed > free:
+        raise TooLargeError(needed, free)
+
+
 def _check_room(folder: Path, size: int) -> None:
     """Raise an OSError unless a folder has room for so many bytes.
 
     Orbax's threads would say it in hundreds of lines.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(bytes(size))
+        for start in range(0, size, CHUNK):
+            file.write(bytes(min(CHUNK, size - start)))
 
 
 def _read_state(folder: Path, step: int, like: State) -> State:
@@ -206,12 +229,15 @@ def _digests(folder: Path) -> dict[str, str]:
     """Return a digest of each file in a folder but the manifest, by relative path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(
-            path.read_bytes()
-        ).hexdigest()
+        path.relative_to(folder).as_posix(): _digest(path)
         for path in files
         if path.name != MANIFEST and not path.name.startswith(f".{Path(MANIFEST).stem}")
     }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """What compiled programs need of memory, and what there is."""
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,23 @@ def free_memory() -> int | None:
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
-    if device.platform == "cpu" and MEMINFO.exists():
+    return free_host_memory() if device.platform == "cpu" else None
+
+
+def free_host_memory() -> int | None:
+    """Return the bytes that this machine can still give, if that is known."""
+    if MEMINFO.exists():
         lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
         if "MemAvailable" in lines:
             return 1024 * int(lines["MemAvailable"].split()[0])
     return None
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what this process has freed and glibc keeps, if it does.
+
+    XLA cannot use it: its arrays are too large for glibc to put them there.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

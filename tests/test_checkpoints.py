@@ -91,6 +91,18 @@ def test_a_checkpoint_of_the_same_step_is_replaced(folder: Path) -> None:
     assert_same(load(folder).state, state(5))
 
 
+def test_a_checkpoint_that_memory_does_not_suffice_for_is_not_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(folder, 1)
+    monkeypatch.setattr(checkpoints, "free_host_memory", lambda: 100)
+    with pytest.raises(
+        ValueError, match=r"step 2 in .*: it takes 0\.0 GB, and 0\.0 are"
+    ):
+        save(folder, 2)
+    assert find_checkpoints(folder) == [1]
+
+
 def test_an_orbax_user_finds_the_tree(folder: Path) -> None:
     import orbax.checkpoint as ocp
 
