@@ -34,9 +34,10 @@ LONG = (*RUN[:4], "100000", *RUN[5:])
 
 GRADIENTS = """
 import jax, numpy as np, optax, jaxstyle
-from jaxstyle import training
+from jaxstyle import convolutions, training
 from jaxstyle.devices import place, put_everywhere
 
+convolutions.by_blocks = convolutions.directly
 vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), ["relu1_2"]))
 key = jax.random.key(1)
 painting = jax.random.uniform(key, (24, 24, 3))

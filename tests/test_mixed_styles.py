@@ -14,7 +14,7 @@ from jaxstyle import load_image, load_settings, mix_styles, save_style, stylize
 from jaxstyle.commands.style_inputs import load_style, load_styles, parse_mixture
 from jaxstyle.transform_net import Params
 
-pytestmark = pytest.mark.usefixtures("program_cache")
+pytestmark = pytest.mark.usefixtures("plain_convolutions", "program_cache")
 
 BOTH = "wave.safetensors=1+tide.safetensors=3"
 

@@ -29,7 +29,9 @@ from jaxstyle.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("program_cache", "stylize_folder")
+pytestmark = pytest.mark.usefixtures(
+    "plain_convolutions", "program_cache", "stylize_folder"
+)
 
 
 # --- one photo ----------------------------------------------------------------------

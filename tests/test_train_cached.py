@@ -33,7 +33,7 @@ from jaxstyle.run_log import RunLog
 from jaxstyle.sources import hold_out, open_source
 from jaxstyle.style_files import load_style_file
 
-pytestmark = pytest.mark.usefixtures("program_cache", "data")
+pytestmark = pytest.mark.usefixtures("plain_convolutions", "program_cache", "data")
 
 STEPS = 40
 

@@ -28,7 +28,7 @@ from jaxstyle.transform_net import net_norm, net_width
 
 EVERY = (*("--validate-every", "2", "--picture-every", "3", "--checkpoint-every", "1"),)
 
-pytestmark = pytest.mark.usefixtures("program_cache", "data")
+pytestmark = pytest.mark.usefixtures("plain_convolutions", "program_cache", "data")
 
 
 @pytest.fixture(scope="module")
