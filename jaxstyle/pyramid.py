@@ -55,12 +55,17 @@ def pyramid_sizes(
     Returns:
         The sides, as `optimize_image` takes them.
 
+    Raises:
+        ValueError: ``ratio`` is not more than 1, so that there is no end of scales.
+
     Examples:
         >>> jaxstyle.pyramid_sizes(512)
         (128, 181, 256, 362, 512)
         >>> jaxstyle.pyramid_sizes(500, ratio=2.0)
         (250, 500)
     """
+    if not ratio > 1:
+        raise ValueError(f"scales must grow by a ratio of more than 1, got {ratio}")
     sizes = [longest]
     while (size := round(longest / ratio ** len(sizes))) >= max(smallest, 1):
         sizes.append(size)

@@ -75,6 +75,12 @@ def test_a_pyramid_may_have_other_steps() -> None:
     assert pyramid_sizes(511, smallest=64, ratio=2.0) == (64, 128, 256, 511)
 
 
+@pytest.mark.parametrize("ratio", [1.0, 0.5, float("nan")])
+def test_scales_that_do_not_grow_are_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="ratio of more than 1, got"):
+        pyramid_sizes(512, ratio=ratio)
+
+
 def test_the_finest_scale_may_have_more_steps() -> None:
     assert split_steps(100, 3, finest=7) == (20, 10, 70)
     assert split_steps(9, 2, finest=7) == (2, 7)
