@@ -232,6 +232,26 @@ def test_lanes_are_for_single_accelerators() -> None:
         assert most_lanes(make_method(preset, mesh=make_row_mesh()), 9) == 1
 
 
+def test_a_lack_of_memory_is_known_before_the_first_picture(
+    picture_folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = []
+
+    def find(*given: object, **_: object) -> int:
+        groups.append(given)
+        if len(groups) == 2:
+            raise TooLargeError(needed=4 * 10**9, free=10**9)
+        return 1
+
+    monkeypatch.setattr(optimize_sweep, "find_lanes", find)
+    before = set(picture_folder.iterdir())
+    assert optimize("--sweep", "style=style.png,style2.png") == 2
+    assert set(picture_folder.iterdir()) == before
+    assert "it takes 4.0 GB, and 1.0 are free; about --size 16" in (
+        capsys.readouterr().err
+    )
+
+
 # --- pictures that cannot be made ---------------------------------------------------
 
 

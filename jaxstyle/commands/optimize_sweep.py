@@ -118,27 +118,30 @@ def make_pictures(todo: Sweep, ledger: Ledger, interrupts: Interrupts) -> bool:
 def find_batches(
     todo: Sweep, ledger: Ledger
 ) -> Iterator[tuple[Job, Sequence[Picture]]]:
-    """Yield the pictures that are to be made side by side, and what they share."""
+    """Yield the pictures that are to be made side by side, and what they share.
+
+    How many of each group there can be is known before the first picture is made.
+    """
 
     def is_made(pictures: Sequence[Picture]) -> bool:
         return are_made(ledger, [picture.arguments.output for picture in pictures])
 
-    for number, group in enumerate(todo.groups):
-        if is_made(group):
-            continue
-        settings = choose_settings(group[0].arguments)
-        job = make_job(
-            todo.arguments, settings, todo.method, group[0].inputs, todo.params
-        )
-        if number == len(ledger.lanes):
-            most = most_lanes(todo.method, len(group))
-            ledger.lanes.append(find_lanes(job, len(group), most=most))
-            save_ledger(todo.folder, ledger)
-        lanes = ledger.lanes[number]
+    jobs = [find_job(todo, group[0]) for group in todo.groups]
+    for job, group in list(zip(jobs, todo.groups, strict=True))[len(ledger.lanes) :]:
+        most = most_lanes(todo.method, len(group))
+        ledger.lanes.append(find_lanes(job, len(group), most=most))
+    save_ledger(todo.folder, ledger)
+    for job, group, lanes in zip(jobs, todo.groups, ledger.lanes, strict=True):
         for start in range(0, len(group), lanes):
             batch = group[start : start + lanes]
             if not is_made(batch):
                 yield job, batch
+
+
+def find_job(todo: Sweep, picture: Picture) -> Job:
+    """Return what pictures share that are of the sizes of one."""
+    settings = choose_settings(picture.arguments)
+    return make_job(todo.arguments, settings, todo.method, picture.inputs, todo.params)
 
 
 def most_lanes(method: Method, count: int) -> int:
