@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxstyle.files import atomic_path
 from jaxstyle.memory import (
-    TooLargeError,
+    check_free,
     free_host_memory,
     return_freed_memory,
     size_in_bytes,
@@ -78,7 +78,8 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         size = size_in_bytes(state)
-        _check_memory(ORBAX_COPIES * size)
+        # Linux would end a process that takes more.
+        check_free(ORBAX_COPIES * size, free_host_memory())
         _check_room(folder, size)
         with _manager(folder) as manager:
             if step in manager.all_steps():
@@ -174,13 +175,6 @@ def _manager(folder: Path) -> Iterator[Any]:
             yield manager
     finally:
         log.setLevel(level)
-
-
-def _check_memory(needed: int) -> None:
-    """Raise an error unless so many bytes are free: Linux would end the process."""
-    free = free_host_memory()
-    if free is not None and needed > free:
-        raise TooLargeError(needed, free)
 
 
 def _check_room(folder: Path, size: int) -> None:

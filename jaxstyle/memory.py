@@ -20,6 +20,12 @@ class TooLargeError(MemoryError):
         self.needed, self.free = needed, free
 
 
+def check_free(needed: int, free: int | None) -> None:
+    """Raise a TooLargeError if more bytes are needed than are free, as far as known."""
+    if free is not None and needed > free:
+        raise TooLargeError(needed, free)
+
+
 def check_memory(program: Any, *, coming: Any = (), devices: int = 1) -> None:
     """Raise a TooLargeError if a program needs more than there is.
 
@@ -32,9 +38,7 @@ def check_memory(program: Any, *, coming: Any = (), devices: int = 1) -> None:
     needed = needed_memory(program) + size_in_bytes(coming) // devices
     if jax.default_backend() == "cpu":
         needed *= devices
-    free = free_memory()
-    if free is not None and needed > free:
-        raise TooLargeError(needed, free)
+    check_free(needed, free_memory())
 
 
 def needed_memory(program: Any) -> int:

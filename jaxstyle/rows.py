@@ -60,7 +60,17 @@ def lay_rows(x: Float[Array, "*n h w c"], mesh: Mesh) -> Float[Array, "*n h w c"
 
 def lay_whole(x: Array, mesh: Mesh) -> Array:
     """Let each device hold all of an array."""
-    return _constrain(x, NamedSharding(mesh, PartitionSpec()))  # type: ignore[no-untyped-call]
+    return _constrain(x, everywhere(mesh))
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """Return where an array lies that each device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+
+
+def by_first_axis(mesh: Mesh) -> NamedSharding:
+    """Return where an array lies whose first axis devices divide."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
 
 
 def _constrain(x: Array, sharding: NamedSharding) -> Array:

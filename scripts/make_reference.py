@@ -13,11 +13,12 @@ import inspect
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from make_web_page import check_output
+from make_web_page import check_output, run_script
 
 import jaxstyle
 
@@ -102,13 +103,7 @@ PAGES: Mapping[str, Page] = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = make_parser().parse_args(argv)
-    try:
-        make_site(arguments.output)
-    except (ImportError, OSError, ValueError) as error:
-        line = " ".join(str(error).split())
-        print(f"make_reference: error: {line}", file=sys.stderr)
-        return 2
-    return 0
+    return run_script("make_reference", partial(make_site, arguments.output))
 
 
 def make_parser() -> argparse.ArgumentParser:

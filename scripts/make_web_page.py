@@ -19,7 +19,8 @@ import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from string import Template
 
@@ -55,11 +56,18 @@ Files = Mapping[str, bytes]
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = make_parser().parse_args(argv)
+    styles, output = arguments.styles, arguments.output
+    make = partial(make_page, styles, output, runtime=arguments.onnxruntime)
+    return run_script("make_web_page", make)
+
+
+def run_script(name: str, make: Callable[[], None]) -> int:
+    """Do what a script is for, or say in a line what is wrong; return the exit code."""
     try:
-        make_page(arguments.styles, arguments.output, runtime=arguments.onnxruntime)
+        make()
     except (ImportError, OSError, ValueError) as error:
         line = " ".join(str(error).split())
-        print(f"make_web_page: error: {line}", file=sys.stderr)
+        print(f"{name}: error: {line}", file=sys.stderr)
         return 2
     return 0
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxstyle.perceptual import Problem
 from jaxstyle.rows import (
-    AXIS,
+    by_first_axis,
     divide_images,
     divided_height,
+    everywhere,
     image_shardings,
     is_image,
     join_images,
@@ -69,13 +70,10 @@ class Layout(NamedTuple):
         """Return where the arrays of a problem lie: content divided, the rest whole."""
         if self.mesh is None:
             return None
-        whole = NamedSharding(self.mesh, PartitionSpec())  # type: ignore[no-untyped-call]
-        rows = NamedSharding(self.mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
-        everywhere = jax.tree.map(lambda _: whole, problem)
-        content = jax.tree.map(lambda _: rows, problem.targets.content)
-        targets = replace(everywhere.targets, content=content)
-        placed: Problem = everywhere._replace(targets=targets)
-        return placed
+        whole, divided = everywhere(self.mesh), by_first_axis(self.mesh)
+        places: Problem = jax.tree.map(lambda _: whole, problem)
+        content = jax.tree.map(lambda _: divided, problem.targets.content)
+        return places._replace(targets=replace(places.targets, content=content))
 
     # --- from and to the host ---
 

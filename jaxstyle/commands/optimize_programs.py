@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Bool
 
@@ -31,6 +31,7 @@ from jaxstyle.commands.optimize_states import (
 from jaxstyle.memory import check_memory, needed_memory, size_in_bytes
 from jaxstyle.objective import StyleWeights, Weights
 from jaxstyle.perceptual import Metrics, Problem
+from jaxstyle.rows import everywhere
 from jaxstyle.scenes import Scene, make_scene_targets
 
 CAPACITY = 50
@@ -90,7 +91,7 @@ def prepare(params: vgg.Params, mesh: Mesh | None = None) -> vgg.Params:
     """
     if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    where = None if mesh is None else NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+    where = None if mesh is None else everywhere(mesh)
     prepared: vgg.Params = jax.device_put(params, where)
     return prepared
 

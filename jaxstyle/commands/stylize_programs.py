@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.color import keep_colors
@@ -16,7 +16,7 @@ from jaxstyle.divided_nets import stylize_divided
 from jaxstyle.images import Images
 from jaxstyle.memory import check_memory
 from jaxstyle.padded_nets import Sizes, stylize_padded
-from jaxstyle.rows import AXIS
+from jaxstyle.rows import by_first_axis, everywhere
 from jaxstyle.tiled_nets import stylize_tiled
 from jaxstyle.transform_net import Params, make_net, stylize
 
@@ -179,6 +179,5 @@ def find_places(mesh: Mesh | None) -> Any:
     """Return where the arguments of `paint` lie for devices that share a batch."""
     if mesh is None:
         return None
-    whole = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
-    shared = NamedSharding(mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
+    whole, shared = everywhere(mesh), by_first_axis(mesh)
     return whole, shared, shared, whole

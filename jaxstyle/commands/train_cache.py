@@ -118,9 +118,7 @@ def check_room(album: Album, program: Any, placement: Placement) -> None:
     needed, free = copies * album_bytes(album), memory.free_memory()
     if free is None:
         return
-    left = max(0, free - memory.needed_memory(program))
-    if needed > left:
-        raise memory.TooLargeError(needed, left)
+    memory.check_free(needed, max(0, free - memory.needed_memory(program)))
 
 
 def album_bytes(album: Album) -> int:
