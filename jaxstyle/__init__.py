@@ -18,8 +18,8 @@ Examples:
     >>> photo = jax.random.uniform(jax.random.key(0), (16, 16, 3))
     >>> painting = jnp.indices((16, 16, 3)).sum(0) % 2.0
     >>> net = jaxstyle.load_style("great-wave-8")
-    >>> vgg = jaxstyle.truncate(jaxstyle.load_vgg(), ["relu2_1"])
-    >>> vgg = jaxstyle.normalize(vgg)
+    >>> vgg = jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu2_1"])
+    >>> vgg = jaxstyle.vgg.normalize(vgg)
     >>> weights = jaxstyle.Weights(content={"relu2_1": 1.0}, style={"relu1_1": 1.0})
 """
 

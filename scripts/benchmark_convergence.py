@@ -22,10 +22,10 @@ import jaxstyle
 AT = (30, 100, 300)
 
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
-    "lbfgs": jaxstyle.lbfgs,
-    "lbfgs, plain basis": partial(jaxstyle.lbfgs, exponent=0.0),
+    "lbfgs": jaxstyle.optimize.lbfgs,
+    "lbfgs, plain basis": partial(jaxstyle.optimize.lbfgs, exponent=0.0),
     "optax's lbfgs with line search": partial(optax.lbfgs, memory_size=50),
-    "adam": jaxstyle.adam,
+    "adam": jaxstyle.optimize.adam,
 }
 
 

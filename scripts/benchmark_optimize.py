@@ -28,12 +28,12 @@ def main() -> None:
 
 
 def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure ``jaxstyle.run_steps`` as the command line uses it."""
+    """Measure ``jaxstyle.optimize.run_steps`` as the command line uses it."""
     import jaxstyle
 
     state, problem, run = jaxstyle_run(
         *load_inputs(arguments.size),
-        jaxstyle.lbfgs(),
+        jaxstyle.optimize.lbfgs(),
         precision="bfloat16" if arguments.bfloat16 else None,
         capacity=arguments.steps,
     )
@@ -65,14 +65,14 @@ def jaxstyle_run(
 
     weights = jaxstyle.Weights(preset.content, preset.style)
     if jax.default_backend() == "cpu":
-        params = jax.jit(jaxstyle.prepare_for_cpu)(params)
-    objective = jaxstyle.Objective(precision=precision)
-    make_targets = partial(jaxstyle.make_targets, objective=objective)
+        params = jax.jit(jaxstyle.vgg.prepare_for_cpu)(params)
+    objective = jaxstyle.losses.Objective(precision=precision)
+    make_targets = partial(jaxstyle.losses.make_targets, objective=objective)
     targets = jax.jit(make_targets)(params, content, [style], weights)
-    state = jax.jit(partial(jaxstyle.init_state, optimizer=optimizer))(content)
-    step = jaxstyle.make_step(optimizer)
-    run_steps = partial(jaxstyle.run_steps, step, capacity=capacity)
-    problem = jaxstyle.Problem(params, targets, weights)
+    state = jax.jit(partial(jaxstyle.optimize.init_state, optimizer=optimizer))(content)
+    step = jaxstyle.optimize.make_step(optimizer)
+    run_steps = partial(jaxstyle.optimize.run_steps, step, capacity=capacity)
+    problem = jaxstyle.losses.Problem(params, targets, weights)
     return state, problem, jax.jit(run_steps, donate_argnums=0)
 
 
@@ -119,14 +119,14 @@ def load_inputs(size: int) -> tuple[Any, Any, Any, Any]:
 
     import jaxstyle
 
-    preset = jaxstyle.PRESETS["seed"]
+    preset = jaxstyle.optimize.PRESETS["seed"]
     examples = Path(jaxstyle.__file__).parent / "examples"
     content, style = (
         jax.image.resize(jaxstyle.load_image(examples / name), (size, size, 3), "cubic")
         for name in ("astronaut.jpg", "starry_night.jpg")
     )
     layers = (*preset.content, *preset.style)
-    params = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), layers))
+    params = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(jaxstyle.load_vgg(), layers))
     return content, style, params, preset
 
 

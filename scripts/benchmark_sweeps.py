@@ -64,25 +64,25 @@ def prepare(size: int) -> Callable[[range], Steps]:
     import numpy as np
 
     import jaxstyle
-    from jaxstyle import inits
-    from jaxstyle.commands import optimize_programs, optimize_states
-    from jaxstyle.commands.optimize_inputs import Inputs
-    from jaxstyle.commands.optimize_lanes import stack
-    from jaxstyle.commands.optimize_settings import make_method, make_weights
-    from jaxstyle.commands.settings import load_params
-    from jaxstyle.scenes import Scene
+    from jaxstyle.cli.optimize import scale_programs, scale_states
+    from jaxstyle.cli.optimize.lanes import stack
+    from jaxstyle.cli.optimize.optimize_settings import make_method, make_weights
+    from jaxstyle.cli.optimize.scene_inputs import Inputs
+    from jaxstyle.cli.settings import load_params
+    from jaxstyle.optimize import inits
+    from jaxstyle.optimize.scenes import Scene
 
-    settings = jaxstyle.PRESETS["default"]
+    settings = jaxstyle.optimize.PRESETS["default"]
     content, style, _, _ = load_inputs(size)
     scene = Scene(content, [style])
     params = load_params(settings)
     first = Inputs(content, scene, (size,), 1.0, content, False, params)
     weights = make_weights(settings, strength=0.5)
     method = make_method(settings)
-    programs = optimize_programs.make_programs(
+    programs = scale_programs.make_programs(
         first,
         method,
-        optimize_programs.prepare(params),
+        scale_programs.prepare(params),
         weights,
         ends=(settings.steps,),
         blend=None,
@@ -92,11 +92,9 @@ def prepare(size: int) -> Callable[[range], Steps]:
         lanes = len(seeds)
         images = [inits.noise(content, [style], jax.random.key(n)) for n in seeds]
         program = programs[0, lanes]
-        state = optimize_states.init_states(
-            method, program.layout, stack(images), lanes
-        )
+        state = scale_states.init_states(method, program.layout, stack(images), lanes)
         problem = program.make_problem([scene] * lanes, stack([weights] * lanes))
-        count = optimize_programs.count_steps(1, np.ones(lanes, bool))
+        count = scale_programs.count_steps(1, np.ones(lanes, bool))
 
         def make_step() -> list[float]:
             nonlocal state

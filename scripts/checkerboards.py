@@ -4,7 +4,7 @@ import numpy as np
 from defects import Picture
 from jaxtyping import Float
 
-from jaxstyle.color import LUMA
+from jaxstyle.images.color import LUMA
 
 BLOCK = 64
 """The side of the blocks whose spectra are averaged."""

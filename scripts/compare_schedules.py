@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxstyle.cli import main as jaxstyle
-from jaxstyle.image_files import load_image, load_settings, save_image
-from jaxstyle.sheets import make_sheet
+from jaxstyle.cli.main import main as jaxstyle
+from jaxstyle.files.image_files import load_image, load_settings, save_image
+from jaxstyle.files.sheets import make_sheet
 
 SCHEDULES = {
     "default": (),

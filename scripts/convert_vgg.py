@@ -16,16 +16,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from jaxstyle import vgg_params
-from jaxstyle.image_files import load_image
-from jaxstyle.pretrained import PHOTO_SIDE, example_photos
-from jaxstyle.vgg_files import OXFORD, TORCHVISION, Origin, save_vgg, to_half
-from jaxstyle.vgg_weights import (
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.pretrained import PHOTO_SIDE, example_photos
+from jaxstyle.files.published_vgg import (
     from_keras,
     from_onnx,
     from_torchvision,
     measure_mean_activations,
 )
+from jaxstyle.files.vgg_files import OXFORD, TORCHVISION, Origin, save_vgg, to_half
+from jaxstyle.vgg import params as vgg_params
 
 Reader = Callable[[Path], tuple[str, dict[str, Any]]]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxstyle.color import LUMA
+from jaxstyle.images.color import LUMA
 
 Picture = Float[np.ndarray, "_h _w 3"]
 Palette = Float[np.ndarray, "colors 3"]

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 from torch_vgg import POOLINGS, Network, compute_features, gram_matrix, make_network
 
-from jaxstyle.vgg_weights import from_onnx
+from jaxstyle.files.published_vgg import from_onnx
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "tests" / "golden" / "vgg16.npz"

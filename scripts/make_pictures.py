@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from jaxstyle import load_image
-from jaxstyle.sheets import Picture, make_sheet
-from jaxstyle.style_files import ALL, find_styles
+from jaxstyle.files.sheets import Picture, make_sheet
+from jaxstyle.files.style_files import ALL, find_styles
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "jaxstyle" / "examples"

@@ -35,56 +35,51 @@ class Page(NamedTuple):
 
 
 PAGES: Mapping[str, Page] = {
+    "pictures": Page(
+        "Pictures in two lines",
+        (
+            *("stylize", "load_style", "save_style", "optimize_image", "load_vgg"),
+            *("Weights", "load_image", "save_image"),
+        ),
+    ),
     "nets": Page(
         "Transform nets",
         (
-            *("stylize", "stylize_tiled", "load_style", "save_style", "init_net"),
-            *("mix_styles", "stack_styles"),
+            *("init_net", "mix_styles", "stack_styles"),
+            *("stylize_tiled", "stylize_divided"),
         ),
+        module="jaxstyle.nets",
     ),
-    "optimisation": Page(
-        "Style optimisation",
+    "optimize": Page(
+        "Style optimization",
         (
-            *("optimize_image", "pyramid_sizes", "PRESETS", "Preset"),
+            *("pyramid_sizes", "PRESETS", "Preset"),
             *("init_state", "make_step", "run_steps", "State"),
             *("lbfgs", "adam", "keep_best", "keep_average", "Keeper"),
         ),
-    ),
-    "perceptual": Page(
-        "The perceptual loss",
-        (
-            *("perceptual_loss", "Weights", "Objective"),
-            *("make_targets", "Targets", "Problem"),
-        ),
+        module="jaxstyle.optimize",
     ),
     "losses": Page(
-        "Elementary losses",
+        "Losses",
         (
+            *("perceptual_loss", "Objective", "make_targets", "Targets", "Problem"),
             *("content_loss", "gram_matrix", "style_loss"),
             *("total_variation", "absolute_variation", "isotropic_variation"),
-        ),
-    ),
-    "style_losses": Page(
-        "Style losses",
-        (
             *("STYLE_LOSSES", "StyleLoss", "moments", "Moments", "gram_loss"),
             *("wasserstein_loss", "exact_wasserstein_loss"),
             *("mean_loss", "mean_std_loss"),
         ),
+        module="jaxstyle.losses",
     ),
-    "features": Page(
-        "Features",
-        (
-            *("load_vgg", "features", "layer_names"),
-            *("truncate", "normalize", "prepare_for_cpu"),
-        ),
+    "vgg": Page(
+        "The VGG networks",
+        ("features", "layer_names", "truncate", "normalize", "prepare_for_cpu"),
+        module="jaxstyle.vgg",
     ),
-    "devices": Page(
+    "scaling": Page(
         "Images on several devices",
-        (
-            *("make_row_mesh", "stylize_divided"),
-            *("divide_images", "join_images", "image_shardings"),
-        ),
+        ("make_row_mesh", "divide_images", "join_images", "image_shardings"),
+        module="jaxstyle.scaling",
     ),
     "training": Page(
         "Training",
@@ -94,8 +89,8 @@ PAGES: Mapping[str, Page] = {
         ),
         module="jaxstyle.training",
     ),
-    "files": Page("Image files", ("load_image", "save_image", "load_settings")),
-    "export": Page("Export", ("export_net", "to_onnx")),
+    "files": Page("Files", ("load_settings",), module="jaxstyle.files"),
+    "convert": Page("Export", ("export_net", "to_onnx"), module="jaxstyle.convert"),
 }
 """The pages by file name, in order."""
 
@@ -191,11 +186,11 @@ def write_name(name: str, item: Any) -> list[str]:
     return [f".. auto{kind}:: {name}", ""]
 
 
-def describe(entry: jaxstyle.Preset | jaxstyle.StyleLoss) -> str:
+def describe(entry: jaxstyle.optimize.Preset | jaxstyle.losses.StyleLoss) -> str:
     """Return what an entry of a table is, in one line."""
-    if isinstance(entry, jaxstyle.Preset):
+    if isinstance(entry, jaxstyle.optimize.Preset):
         return entry.summary
-    return f"`jaxstyle.{entry.compare.__name__}`"
+    return f"`jaxstyle.losses.{entry.compare.__name__}`"
 
 
 if __name__ == "__main__":

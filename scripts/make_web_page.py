@@ -24,10 +24,10 @@ from functools import partial
 from pathlib import Path
 from string import Template
 
-from jaxstyle.commands.styles import load_facts
-from jaxstyle.onnx_nets import to_onnx
-from jaxstyle.pretrained import cache_folder
-from jaxstyle.style_files import find_styles, load_style
+from jaxstyle.cli.styles_command import load_facts
+from jaxstyle.convert.onnx_nets import to_onnx
+from jaxstyle.files.pretrained import cache_folder
+from jaxstyle.files.style_files import find_styles, load_style
 
 SOURCES = Path(__file__).parent / "web"
 

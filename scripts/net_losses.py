@@ -10,14 +10,16 @@ from defects import Picture
 from jaxtyping import Float, UInt8
 from trained_nets import Net
 
-from jaxstyle import gatys, training, transform_net
-from jaxstyle.commands import train_programs
-from jaxstyle.commands.settings import load_params, load_styles
-from jaxstyle.images import Image
-from jaxstyle.keepers import BEST
-from jaxstyle.optimizers import lbfgs
-from jaxstyle.perceptual import Problem
-from jaxstyle.targets import content_targets
+from jaxstyle.cli.settings import load_params, load_styles
+from jaxstyle.cli.train import training_programs
+from jaxstyle.images.arrays import Image
+from jaxstyle.losses.perceptual import Problem
+from jaxstyle.losses.targets import content_targets
+from jaxstyle.nets import transform_net
+from jaxstyle.optimize import steps
+from jaxstyle.optimize.keepers import BEST
+from jaxstyle.optimize.optimizers import lbfgs
+from jaxstyle.training import loop
 
 
 class Pictures(NamedTuple):
@@ -47,11 +49,11 @@ class Programs:
 
     def __init__(self) -> None:
         optimizer = lbfgs()
-        self.evaluate = jax.jit(training.evaluate)
+        self.evaluate = jax.jit(loop.evaluate)
         self.stylize = jax.jit(transform_net.stylize)
         self.find_content = jax.jit(find_content)
-        self.start = jax.jit(partial(gatys.init_state, optimizer=optimizer))
-        self.step = jax.jit(gatys.make_step(optimizer))
+        self.start = jax.jit(partial(steps.init_state, optimizer=optimizer))
+        self.step = jax.jit(steps.make_step(optimizer))
 
 
 def find_content(problem: Problem, photo: Image) -> dict[str, jax.Array]:
@@ -67,7 +69,7 @@ def make_problem(net: Net) -> Problem:
     params = load_params(settings)
     paintings = [str(path) for path in net.paintings]
     styles = load_styles(paintings, settings.style_size, params)
-    return train_programs.make_problem(settings, params, styles, blend=net.blend)
+    return training_programs.make_problem(settings, params, styles, blend=net.blend)
 
 
 def compare(
@@ -106,4 +108,4 @@ def optimise(
         state, metrics = programs.step(state, problem)
         history.append(metrics)
     losses = jax.tree.map(lambda *values: np.array(values), *jax.device_get(history))
-    return losses, np.asarray(gatys.kept_picture(state, BEST))
+    return losses, np.asarray(steps.kept_picture(state, BEST))

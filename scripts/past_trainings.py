@@ -15,11 +15,11 @@ from portable_records import (
     read_record,
 )
 
-from jaxstyle import run_log
-from jaxstyle.commands.styles import BEFORE, COMMAND
-from jaxstyle.commands.train_settings import STYLE
-from jaxstyle.param_files import digest_params
-from jaxstyle.style_files import find_style, load_style_file
+from jaxstyle.cli.styles_command import BEFORE, COMMAND
+from jaxstyle.cli.train.training_settings import STYLE
+from jaxstyle.files import run_log
+from jaxstyle.files.param_files import digest_params
+from jaxstyle.files.style_files import find_style, load_style_file
 
 KEPT = (COMMAND, "steps", "settings", "data", "losses", "versions")
 """What is kept of a training whose net another has started from."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxstyle.commands.argument_types import Commands
-from jaxstyle.commands.push_card import find_paths
-from jaxstyle.commands.train_arguments import add_parser
-from jaxstyle.sources import FolderSource, hold_out, open_source
-from jaxstyle.tfds_records import is_tfds_name
+from jaxstyle.cli.argument_types import Commands
+from jaxstyle.cli.push_card import find_paths
+from jaxstyle.cli.train.train_arguments import add_parser
+from jaxstyle.data.sources import FolderSource, hold_out, open_source
+from jaxstyle.data.tfds_records import is_tfds_name
 
 NOT_COPIED = (
     *("data_dir", "quiet", "resume"),

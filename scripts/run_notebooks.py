@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from jaxstyle.files import atomic_path
+from jaxstyle.files.atomic import atomic_path
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -19,13 +19,13 @@ import numpy as np
 from past_trainings import describe_training
 from portable_records import check_no_paths
 
-from jaxstyle.commands.styles import BEFORE, COMMAND
-from jaxstyle.commands.train_settings import STYLE
-from jaxstyle.image_files import load_image
-from jaxstyle.param_files import leaves
-from jaxstyle.pretrained import example_photos
-from jaxstyle.style_files import ALL, load_style_file, save_style
-from jaxstyle.transform_net import Params, stylize
+from jaxstyle.cli.styles_command import BEFORE, COMMAND
+from jaxstyle.cli.train.training_settings import STYLE
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.param_files import leaves
+from jaxstyle.files.pretrained import example_photos
+from jaxstyle.files.style_files import ALL, load_style_file, save_style
+from jaxstyle.nets.transform_net import Params, stylize
 
 STYLES = Path(__file__).parents[1] / "jaxstyle" / "styles"
 

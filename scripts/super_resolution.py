@@ -1,10 +1,10 @@
 """Photos four times as large, by a net that the perceptual loss has trained.
 
-An example of `jaxstyle.perceptual_loss` in another program's training loop: net, data
-and optimizer are this program's own. It is the other half of Johnson et al. (2016),
-"Perceptual losses for real-time style transfer and super-resolution", section 4.2: a
-residual net learns to undo a blur of sigma 1 and a bicubic reduction to a quarter, by
-the squared distance of features in relu2_2, or by that of pixels.
+An example of `jaxstyle.losses.perceptual_loss` in another program's training loop: net,
+data and optimizer are this program's own. It is the other half of Johnson et al.
+(2016), "Perceptual losses for real-time style transfer and super-resolution", section
+4.2: a residual net learns to undo a blur of sigma 1 and a bicubic reduction to a
+quarter, by the squared distance of features in relu2_2, or by that of pixels.
 
 It is made for a training of minutes, not days. Differences from the paper:
 
@@ -128,11 +128,13 @@ def feature_loss(
     pooling: str = "average",
 ) -> Losses:
     """Return the mean squared difference between features of a layer."""
-    vgg = jaxstyle.truncate(vgg, [layer])  # what is deeper would be traced in vain
+    vgg = jaxstyle.vgg.truncate(vgg, [layer])  # what is deeper would be traced in vain
     weights = jaxstyle.Weights(content={layer: 1.0}, style={})
-    objective = jaxstyle.Objective(pooling=pooling)
-    targets = jaxstyle.make_targets(vgg, originals, [], weights, objective=objective)
-    return jaxstyle.perceptual_loss(vgg, images, targets, weights)[0]
+    objective = jaxstyle.losses.Objective(pooling=pooling)
+    targets = jaxstyle.losses.make_targets(
+        vgg, originals, [], weights, objective=objective
+    )
+    return jaxstyle.losses.perceptual_loss(vgg, images, targets, weights)[0]
 
 
 def pixel_loss(_: Params, images: Images, originals: Images) -> Losses:

@@ -48,14 +48,14 @@ from super_resolution_results import (
 from trained_nets import print_table
 
 import jaxstyle
-from jaxstyle.cli import Parser
-from jaxstyle.commands.argument_types import positive_float, positive_int, seed
-from jaxstyle.commands.runtime import use_compilation_cache, versions
-from jaxstyle.data import Batches, make_batches, validation_batches
-from jaxstyle.files import atomic_path
-from jaxstyle.image_files import check_output_path
-from jaxstyle.param_files import save_params
-from jaxstyle.sources import Source, hold_out, open_source
+from jaxstyle.cli.argument_types import positive_float, positive_int, seed
+from jaxstyle.cli.main import Parser
+from jaxstyle.cli.runtime import use_compilation_cache, versions
+from jaxstyle.data.batches import Batches, make_batches, validation_batches
+from jaxstyle.data.sources import Source, hold_out, open_source
+from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.image_files import check_output_path
+from jaxstyle.files.param_files import save_params
 
 SHORTER_SIDE = (192, 272)
 """The shorter side, in pixels, to which photos are shrunk so that crops are sharp."""
@@ -123,9 +123,11 @@ def run(arguments: argparse.Namespace) -> None:
         shown = load_squares(open_source(arguments.show), size=arguments.size)
     arguments.output.mkdir(parents=True, exist_ok=True)
     check_output_path(arguments.output / SHEET)
-    vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), [LAYER, JUDGE]))
+    vgg = jaxstyle.vgg.normalize(
+        jaxstyle.vgg.truncate(jaxstyle.load_vgg(), [LAYER, JUDGE])
+    )
     if jax.default_backend() == "cpu":
-        vgg = jax.jit(jaxstyle.prepare_for_cpu)(vgg)
+        vgg = jax.jit(jaxstyle.vgg.prepare_for_cpu)(vgg)
     nets, losses = train_all(vgg, seen, arguments)
     net = SuperResolutionNet(arguments.width, arguments.blocks)
     table = measure(vgg, make_pictures(net, nets, held_out), held_out)

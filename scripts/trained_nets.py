@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.cli import build_parser
-from jaxstyle.commands.argument_types import positive_int
-from jaxstyle.commands.train_settings import STYLE
-from jaxstyle.data import validation_batches
-from jaxstyle.objective import StyleWeights
-from jaxstyle.sources import Source, hold_out, open_source
-from jaxstyle.style_files import find_style, load_style_file, shipped_styles
-from jaxstyle.training_presets import TrainingPreset
-from jaxstyle.transform_net import Params
+from jaxstyle.cli.argument_types import positive_int
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.train.training_settings import STYLE
+from jaxstyle.data.batches import validation_batches
+from jaxstyle.data.sources import Source, hold_out, open_source
+from jaxstyle.files.style_files import find_style, load_style_file, shipped_styles
+from jaxstyle.losses.objective import StyleWeights
+from jaxstyle.nets.transform_net import Params
+from jaxstyle.training.recipes import TrainingPreset
 
 
 class Net(NamedTuple):

@@ -74,7 +74,7 @@ class Published:
         """Let the builder expect these files, at this server."""
         from tensorflow_datasets.object_detection.coco import Coco
 
-        from jaxstyle import coco
+        from jaxstyle.data import coco
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("no_proxy", "127.0.0.1")

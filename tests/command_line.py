@@ -15,13 +15,14 @@ from image_samples import noise, smooth
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from jaxstyle import memory, vgg_params
-from jaxstyle.cli import main
-from jaxstyle.commands import optimize as optimize_command
-from jaxstyle.commands.runtime import use_compilation_cache
-from jaxstyle.image_files import load_image, load_settings
-from jaxstyle.pretrained import load_vgg
-from jaxstyle.vgg_files import OXFORD, save_vgg
+from jaxstyle.cli.main import main
+from jaxstyle.cli.optimize import optimize_command
+from jaxstyle.cli.runtime import use_compilation_cache
+from jaxstyle.files.image_files import load_image, load_settings
+from jaxstyle.files.pretrained import load_vgg
+from jaxstyle.files.vgg_files import OXFORD, save_vgg
+from jaxstyle.scaling import memory
+from jaxstyle.vgg import params as vgg_params
 
 SHALLOW = (
     *("--size", "32"),

@@ -23,9 +23,11 @@ from stylize_samples import make_net, save_photo
 from training_runs import save_data, shared_cache
 
 import jaxstyle
-from jaxstyle import convolutions, transform_net, vgg_layers
-from jaxstyle.scenes import Scene
-from jaxstyle.sources import Source, open_source
+from jaxstyle.data.sources import Source, open_source
+from jaxstyle.kernels import convolutions
+from jaxstyle.nets import transform_net
+from jaxstyle.optimize.scenes import Scene
+from jaxstyle.vgg import layers
 
 # Programs run once here, on small images: compiling them takes most of the time. This
 # is half of that. XLA reads it when it compiles the first one.
@@ -60,7 +62,7 @@ def raw() -> Params:
 @pytest.fixture(scope="session")
 def shallow(raw: Params) -> Params:
     """Its first three layers, normalised: quick to compile and to run."""
-    return dict(jaxstyle.normalize(jaxstyle.truncate(raw, ["relu2_1"])))
+    return dict(jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu2_1"])))
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +108,7 @@ def scene(
 @pytest.fixture
 def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the networks narrow, so that conversions take no time."""
-    monkeypatch.setattr(vgg_layers, "WIDTHS", (2, 3, 4, 5, 6))
+    monkeypatch.setattr(layers, "WIDTHS", (2, 3, 4, 5, 6))
 
 
 # --- the command line ---------------------------------------------------------------

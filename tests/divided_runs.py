@@ -16,8 +16,10 @@ from loss_checks import blots
 from net_samples import random_net
 
 import jaxstyle
-from jaxstyle import Objective, Weights, gatys
-from jaxstyle.rows import divide_images, image_shardings, join_images
+from jaxstyle import Weights
+from jaxstyle.losses import Objective
+from jaxstyle.optimize import steps as gatys
+from jaxstyle.scaling.sharding import divide_images, image_shardings, join_images
 
 HEIGHT, WIDTH = 141, 90
 """A height that nothing divides, and that leaves some devices with padding only."""
@@ -70,22 +72,24 @@ def compile_divided(
 
 def compare_optimisation(mesh: Any) -> dict[str, Any]:
     """Make the same steps on one device and on all."""
-    vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), ["relu3_1"]))
+    vgg = jaxstyle.vgg.normalize(
+        jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu3_1"])
+    )
     vgg = jax.tree.map(lambda x: np.asarray(x, float), vgg)
     photo, painting = blots(0, HEIGHT, WIDTH), blots(1, 70, 113)
 
     def steps(state: Any, images: Any, *, mesh: Any) -> Any:
         objective = Objective(mesh=mesh, padding="replicate", style_loss="wasserstein")
         vgg, photo, painting = images
-        targets = jaxstyle.make_targets(
+        targets = jaxstyle.losses.make_targets(
             vgg, photo, [painting], WEIGHTS, objective=objective
         )
-        step = gatys.make_step(jaxstyle.lbfgs(memory_size=4, mesh=mesh))
-        problem = jaxstyle.Problem(vgg, targets, WEIGHTS)
+        step = gatys.make_step(jaxstyle.optimize.lbfgs(memory_size=4, mesh=mesh))
+        problem = jaxstyle.losses.Problem(vgg, targets, WEIGHTS)
         state, metrics = gatys.run_steps(step, state, problem, STEPS, capacity=STEPS)
         return state._replace(step=metrics["loss"])  # a way out for the losses
 
-    state = gatys.init_state(photo, jaxstyle.lbfgs(memory_size=4))
+    state = gatys.init_state(photo, jaxstyle.optimize.lbfgs(memory_size=4))
     images = (vgg, photo, painting)
     one = jax.jit(partial(steps, mesh=None)).lower(state, images).compile()
     expected = one(state, images)
@@ -108,7 +112,11 @@ def compare_nets(mesh: Any) -> dict[str, Any]:
     net, photo = random_net(width=8), blots(2, HEIGHT, WIDTH)
     one = jax.jit(lambda x, net: jaxstyle.stylize(net, x)).lower(photo, net).compile()
     program, *given = compile_divided(
-        lambda x, net: jaxstyle.stylize_divided(net, x, mesh), photo, net, HEIGHT, mesh
+        lambda x, net: jaxstyle.nets.stylize_divided(net, x, mesh),
+        photo,
+        net,
+        HEIGHT,
+        mesh,
     )
     expected, found = one(photo, net), program(*given)
     return {
@@ -123,7 +131,7 @@ def compare_nets(mesh: Any) -> dict[str, Any]:
 def main() -> None:
     """Compare in float64, where rounding hides nothing."""
     jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
-    mesh = jaxstyle.make_row_mesh()
+    mesh = jaxstyle.scaling.make_row_mesh()
     results = {
         "devices": mesh.size,
         "net": compare_nets(mesh),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle.image_files import load_image
+from jaxstyle.files.image_files import load_image
 
 # Pillow's arguments for pixels as exact as the format allows.
 FINEST: dict[str, dict[str, Any]] = {

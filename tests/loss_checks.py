@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxstyle import Objective, Weights, make_targets, perceptual_loss
+from jaxstyle import Weights
+from jaxstyle.losses import Objective, make_targets, perceptual_loss
 
 Params = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.style_files import expected_shapes
-from jaxstyle.transform_net import init_net
+from jaxstyle.files.style_files import expected_shapes
+from jaxstyle.nets.transform_net import init_net
 
 CONSTANTS = ("input", "output", "negative_slope")
 

@@ -9,9 +9,11 @@ from command_line import SHALLOW, TWO_SCALES, loss, make, offer, optimize, run, 
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 
 from jaxstyle import load_image
-from jaxstyle.checkpoints import find_checkpoints
-from jaxstyle.commands import optimize_run, stylize_batches, ways
-from jaxstyle.transform_net import Params
+from jaxstyle.cli import strategies
+from jaxstyle.cli.optimize import picture_run
+from jaxstyle.cli.stylize import photo_batches
+from jaxstyle.files.checkpoints import find_checkpoints
+from jaxstyle.nets.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
 
@@ -55,15 +57,15 @@ def test_a_run_goes_on_with_more_devices(
 ) -> None:
     options = (*COARSE_TO_FINE, "--optimizer", "lbfgs", "--keep", "best")
     whole = make(*options)
-    keep = optimize_run.keep
+    keep = picture_run.keep
 
     def keep_and_stop(*given: object) -> None:
         keep(*given)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(optimize_run, "CHECKPOINT_SECONDS", -1)
-        patch.setattr(optimize_run, "keep", keep_and_stop)
+        patch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
+        patch.setattr(picture_run, "keep", keep_and_stop)
         assert optimize(*options, "--devices", "2") == 130
     (step,) = find_checkpoints(picture_folder / "out.png.unfinished" / "checkpoints")
     assert 0 < step < 6
@@ -89,7 +91,7 @@ def test_devices_divide_what_is_too_large_for_one(
 def test_tiles_come_after_devices(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "TILE", 30)
+    monkeypatch.setattr(strategies, "TILE", 30)
     offer(monkeypatch, 1000, 1000, 10**10)
     command = ("optimize", "content.png", "style.png", "-o", "out.png", *SHALLOW)
     assert run([*command, "--steps", "2"]) == 0
@@ -141,14 +143,14 @@ def test_devices_share_batches(
 ) -> None:
     """Of seven photos of two sizes five are like each other."""
     shapes = []
-    call = stylize_batches._stack
+    call = photo_batches._stack
 
-    def noting(*given: object) -> stylize_batches.Batch:
+    def noting(*given: object) -> photo_batches.Batch:
         batch = call(*given)  # type: ignore[arg-type]
         shapes.append(batch.images.shape)
         return batch
 
-    monkeypatch.setattr(stylize_batches, "_stack", noting)
+    monkeypatch.setattr(photo_batches, "_stack", noting)
     photos = [f"{n}.png" for n in range(7)]
     for n, photo in enumerate(photos):
         save_photo(photo, 20 if n < 5 else 90, 36 + n)

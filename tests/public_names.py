@@ -1,21 +1,33 @@
-"""What the public names stand for, those of the module for training included."""
+"""The public names: those at the top of the package, and those of its sub-packages."""
 
-from inspect import isclass, isfunction
+from inspect import isclass, isfunction, ismodule
+from types import ModuleType
 from typing import Any
 
 import jaxstyle
-from jaxstyle import training
 
-OWN = ("jaxstyle.training", "jaxstyle.photo_cache")
-"""The modules whose names are part of the module for training."""
 
-PUBLIC: dict[str, Any] = {
-    f"jaxstyle.{name}": getattr(jaxstyle, name) for name in jaxstyle.__all__
-} | {
-    f"jaxstyle.training.{name}": item
-    for name, item in vars(training).items()
-    if getattr(item, "__module__", "") in OWN and name[0] != "_"
+def names_of(package: ModuleType) -> dict[str, Any]:
+    """Return what a package's public names stand for, sub-packages left out."""
+    items = {name: getattr(package, name) for name in package.__all__}
+    return {name: item for name, item in items.items() if not ismodule(item)}
+
+
+PACKAGES: dict[str, ModuleType] = {
+    name: item for name in jaxstyle.__all__ if ismodule(item := getattr(jaxstyle, name))
 }
+"""The sub-packages with public names."""
+
+TOP = names_of(jaxstyle)
+"""What has a short name besides the one in its sub-package."""
+
+PUBLIC: dict[str, Any] = {f"jaxstyle.{name}": item for name, item in TOP.items()} | {
+    f"jaxstyle.{package}.{name}": item
+    for package, module in PACKAGES.items()
+    for name, item in names_of(module).items()
+    if name not in TOP
+}
+"""Every public name, once."""
 
 FUNCTIONS = {name: item for name, item in PUBLIC.items() if isfunction(item)}
 

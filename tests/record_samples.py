@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxstyle.data import make_batches
-from jaxstyle.sources import Source
+from jaxstyle.data.batches import make_batches
+from jaxstyle.data.sources import Source
 
 
 def encode(picture: Image.Image | np.ndarray, kind: str = "JPEG", **how: Any) -> bytes:

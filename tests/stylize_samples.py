@@ -10,8 +10,9 @@ from command_line import contents, run
 from image_samples import smooth
 from PIL import Image
 
-from jaxstyle import init_net, load_image, stylize
-from jaxstyle.transform_net import Params
+from jaxstyle import load_image, stylize
+from jaxstyle.nets import init_net
+from jaxstyle.nets.transform_net import Params
 
 STYLE = ("--style", "wave.safetensors", "--quiet")
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from jaxstyle.commands import ahead
-from jaxstyle.commands.ahead import Ahead
+from jaxstyle.cli import ahead
+from jaxstyle.cli.ahead import Ahead
 
 
 def test_each_is_made_once() -> None:

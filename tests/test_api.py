@@ -4,13 +4,20 @@ import ast
 import importlib
 import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from public_names import PACKAGES, PUBLIC, TOP
 
 import jaxstyle
 
-STUB = Path(jaxstyle.__file__).with_suffix(".pyi")
+ITEMS = {
+    name.rpartition(".")[2]: item
+    for name, item in PUBLIC.items()
+    if not name.startswith("jaxstyle.training.")
+}
+"""The public names without their packages, those of training left out."""
 
 # What users rely on. A change here is a change for them.
 API = ast.parse(
@@ -52,7 +59,7 @@ class Preset:
     padding: str = "zero"
 
 class Problem:
-    params: vgg.Params
+    params: network.Params
     targets: Targets
     weights: Weights
 
@@ -157,7 +164,7 @@ def make_step(
 ) -> Step: ...
 
 def make_targets(
-    params: vgg.Params,
+    params: network.Params,
     content: Images,
     styles: Sequence[Images],
     weights: Weights,
@@ -183,7 +190,7 @@ def moments(
 def normalize(params: Params, *, per: str = "layer") -> Params: ...
 
 def optimize_image(
-    params: vgg.Params,
+    params: network.Params,
     content: Image,
     styles: Sequence[Image],
     *,
@@ -202,7 +209,7 @@ def optimize_image(
 ) -> tuple[Image, Metrics]: ...
 
 def perceptual_loss(
-    params: vgg.Params, images: Images, targets: Targets, weights: Weights
+    params: network.Params, images: Images, targets: Targets, weights: Weights
 ) -> tuple[Float[Array, "*n"], Metrics]: ...
 
 def prepare_for_cpu(params: Params) -> Params: ...
@@ -258,42 +265,56 @@ def signature(definition: Any) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(jaxstyle.__all__) == sorted(
-        [*DEFINITIONS, "PRESETS", "STYLE_LOSSES", "training"]
-    )
-    assert set(jaxstyle.__all__) <= set(dir(jaxstyle))
+    assert {*ITEMS} == {*DEFINITIONS, "PRESETS", "STYLE_LOSSES"}
+    assert [*TOP] == [
+        *("Weights", "load_image", "load_style", "load_vgg", "optimize_image"),
+        *("save_image", "save_style", "stylize"),
+    ]
+    assert [*PACKAGES] == [
+        *("convert", "files", "losses", "nets", "optimize", "scaling", "training"),
+        "vgg",
+    ]
+
+
+@pytest.mark.parametrize("package", [jaxstyle, *PACKAGES.values()])
+def test_public_names_are_completed(package: ModuleType) -> None:
+    assert set(package.__all__) <= set(dir(package))
 
 
 def test_the_presets_are_these() -> None:
     presets = ["default", "crowson", "gatys2016", "johnson2016", "seed", "seed-noise"]
-    assert list(jaxstyle.PRESETS) == presets
+    assert list(jaxstyle.optimize.PRESETS) == presets
 
 
 @every_name
 def test_a_signature_is_changed_only_on_purpose(name: str) -> None:
-    source = inspect.getsource(getattr(jaxstyle, name))
+    source = inspect.getsource(ITEMS[name])
     found = signature(ast.parse(source).body[0])
     assert found == signature(DEFINITIONS[name]), f"if this is meant, change {__file__}"
 
 
 @every_name
 def test_public_names_are_documented(name: str) -> None:
-    doc = getattr(jaxstyle, name).__doc__
+    doc = ITEMS[name].__doc__
     assert doc.splitlines()[0].endswith(".")
 
 
-def test_the_stub_names_the_modules_where_things_are() -> None:
-    """Type checkers and editors read it in place of what runs."""
+@pytest.mark.parametrize("package", [jaxstyle, *PACKAGES.values()])
+def test_the_stub_names_the_modules_where_things_are(package: ModuleType) -> None:
+    """Type checkers and editors read it instead of what runs."""
     imports = [
         node
-        for node in ast.parse(STUB.read_text()).body
+        for node in ast.parse(
+            Path(str(package.__file__)).with_suffix(".pyi").read_text()
+        ).body
         if isinstance(node, ast.ImportFrom)
     ]
     found: dict[str, Any] = {}
     for node in imports:
-        module = importlib.import_module(f"jaxstyle.{node.module or ''}".rstrip("."))
+        where = f"{package.__name__}.{node.module or ''}".rstrip(".")
+        module = importlib.import_module(where)
         found |= {alias.name: getattr(module, alias.name) for alias in node.names}
-    assert found == {name: getattr(jaxstyle, name) for name in jaxstyle.__all__}
+    assert found == {name: getattr(package, name) for name in package.__all__}
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -11,15 +11,15 @@ import optax
 import pytest
 from full_disk import small_files
 
-from jaxstyle import checkpoints
-from jaxstyle.checkpoints import (
+from jaxstyle.files import checkpoints
+from jaxstyle.files.checkpoints import (
     KEPT,
     find_checkpoints,
     find_differences,
     load_checkpoint,
     save_checkpoint,
 )
-from jaxstyle.training import State
+from jaxstyle.training.loop import State
 
 CONFIGURATION: dict[str, Any] = {"batch": 4, "style": {"relu1_2": 1e5}, "blend": None}
 

@@ -13,15 +13,14 @@ from command_line import SHALLOW, run, save_network, save_pictures, start
 from image_samples import noise
 from PIL import Image
 
-from jaxstyle import cli
-from jaxstyle.commands import weights
-from jaxstyle.commands.argument_types import SWEPT, blend, shares, sweep, weight
-from jaxstyle.commands.optimize_inputs import MATCH
-from jaxstyle.commands.optimize_settings import CHOICES
-from jaxstyle.inits import INITS
-from jaxstyle.presets import PRESETS
-from jaxstyle.pretrained import DOWNLOADS
-from jaxstyle.vgg_layers import NETWORKS
+from jaxstyle.cli import main, weights_command
+from jaxstyle.cli.argument_types import SWEPT, blend, shares, sweep, weight
+from jaxstyle.cli.optimize.optimize_settings import CHOICES
+from jaxstyle.cli.optimize.scene_inputs import MATCH
+from jaxstyle.files.pretrained import DOWNLOADS
+from jaxstyle.optimize.inits import INITS
+from jaxstyle.optimize.presets import PRESETS
+from jaxstyle.vgg.layers import NETWORKS
 
 Captured = pytest.CaptureFixture[str]
 
@@ -81,7 +80,7 @@ def test_help_fits_100_columns(
 def test_help_names_every_choice(capsys: Captured) -> None:
     run(["--help"])
     text = capsys.readouterr().out
-    assert all(f"    {name} " in text for name in cli.COMMANDS)
+    assert all(f"    {name} " in text for name in main.COMMANDS)
     run(["optimize", "--help"])
     text = capsys.readouterr().out
     for name, preset in PRESETS.items():
@@ -104,7 +103,7 @@ def test_the_version_is_that_of_the_package(capsys: Captured) -> None:
 
 def test_the_installed_script_is_the_command_line() -> None:
     (script,) = metadata.entry_points(group="console_scripts", name="jaxstyle")
-    assert script.load() is cli.main
+    assert script.load() is main.main
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_weights_are_fetched_from_where_the_url_says(
     def download(name: str, *, url: str | None) -> Path:
         return Path(f"{name} from {url}")
 
-    monkeypatch.setattr(weights, "download_vgg", download)
+    monkeypatch.setattr(weights_command, "download_vgg", download)
     assert run(["weights", "vgg19", "--url", "file:x"]) == 0
     assert capsys.readouterr().out == "vgg19 is ready: vgg19 from file:x\n"
 
@@ -168,7 +167,7 @@ def test_what_ends_a_command_is_one_line(
 ) -> None:
     while_running = SimpleNamespace(run=raising(error))
     for imported in (lambda _: while_running, raising(error)):
-        monkeypatch.setattr(cli, "load_command", imported)
+        monkeypatch.setattr(main, "load_command", imported)
         assert run(["weights", "vgg19"]) == code
         assert capsys.readouterr() == ("", line)
 

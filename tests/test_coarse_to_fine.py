@@ -10,18 +10,11 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import (
-    Objective,
-    Problem,
-    Weights,
-    init_state,
-    keep_average,
-    make_step,
-    make_targets,
-    optimize_image,
-)
-from jaxstyle.pyramid import change_scale
-from jaxstyle.scenes import Scene, resize_image, resize_scene
+from jaxstyle import Weights, optimize_image
+from jaxstyle.losses import Objective, Problem, make_targets
+from jaxstyle.optimize import init_state, keep_average, make_step
+from jaxstyle.optimize.pyramid import change_scale
+from jaxstyle.optimize.scenes import Scene, resize_image, resize_scene
 
 Params = dict[str, Any]
 
@@ -32,12 +25,12 @@ SMOOTH = Weights({}, {}, 1.0)  # needs no network, and so compiles at once
 @pytest.fixture(scope="module")
 def net(shallow: Params) -> Params:
     """The first layer, which compiles in no time."""
-    return dict(jaxstyle.truncate(shallow, ["relu1_1"]))
+    return dict(jaxstyle.vgg.truncate(shallow, ["relu1_1"]))
 
 
 # --- whole runs ---------------------------------------------------------------------
 
-OPTIMIZER, KEEPER = jaxstyle.adam(), keep_average(0.7)
+OPTIMIZER, KEEPER = jaxstyle.optimize.adam(), keep_average(0.7)
 
 # Every one makes a difference.
 SETTINGS: dict[str, Any] = {
@@ -181,7 +174,7 @@ def test_a_picture_out_of_range_is_clipped_before_it_is_resized(
 
 def test_gradients_go_through_scales_to_the_weights(raw: Params) -> None:
     """What the picture is derives from the weights as finite differences say."""
-    net = jaxstyle.normalize(jaxstyle.truncate(raw, ["relu1_1"]))
+    net = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu1_1"]))
     generator = np.random.default_rng(0)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda x: jnp.asarray(np.float64(x)), net)
@@ -200,7 +193,7 @@ def test_gradients_go_through_scales_to_the_weights(raw: Params) -> None:
                 init=content[::-1],
                 sizes=(6, 8),
                 steps=4,
-                optimizer=jaxstyle.adam(),
+                optimizer=jaxstyle.optimize.adam(),
                 keeper=keep_average(0.5),
             )
             return (image * direction).sum() + metrics["loss"][-1]

@@ -14,9 +14,9 @@ from record_samples import write_tfrecords
 from tensorflow_datasets.core.utils import shard_utils
 from tensorflow_datasets.object_detection.coco import AnnotationType, Coco
 
-from jaxstyle import coco
-from jaxstyle.data import Report, make_batches
-from jaxstyle.sources import open_source
+from jaxstyle.data import coco
+from jaxstyle.data.batches import Report, make_batches
+from jaxstyle.data.sources import open_source
 
 pytestmark = needs_coco
 

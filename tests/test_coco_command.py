@@ -10,8 +10,8 @@ import pytest
 from coco_samples import Published, data, needs_coco
 from full_disk import small_files
 
-from jaxstyle import preparation
-from jaxstyle.sources import open_source
+from jaxstyle.data import preparation
+from jaxstyle.data.sources import open_source
 
 pytestmark = needs_coco
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle import color
+from jaxstyle.images import color
 
 # NumPy arrays are taken, too.
 keep_chroma: Any = color.keep_chroma

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle import color
+from jaxstyle.images import color
 
 # Jitted, which is quicker here. NumPy arrays are taken, too.
 match_colors: Any = jax.jit(color.match_colors)

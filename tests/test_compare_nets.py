@@ -17,12 +17,12 @@ from net_losses import Programs, compare, make_problem, optimise
 from trained_nets import Net, load_net, load_nets, load_photos, print_table
 from training_runs import lines, save_data, shared_cache, train
 
-from jaxstyle.data import validation_batches
-from jaxstyle.image_files import load_image
-from jaxstyle.perceptual import Problem
-from jaxstyle.sources import hold_out, open_source
-from jaxstyle.style_files import load_style_file, save_style
-from jaxstyle.training_presets import TRAINING_PRESETS
+from jaxstyle.data.batches import validation_batches
+from jaxstyle.data.sources import hold_out, open_source
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.style_files import load_style_file, save_style
+from jaxstyle.losses.perceptual import Problem
+from jaxstyle.training.recipes import TRAINING_PRESETS
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 

@@ -12,15 +12,9 @@ from net_samples import random_images, random_net
 from numeric_checks import assert_close, assert_gradients
 
 import jaxstyle
-from jaxstyle import (
-    Problem,
-    Targets,
-    Weights,
-    make_targets,
-    perceptual_loss,
-    stack_styles,
-    stylize,
-)
+from jaxstyle import Weights, stylize
+from jaxstyle.losses import Problem, Targets, make_targets, perceptual_loss
+from jaxstyle.nets import stack_styles
 
 Params = dict[str, Any]
 
@@ -122,8 +116,8 @@ def test_gradients_go_through_unrolled_steps(
     def after_steps(weight: jax.Array) -> jax.Array:
         weights = Weights({"relu1_2": weight}, WEIGHTS.style)
         problem = Problem(shallow, targets, weights)
-        step = jax.checkpoint(jaxstyle.make_step(optimizer))
-        state = jaxstyle.init_state(noisy, optimizer)
+        step = jax.checkpoint(jaxstyle.optimize.make_step(optimizer))
+        state = jaxstyle.optimize.init_state(noisy, optimizer)
         for _ in range(3):
             state, _ = step(state, problem)
         return jnp.square(state.image - content).mean()

@@ -13,7 +13,8 @@ import pytest
 from flax import nnx
 from numeric_checks import assert_close
 
-from jaxstyle import Targets, Weights, make_targets, perceptual_loss
+from jaxstyle import Weights
+from jaxstyle.losses import Targets, make_targets, perceptual_loss
 
 Params = dict[str, Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle.convolutions import (
+from jaxstyle.kernels.convolutions import (
     Geometry,
     by_blocks,
     convolve,

@@ -10,7 +10,7 @@ import pytest
 from image_samples import blocks, noise, read, refusal
 from PIL import Image
 
-from jaxstyle.image_files import load_image, load_settings
+from jaxstyle.files.image_files import load_image, load_settings
 
 KINDS: dict[str, dict[str, Any]] = {
     "PNG": {},

@@ -11,15 +11,15 @@ import pytest
 from PIL import Image, ImageFile
 from record_samples import blues, encode, gradient, take, write_photos, write_tfds
 
-from jaxstyle.data import (
+from jaxstyle.data.batches import (
     Report,
     make_batches,
     prefetch_to_device,
     read_squares,
     validation_batches,
 )
-from jaxstyle.decoding import Crop, decode
-from jaxstyle.sources import Record, Source, open_source
+from jaxstyle.data.crops import Crop, decode
+from jaxstyle.data.sources import Record, Source, open_source
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
@@ -196,7 +196,7 @@ def test_every_photo_gives_one_square_in_order(
     whole = list(read_squares(source, side=18))
     assert [block.shape for block in whole] == [(10, 18, 18, 3)]
     assert blues(whole[0]) == list(range(10))
-    monkeypatch.setattr("jaxstyle.data.BLOCK", 4)
+    monkeypatch.setattr("jaxstyle.data.batches.BLOCK", 4)
     parts = list(read_squares(source, side=18, workers=1))
     assert [len(block) for block in parts] == [4, 4, 2]
     np.testing.assert_array_equal(np.concatenate(parts), whole[0])

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from command_line import run
 from record_samples import encode, gradient, write_tfds
 
-from jaxstyle.sources import open_source
+from jaxstyle.data.sources import open_source
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

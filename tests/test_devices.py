@@ -18,7 +18,7 @@ from process_runs import (
 )
 from training_runs import Finished, checkpoints, lines, save_data, shared_cache, train
 
-from jaxstyle.devices import place
+from jaxstyle.scaling.devices import place
 
 STEPS = 12
 
@@ -38,14 +38,14 @@ from jaxstyle import convolutions, training
 from jaxstyle.devices import place, put_everywhere
 
 convolutions.by_blocks = convolutions.directly
-vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), ["relu1_2"]))
+vgg = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu1_2"]))
 key = jax.random.key(1)
 painting = jax.random.uniform(key, (24, 24, 3))
 photos = np.asarray(jax.random.randint(key, (16, 16, 16, 3), 0, 256, "uint8"))
 weights = jaxstyle.Weights({"relu1_2": 1.0}, {"relu1_1": 10.0})
 problem = training.make_problem(vgg, [painting], weights)
 optimizer = optax.sgd(1.0)
-state = training.init_state(jaxstyle.init_net(key, width=2), optimizer)
+state = training.init_state(jaxstyle.nets.init_net(key, width=2), optimizer)
 step = training.make_step(optimizer)
 
 

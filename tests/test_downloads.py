@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from record_samples import FileServer, serve
 
-from jaxstyle.downloads import Checksum, download, missing_bytes, partial_path
+from jaxstyle.files.downloads import Checksum, download, missing_bytes, partial_path
 
 BODY = np.random.default_rng(0).bytes(300_000)
 SUM = Checksum("sha256", hashlib.sha256(BODY).hexdigest())
@@ -128,7 +128,8 @@ def test_a_killed_download_goes_on_where_it_stopped(
     path, part = tmp_path / "x", partial_path(tmp_path / "x")
     server.pauses_after = 100_000
     program = (
-        "import sys; from pathlib import Path; from jaxstyle.downloads import download;"
+        "import sys; from pathlib import Path;"
+        "from jaxstyle.files.downloads import download;"
         "download(sys.argv[1], Path(sys.argv[2]), quiet=True)"
     )
     with subprocess.Popen(

@@ -12,7 +12,7 @@ from jax import export
 from net_samples import random_images, random_net
 
 from jaxstyle import load_style, save_style, stylize
-from jaxstyle.transform_net import Params
+from jaxstyle.nets.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
 

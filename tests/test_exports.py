@@ -13,8 +13,8 @@ import pytest
 from jax import export
 from net_samples import random_images, random_net
 
-from jaxstyle.exports import PLATFORMS, export_net
-from jaxstyle.transform_net import SMALLEST_SIDE, stylize
+from jaxstyle.convert.stablehlo import PLATFORMS, export_net
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
 
 WITHIN = 1e-4
 

@@ -11,7 +11,7 @@ from full_disk import small_files
 from image_samples import refusal, smooth
 from PIL import Image
 
-from jaxstyle.films import FASTEST, HOLD, check_film_path, save_film
+from jaxstyle.files.films import FASTEST, HOLD, check_film_path, save_film
 
 SUFFIXES = (".gif", ".mp4", ".webp")
 

@@ -12,15 +12,9 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import (
-    Objective,
-    Problem,
-    State,
-    Weights,
-    init_state,
-    make_step,
-    run_steps,
-)
+from jaxstyle import Weights
+from jaxstyle.losses import Objective, Problem
+from jaxstyle.optimize import State, init_state, make_step, run_steps
 
 Params = dict[str, Any]
 
@@ -28,8 +22,8 @@ WEIGHTS = Weights({"relu2_1": 1.0}, {"relu1_1": 1e3, "relu2_1": 1e3}, 1.0)
 CAPACITY = 30
 
 OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
-    "lbfgs": jaxstyle.lbfgs,
-    "adam": jaxstyle.adam,
+    "lbfgs": jaxstyle.optimize.lbfgs,
+    "adam": jaxstyle.optimize.adam,
     "sgd of optax": lambda: optax.sgd(1.0),
     "lbfgs of optax, with line search": optax.lbfgs,
 }
@@ -37,7 +31,7 @@ OPTIMIZERS: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 @pytest.fixture(scope="module")
 def problem(shallow: Params, content: jax.Array, style: jax.Array) -> Problem:
-    targets = jaxstyle.make_targets(shallow, content, [style], WEIGHTS)
+    targets = jaxstyle.losses.make_targets(shallow, content, [style], WEIGHTS)
     return Problem(shallow, targets, WEIGHTS)
 
 
@@ -80,7 +74,7 @@ def compiled_to_explode(count: int) -> Compiled:
 
 
 def test_the_first_state_knows_no_loss(noisy: jax.Array) -> None:
-    state = init_state(noisy, jaxstyle.adam())
+    state = init_state(noisy, jaxstyle.optimize.adam())
     assert state.step == 0
     assert state.kept.loss == jnp.inf
     assert_close([state.image, state.kept.image], [noisy, noisy], rtol=0)
@@ -89,12 +83,12 @@ def test_the_first_state_knows_no_loss(noisy: jax.Array) -> None:
 @pytest.mark.parametrize("shape", [(2, 24, 32, 3), (24, 32), (24, 32, 4)])
 def test_an_initial_image_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"the initial image must .* got \("):
-        init_state(jnp.zeros(shape), jaxstyle.adam())
+        init_state(jnp.zeros(shape), jaxstyle.optimize.adam())
 
 
 def test_an_initial_image_in_8_bits_is_refused() -> None:
     with pytest.raises(TypeError, match="the initial image must hold floating-point"):
-        init_state(jnp.zeros((24, 32, 3), jnp.uint8), jaxstyle.adam())
+        init_state(jnp.zeros((24, 32, 3), jnp.uint8), jaxstyle.optimize.adam())
 
 
 # --- steps --------------------------------------------------------------------------
@@ -116,7 +110,7 @@ def test_a_step_evaluates_the_loss_where_the_state_is(
     optimizer, step, _ = compiled_by_name("adam")
     state, metrics = step(init_state(noisy, optimizer), problem)
     params, targets, weights = problem
-    loss, parts = jaxstyle.perceptual_loss(params, noisy, targets, weights)
+    loss, parts = jaxstyle.losses.perceptual_loss(params, noisy, targets, weights)
     assert_close(metrics, {"loss": loss, **parts})
     assert state.step == 1
     assert state.kept.loss == metrics["loss"]
@@ -127,17 +121,17 @@ def test_a_step_evaluates_the_loss_where_the_state_is(
 def test_a_step_has_the_objective_of_the_targets(
     shallow: Params, content: jax.Array, style: jax.Array, noisy: jax.Array
 ) -> None:
-    params = jaxstyle.truncate(shallow, ["relu1_1"])
+    params = jaxstyle.vgg.truncate(shallow, ["relu1_1"])
     weights = Weights({"relu1_1": 1.0}, {"relu1_1": 1e3})
     objective = Objective(padding="replicate", style_loss="mean-std")
-    targets = jaxstyle.make_targets(
+    targets = jaxstyle.losses.make_targets(
         params, content, [style], weights, objective=objective
     )
-    optimizer = jaxstyle.adam()
+    optimizer = jaxstyle.optimize.adam()
     step = jax.jit(make_step(optimizer))
     problem = Problem(params, targets, weights)
     _, metrics = step(init_state(noisy, optimizer), problem)
-    loss, parts = jaxstyle.perceptual_loss(params, noisy, targets, weights)
+    loss, parts = jaxstyle.losses.perceptual_loss(params, noisy, targets, weights)
     assert_close(metrics, {"loss": loss, **parts})
 
 
@@ -159,13 +153,17 @@ def test_optimizers_are_told_the_value_and_the_gradient(
 def test_the_best_image_is_kept_when_the_loss_rises(
     problem: Problem, noisy: jax.Array
 ) -> None:
-    optimizer, _, run = compiled(jaxstyle.adam(learning_rate=0.5))  # far too much
+    optimizer, _, run = compiled(
+        jaxstyle.optimize.adam(learning_rate=0.5)
+    )  # far too much
     state, history = run(init_state(noisy, optimizer), problem, 8)
     losses = history["loss"][:8]
     assert losses[-1] > losses.min()
     assert state.kept.loss == losses.min()
     params, targets, weights = problem
-    loss, _ = jaxstyle.perceptual_loss(params, state.kept.image, targets, weights)
+    loss, _ = jaxstyle.losses.perceptual_loss(
+        params, state.kept.image, targets, weights
+    )
     assert_close(loss, state.kept.loss)
 
 
@@ -322,7 +320,7 @@ def test_a_batch_is_a_vmap(
     images = jnp.stack([noisy, content])
 
     def targets_of(content: jax.Array) -> Any:
-        return jaxstyle.make_targets(shallow, content, [style], WEIGHTS)
+        return jaxstyle.losses.make_targets(shallow, content, [style], WEIGHTS)
 
     contents = jnp.stack([content, noisy[::-1]])
     problems = Problem(shallow, jax.vmap(targets_of)(contents), WEIGHTS)

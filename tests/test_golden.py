@@ -1,7 +1,7 @@
 """Agreement with an independent VGG-16 in PyTorch, on stored values.
 
 scripts/make_golden.py made them and says how. Everything runs on plain kernels and on
-those of `jaxstyle.prepare_for_cpu`.
+those of `jaxstyle.vgg.prepare_for_cpu`.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import jaxstyle
-from jaxstyle import Objective, Targets, Weights
+from jaxstyle import Weights
+from jaxstyle.losses import Objective, Targets
 
 Params = dict[str, Any]
 Golden = dict[str, np.ndarray]
@@ -36,7 +37,7 @@ CASES = [("plain", "seed"), ("plain", "average"), ("plain", "l2"), ("winograd", 
 
 KERNELS: dict[str, Callable[[Params], Params]] = {
     "plain": lambda params: params,
-    "winograd": lambda params: dict(jaxstyle.prepare_for_cpu(params)),
+    "winograd": lambda params: dict(jaxstyle.vgg.prepare_for_cpu(params)),
 }
 
 
@@ -70,15 +71,17 @@ def solve(params: Params, golden: Golden, problem: str) -> Solved:
     def run(
         params: Params, content: jax.Array, style: jax.Array, image: jax.Array
     ) -> Solved:
-        targets = jaxstyle.make_targets(
+        targets = jaxstyle.losses.make_targets(
             params, content, [style], weights, objective=objective
         )
         evaluate = jax.value_and_grad(
-            lambda image: jaxstyle.perceptual_loss(params, image, targets, weights),
+            lambda image: jaxstyle.losses.perceptual_loss(
+                params, image, targets, weights
+            ),
             has_aux=True,
         )
         (loss, parts), gradient = evaluate(image)
-        features = jaxstyle.features(params, image, pooling=pooling)
+        features = jaxstyle.vgg.features(params, image, pooling=pooling)
         return Solved(features, targets, loss, parts, gradient)
 
     images = (golden[name] / np.float32(255) for name in ("content", "style", "image"))
@@ -92,7 +95,7 @@ Solver = Callable[[str, str], Solved]
 @pytest.fixture(scope="module")
 def solver(raw: Params, golden: Golden) -> Solver:
     """Return what solves a case, each only once."""
-    normalized = dict(jaxstyle.normalize(with_recorded_means(raw, golden)))
+    normalized = dict(jaxstyle.vgg.normalize(with_recorded_means(raw, golden)))
     return cache(
         lambda kernels, problem: solve(KERNELS[kernels](normalized), golden, problem)
     )

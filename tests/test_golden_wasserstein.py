@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import jaxstyle
-from jaxstyle import gatys
-from jaxstyle.gatys import State
-from jaxstyle.keepers import Keeper, keep_average
-from jaxstyle.losses import moments
-from jaxstyle.objective import Objective, Weights
-from jaxstyle.style_losses import STYLE_LOSSES
-from jaxstyle.targets import make_targets
+from jaxstyle.losses.objective import Objective, Weights
+from jaxstyle.losses.style import STYLE_LOSSES
+from jaxstyle.losses.targets import make_targets
+from jaxstyle.losses.terms import moments
+from jaxstyle.optimize import steps
+from jaxstyle.optimize.keepers import Keeper, keep_average
+from jaxstyle.optimize.steps import State
 
 Params = dict[str, Any]
 Golden = dict[str, np.ndarray]
@@ -54,7 +54,7 @@ def normalized(raw: Params, recorded: Golden) -> Params:
         for name, layer in raw.items()
         if name.startswith("conv")
     }
-    return dict(jaxstyle.normalize(raw | layers))
+    return dict(jaxstyle.vgg.normalize(raw | layers))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_distances_and_their_gradient(
     @jax.jit
     def solve(params: Params, content: jax.Array, style: jax.Array) -> Any:
         def distances(image: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-            found = jaxstyle.features(params, image, padding="replicate")
+            found = jaxstyle.vgg.features(params, image, padding="replicate")
             by_layer = {
                 layer: compare(moments(found[layer]), targets[layer])
                 for layer in LAYERS
@@ -95,7 +95,7 @@ def test_distances_and_their_gradient(
             total = sum(STYLE_WEIGHTS[layer] * by_layer[layer] for layer in LAYERS)
             return jnp.asarray(total), by_layer
 
-        painted = jaxstyle.features(params, style, padding="replicate")
+        painted = jaxstyle.vgg.features(params, style, padding="replicate")
         targets = {layer: make_target(moments(painted[layer])) for layer in LAYERS}
         return jax.grad(distances, has_aux=True)(content)
 
@@ -139,10 +139,10 @@ def history(
             params, content, [style], WEIGHTS, objective=OBJECTIVE
         )
     )(normalized, content, style)
-    problem = gatys.Problem(normalized, targets, WEIGHTS)
-    optimizer = jaxstyle.adam()
-    state = gatys.init_state(content, optimizer, keeper=keeper)
-    step = jax.jit(gatys.make_step(optimizer, keeper=keeper))
+    problem = steps.Problem(normalized, targets, WEIGHTS)
+    optimizer = jaxstyle.optimize.adam()
+    state = steps.init_state(content, optimizer, keeper=keeper)
+    step = jax.jit(steps.make_step(optimizer, keeper=keeper))
     losses, states = [], []
     for _ in range(STEPS):
         state, metrics = step(state, problem)

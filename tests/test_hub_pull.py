@@ -17,11 +17,11 @@ from hub_server import READER
 from net_samples import quick_net
 
 from jaxstyle import load_style, save_style
-from jaxstyle.cli import build_parser
-from jaxstyle.commands.style_inputs import load_styles
-from jaxstyle.commands.train_settings import choose_settings
-from jaxstyle.param_files import save_params
-from jaxstyle.style_files import find_style, find_styles, load_style_file
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.style_inputs import load_styles
+from jaxstyle.cli.train.training_settings import choose_settings
+from jaxstyle.files.param_files import save_params
+from jaxstyle.files.style_files import find_style, find_styles, load_style_file
 
 Captured = pytest.CaptureFixture[str]
 

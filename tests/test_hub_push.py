@@ -18,10 +18,10 @@ from net_samples import quick_net
 from PIL import Image
 
 from jaxstyle import load_image, save_style, stylize
-from jaxstyle.commands import push
-from jaxstyle.commands.push_card import EXAMPLE
-from jaxstyle.pretrained import example_photos
-from jaxstyle.style_files import load_style_file
+from jaxstyle.cli import push_command
+from jaxstyle.cli.push_card import EXAMPLE
+from jaxstyle.files.pretrained import example_photos
+from jaxstyle.files.style_files import load_style_file
 
 Captured = pytest.CaptureFixture[str]
 
@@ -48,8 +48,8 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go to a folder with a style, hold a token that may write, and paint little."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", WRITER)
-    monkeypatch.setattr(push, "load_image", lambda _: PHOTO)
-    monkeypatch.setattr(push, "use_compilation_cache", lambda: None)
+    monkeypatch.setattr(push_command, "load_image", lambda _: PHOTO)
+    monkeypatch.setattr(push_command, "use_compilation_cache", lambda: None)
     save("wave.safetensors", **ABOUT)
 
 

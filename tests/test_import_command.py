@@ -9,9 +9,9 @@ import torch_writer as tw
 from command_line import run
 
 from jaxstyle import load_style
-from jaxstyle.param_files import leaves
-from jaxstyle.style_files import load_style_file
-from jaxstyle.torch_nets import from_torch
+from jaxstyle.convert.torch_nets import from_torch
+from jaxstyle.files.param_files import leaves
+from jaxstyle.files.style_files import load_style_file
 
 GOLDEN = Path(__file__).parent / "golden" / "nets.npz"
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.inits import INITS
+from jaxstyle.optimize.inits import INITS
 
 every_init = pytest.mark.parametrize("name", INITS)
 

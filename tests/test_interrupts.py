@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from command_line import SHALLOW, save_pictures, start
 
-from jaxstyle.checkpoints import find_checkpoints
-from jaxstyle.commands.interrupts import catch_interrupts
-from jaxstyle.image_files import load_settings
+from jaxstyle.cli.interrupts import catch_interrupts
+from jaxstyle.files.checkpoints import find_checkpoints
+from jaxstyle.files.image_files import load_settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

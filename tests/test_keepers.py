@@ -10,17 +10,10 @@ import optax
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle import (
-    Keeper,
-    Problem,
-    Targets,
-    Weights,
-    init_state,
-    keep_average,
-    keep_best,
-    make_step,
-)
-from jaxstyle.keepers import BEST, KEEPERS
+from jaxstyle import Weights
+from jaxstyle.losses import Problem, Targets
+from jaxstyle.optimize import Keeper, init_state, keep_average, keep_best, make_step
+from jaxstyle.optimize.keepers import BEST, KEEPERS
 
 Params = dict[str, Any]
 

@@ -20,7 +20,7 @@ from image_samples import (
 )
 from PIL import Image
 
-from jaxstyle.image_files import load_image
+from jaxstyle.files.image_files import load_image
 
 
 def png_chunk(name: bytes, body: bytes) -> bytes:

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import strategies
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle import (
+from jaxstyle.losses import (
     absolute_variation,
     content_loss,
     gram_matrix,
     style_loss,
     total_variation,
 )
-from jaxstyle.losses import isotropic_variation, moments
-from jaxstyle.style_losses import STYLE_LOSSES
+from jaxstyle.losses.style import STYLE_LOSSES
+from jaxstyle.losses.terms import isotropic_variation, moments
 
 
 class Loss(NamedTuple):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle import Targets, Weights, make_targets, perceptual_loss
+from jaxstyle import Weights
+from jaxstyle.losses import Targets, make_targets, perceptual_loss
 
 Params = dict[str, Any]
 

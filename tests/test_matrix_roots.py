@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle.matrix_roots import (
+from jaxstyle.losses.matrix_roots import (
     eigen_root,
     newton_schulz_root,
     trace_of_newton_schulz_root,

@@ -18,9 +18,9 @@ from measure_defects import (
 from planted_defects import board, canvas, with_blob
 from training_runs import save_data
 
-from jaxstyle.style_files import save_style
-from jaxstyle.training_presets import TRAINING_PRESETS
-from jaxstyle.transform_net import init_net
+from jaxstyle.files.style_files import save_style
+from jaxstyle.nets.transform_net import init_net
+from jaxstyle.training.recipes import TRAINING_PRESETS
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 

@@ -11,12 +11,18 @@ from command_line import SHALLOW, TWO_SCALES, make, offer, refused_picture, run
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 from training_runs import TINY, save_data
 
-from jaxstyle import load_image, memory
-from jaxstyle.commands import ways
-from jaxstyle.commands.train_cache import Album, check_room
-from jaxstyle.devices import place
-from jaxstyle.memory import TooLargeError, check_memory, free_memory, needed_memory
-from jaxstyle.transform_net import Params
+from jaxstyle import load_image
+from jaxstyle.cli import strategies
+from jaxstyle.cli.train.device_cache import Album, check_room
+from jaxstyle.nets.transform_net import Params
+from jaxstyle.scaling import memory
+from jaxstyle.scaling.devices import place
+from jaxstyle.scaling.memory import (
+    TooLargeError,
+    check_memory,
+    free_memory,
+    needed_memory,
+)
 
 Captured = pytest.CaptureFixture[str]
 
@@ -84,7 +90,7 @@ def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
 def test_a_picture_that_is_too_large_is_looked_at_in_tiles(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "TILE", 40)
+    monkeypatch.setattr(strategies, "TILE", 40)
     whole = make(*TWO_SCALES)
     offer(monkeypatch, 1000, 10**10)
     capsys.readouterr()
@@ -138,7 +144,7 @@ def test_tiles_make_the_same_picture(options: tuple[str, ...]) -> None:
 def test_a_photo_that_is_too_large_is_painted_in_tiles(
     nets: dict[str, Params], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "TILE", 20)
+    monkeypatch.setattr(strategies, "TILE", 20)
     offer(monkeypatch, 1000, 10**9)
     command = ("stylize", "photo.png", "--style", "wave.safetensors", "-o", "out.png")
     assert run(command) == 0

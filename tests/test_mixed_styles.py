@@ -10,9 +10,11 @@ import pytest
 from command_line import run
 from stylize_samples import assert_picture, files, refusal
 
-from jaxstyle import load_image, load_settings, mix_styles, save_style, stylize
-from jaxstyle.commands.style_inputs import load_style, load_styles, parse_mixture
-from jaxstyle.transform_net import Params
+from jaxstyle import load_image, save_style, stylize
+from jaxstyle.cli.style_inputs import load_style, load_styles, parse_mixture
+from jaxstyle.files import load_settings
+from jaxstyle.nets import mix_styles
+from jaxstyle.nets.transform_net import Params
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions", "program_cache")
 

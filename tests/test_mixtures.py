@@ -10,10 +10,11 @@ import pytest
 from net_samples import random_images, random_net
 from numeric_checks import assert_close, assert_gradients
 
-from jaxstyle import load_style, mix_styles, stack_styles, stylize
-from jaxstyle.mixtures import check_related
-from jaxstyle.style_files import SMALLER, shipped_styles
-from jaxstyle.transform_net import Params
+from jaxstyle import load_style, stylize
+from jaxstyle.files.style_files import SMALLER, shipped_styles
+from jaxstyle.nets import mix_styles, stack_styles
+from jaxstyle.nets.mixtures import check_related
+from jaxstyle.nets.transform_net import Params
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 

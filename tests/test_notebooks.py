@@ -22,7 +22,7 @@ from run_notebooks import (
 )
 
 import jaxstyle
-from jaxstyle.training_presets import TRAINING_PRESETS
+from jaxstyle.training.recipes import TRAINING_PRESETS
 
 LARGEST = 600_000
 """How many bytes a notebook may have."""

@@ -17,9 +17,9 @@ from record_samples import (
     write_tfrecords,
 )
 
-from jaxstyle.data import Report, validation_batches
-from jaxstyle.decoding import NAMES_LISTED
-from jaxstyle.sources import Source, open_source
+from jaxstyle.data.batches import Report, validation_batches
+from jaxstyle.data.crops import NAMES_LISTED
+from jaxstyle.data.sources import Source, open_source
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 

@@ -27,12 +27,12 @@ from command_line import (
 from image_samples import assert_close, cmyk, oriented, smooth
 from PIL import Image
 
-from jaxstyle.cli import build_parser
-from jaxstyle.commands import optimize as optimize_command
-from jaxstyle.commands.optimize_settings import CHOICES, choose_settings
-from jaxstyle.image_files import load_image
-from jaxstyle.optimizers import OPTIMIZERS
-from jaxstyle.presets import PRESETS
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.optimize import optimize_command
+from jaxstyle.cli.optimize.optimize_settings import CHOICES, choose_settings
+from jaxstyle.files.image_files import load_image
+from jaxstyle.optimize.optimizers import OPTIMIZERS
+from jaxstyle.optimize.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
 

@@ -12,8 +12,10 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import Objective, Problem, Weights, init_state, make_step, optimize_image
-from jaxstyle.optimizers import OPTIMIZERS
+from jaxstyle import Weights, optimize_image
+from jaxstyle.losses import Objective, Problem
+from jaxstyle.optimize import init_state, make_step
+from jaxstyle.optimize.optimizers import OPTIMIZERS
 
 Params = dict[str, Any]
 
@@ -27,8 +29,11 @@ def test_it_is_the_best_image_of_a_loop_of_steps(
     image, metrics = jax.jit(partial(optimize_image, weights=WEIGHTS, steps=5))(
         shallow, content, [style]
     )
-    targets = jaxstyle.make_targets(shallow, content, [style], WEIGHTS)
-    step, state = make_step(jaxstyle.lbfgs()), init_state(content, jaxstyle.lbfgs())
+    targets = jaxstyle.losses.make_targets(shallow, content, [style], WEIGHTS)
+    step, state = (
+        make_step(jaxstyle.optimize.lbfgs()),
+        init_state(content, jaxstyle.optimize.lbfgs()),
+    )
     step, losses = jax.jit(step), []
     for _ in range(5):
         state, found = step(state, Problem(shallow, targets, WEIGHTS))
@@ -117,7 +122,7 @@ def test_pixels_come_out_in_range(
 
 def test_gradients_go_through_adam_to_the_weights(raw: Params) -> None:
     """What the picture is derives from the weights as finite differences say."""
-    net = jaxstyle.normalize(jaxstyle.truncate(raw, ["relu1_2"]))
+    net = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu1_2"]))
     generator = np.random.default_rng(0)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda x: jnp.asarray(np.float64(x)), net)
@@ -136,7 +141,7 @@ def test_gradients_go_through_adam_to_the_weights(raw: Params) -> None:
                 weights=weights,
                 init=content[::-1],
                 steps=3,
-                optimizer=jaxstyle.adam(),
+                optimizer=jaxstyle.optimize.adam(),
             )
             return (image * direction).sum() + metrics["loss"][-1]
 

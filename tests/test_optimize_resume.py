@@ -22,11 +22,11 @@ from command_line import (
     shared_programs,
 )
 
-from jaxstyle.checkpoints import MANIFEST, find_checkpoints
-from jaxstyle.commands import optimize_run
-from jaxstyle.commands.optimize_job import Run
-from jaxstyle.commands.optimize_steps import Progress
-from jaxstyle.image_files import load_image
+from jaxstyle.cli.optimize import picture_run
+from jaxstyle.cli.optimize.job import Run
+from jaxstyle.cli.optimize.scale_steps import Progress
+from jaxstyle.files.checkpoints import MANIFEST, find_checkpoints
+from jaxstyle.files.image_files import load_image
 
 Captured = pytest.CaptureFixture[str]
 
@@ -185,8 +185,8 @@ def test_a_run_from_a_coarse_checkpoint_goes_on_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.rmtree(folder / "out.png.unfinished")
-    monkeypatch.setattr(optimize_run, "keep", stop_after(COARSE))
-    monkeypatch.setattr(optimize_run, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(picture_run, "keep", stop_after(COARSE))
+    monkeypatch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
     with pytest.raises(StopError):
         make(*options(method))
     monkeypatch.undo()
@@ -206,7 +206,7 @@ def stop_after(step: int) -> Callable[..., None]:
             saved(run, progress)
             raise StopError
 
-    saved = optimize_run.keep
+    saved = picture_run.keep
     return keep
 
 
@@ -302,7 +302,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_a_run(
     monkeypatch.chdir(tmp_path)
     save_pictures(tmp_path)
     (tmp_path / "out.png.unfinished").write_text("a file in the way")
-    monkeypatch.setattr(optimize_run, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
     make("--save-every", "1")
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2

@@ -11,8 +11,9 @@ from conftest import Params
 from image_samples import assert_close, noise
 from PIL import Image
 
-from jaxstyle import features, gram_matrix
-from jaxstyle.image_files import load_image
+from jaxstyle.files.image_files import load_image
+from jaxstyle.losses import gram_matrix
+from jaxstyle.vgg import features
 
 Captured = pytest.CaptureFixture[str]
 

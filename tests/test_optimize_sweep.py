@@ -18,14 +18,16 @@ from command_line import (
 from image_samples import noise, places, smooth
 from PIL import Image
 
-from jaxstyle import PRESETS, make_row_mesh
-from jaxstyle.commands import optimize_programs, optimize_sweep
-from jaxstyle.commands.ahead import Ahead
-from jaxstyle.commands.optimize_job import Job
-from jaxstyle.commands.optimize_settings import make_method
-from jaxstyle.commands.optimize_sweep import find_lanes, most_lanes
-from jaxstyle.image_files import load_image
-from jaxstyle.memory import TooLargeError
+from jaxstyle.cli.ahead import Ahead
+from jaxstyle.cli.optimize import scale_programs
+from jaxstyle.cli.optimize import sweep as optimize_sweep
+from jaxstyle.cli.optimize.job import Job
+from jaxstyle.cli.optimize.optimize_settings import make_method
+from jaxstyle.cli.optimize.sweep import find_lanes, most_lanes
+from jaxstyle.files.image_files import load_image
+from jaxstyle.optimize import PRESETS
+from jaxstyle.scaling import make_row_mesh
+from jaxstyle.scaling.memory import TooLargeError
 
 Captured = pytest.CaptureFixture[str]
 
@@ -49,14 +51,14 @@ Lanes = list[int]
 def lanes(monkeypatch: pytest.MonkeyPatch) -> Lanes:
     """Let as many pictures be side by side as there are; note each program's number."""
     numbers: Lanes = []
-    compile_steps = optimize_programs.compile_steps
+    compile_steps = scale_programs.compile_steps
 
     def noting(*given: object) -> object:
         numbers.append(int(str(given[-1])))
         return compile_steps(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(optimize_sweep, "ON_CPU", 100)
-    monkeypatch.setattr(optimize_programs, "compile_steps", noting)
+    monkeypatch.setattr(scale_programs, "compile_steps", noting)
     return numbers
 
 

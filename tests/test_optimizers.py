@@ -11,7 +11,7 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle.optimizers import OPTIMIZERS, in_spectral_basis, stay_in_range
+from jaxstyle.optimize.optimizers import OPTIMIZERS, in_spectral_basis, stay_in_range
 
 SIZES = [(8, 8), (7, 9), (6, 11), (9, 4), (2, 1), (1, 1)]
 
@@ -172,7 +172,9 @@ def test_line_searches_work_in_the_basis() -> None:
 def test_lbfgs_gets_further_than_gradient_descent(exponent: float) -> None:
     target = make_image(8, 9)
     objective, start = blurred_distance(target), jnp.zeros_like(target)
-    _, values = run(jaxstyle.lbfgs(exponent=exponent), objective, start, steps=60)
+    _, values = run(
+        jaxstyle.optimize.lbfgs(exponent=exponent), objective, start, steps=60
+    )
     descents = [
         run(optax.sgd(rate), objective, start, steps=60)[1].min()
         for rate in (0.25, 0.5, 0.9)
@@ -183,12 +185,14 @@ def test_lbfgs_gets_further_than_gradient_descent(exponent: float) -> None:
 def test_lbfgs_evaluates_once_a_step() -> None:
     """It takes no function to search along."""
     image = make_image(4, 5)
-    updates = first_update(jaxstyle.lbfgs(), image, image)
+    updates = first_update(jaxstyle.optimize.lbfgs(), image, image)
     assert bool(jnp.isfinite(updates).all())
 
 
 def test_lbfgs_remembers_as_many_steps_as_asked() -> None:
-    state = jax.eval_shape(jaxstyle.lbfgs(memory_size=3).init, make_image(4, 5))
+    state = jax.eval_shape(
+        jaxstyle.optimize.lbfgs(memory_size=3).init, make_image(4, 5)
+    )
     shapes = [leaf.shape for leaf in jax.tree.leaves(state)]
     assert shapes.count((3, 4, 5, 3)) == 2
 
@@ -197,7 +201,7 @@ def test_lbfgs_works_under_vmap() -> None:
     target = make_image(5, 6)
     starts = jnp.stack([make_image(5, 6, seed=seed) for seed in (1, 2)])
     objective = blurred_distance(target)
-    optimizer = jaxstyle.lbfgs()
+    optimizer = jaxstyle.optimize.lbfgs()
     images, _ = jax.vmap(lambda x: run(optimizer, objective, x, steps=5))(starts)
     alone, _ = run(optimizer, objective, starts[1], steps=5)
     assert_close(images[1], alone, rtol=1e-4)
@@ -210,7 +214,7 @@ def test_adam_is_adam() -> None:
     """Three steps in the middle of the range, against the formula."""
     start = jnp.full((2, 3, 3), 0.5)
     gradients = [make_image(2, 3, seed=seed) for seed in range(3)]
-    optimizer, image = jaxstyle.adam(learning_rate=0.01), start
+    optimizer, image = jaxstyle.optimize.adam(learning_rate=0.01), start
     state = optimizer.init(image)
     expected = np.asarray(start, np.float64)
     first, second = np.zeros_like(expected), np.zeros_like(expected)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.padded_nets import stylize_padded
-from jaxstyle.transform_net import NORMS, init_net, stylize
+from jaxstyle.nets.padded import stylize_padded
+from jaxstyle.nets.transform_net import NORMS, init_net, stylize
 
 SIZES = ((16, 18), (29, 17), (32, 20))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from jaxstyle.param_files import check_params, load_params, save_params
+from jaxstyle.files.param_files import check_params, load_params, save_params
 
 
 @pytest.fixture

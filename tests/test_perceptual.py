@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle import (
+from jaxstyle import Weights
+from jaxstyle.losses import (
     Objective,
     Targets,
-    Weights,
     content_loss,
-    features,
     gram_matrix,
     make_targets,
     perceptual_loss,
     style_loss,
     total_variation,
 )
+from jaxstyle.vgg import features
 
 Params = dict[str, Any]
 

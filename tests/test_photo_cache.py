@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.photo_cache import cached_side, shuffle, take_batch
+from jaxstyle.training.photo_cache import cached_side, shuffle, take_batch
 
 COUNT, HEIGHT, WIDTH, SIZE = 10, 20, 23, 16
 

@@ -13,8 +13,8 @@ from full_disk import small_files
 from image_samples import refusal
 from PIL import Image
 
-from jaxstyle.plots import Curve, check_plot_path, save_loss_plot
-from jaxstyle.run_pictures import plot_losses
+from jaxstyle.files.plots import Curve, check_plot_path, save_loss_plot
+from jaxstyle.files.run_pictures import plot_losses
 
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import jaxstyle
-from jaxstyle import Objective, Weights, load_image, make_targets, perceptual_loss
+from jaxstyle import Weights, load_image
+from jaxstyle.losses import Objective, make_targets, perceptual_loss
 
 Params = dict[str, Any]
 
@@ -28,7 +29,7 @@ BFLOAT16 = Objective(style_loss="wasserstein", precision="bfloat16")
 @pytest.fixture(scope="module")
 def vgg(raw: Params) -> Params:
     """The network down to relu3_1."""
-    return dict(jaxstyle.normalize(jaxstyle.truncate(raw, ["relu3_1"])))
+    return dict(jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu3_1"])))
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from jaxstyle import PRESETS, STYLE_LOSSES, Preset
-from jaxstyle.inits import INITS
-from jaxstyle.keepers import KEEPERS
-from jaxstyle.optimizers import OPTIMIZERS
-from jaxstyle.pooling import POOLINGS
-from jaxstyle.vgg import BORDERS
-from jaxstyle.vgg_layers import NETWORKS, convolution_names
+from jaxstyle.losses import STYLE_LOSSES
+from jaxstyle.optimize import PRESETS, Preset
+from jaxstyle.optimize.inits import INITS
+from jaxstyle.optimize.keepers import KEEPERS
+from jaxstyle.optimize.optimizers import OPTIMIZERS
+from jaxstyle.vgg.layers import NETWORKS, convolution_names
+from jaxstyle.vgg.network import BORDERS
+from jaxstyle.vgg.pooling import POOLINGS
 
 every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 
@@ -74,7 +75,7 @@ def test_the_seed_presets_are_those_of_the_seed_implementation() -> None:
 
 def test_presets_are_plain_data_without_jax() -> None:
     code = (
-        "import sys, jaxstyle.presets; "
+        "import sys, jaxstyle.optimize.presets; "
         "print(sorted({'jax', 'numpy', 'optax', 'flax'} & sys.modules.keys()))"
     )
     done = subprocess.run(

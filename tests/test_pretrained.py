@@ -7,11 +7,13 @@ import pytest
 from safetensors.numpy import load_file
 from vgg_samples import Tree, make_params
 
-from jaxstyle import pretrained, vgg_layers, vgg_params
-from jaxstyle.param_files import load_params, save_params
-from jaxstyle.pretrained import cache_folder, load_vgg
-from jaxstyle.vgg_files import OXFORD, save_vgg, to_half
-from jaxstyle.vgg_weights import measure_mean_activations
+from jaxstyle.files import pretrained
+from jaxstyle.files.param_files import load_params, save_params
+from jaxstyle.files.pretrained import cache_folder, load_vgg
+from jaxstyle.files.published_vgg import measure_mean_activations
+from jaxstyle.files.vgg_files import OXFORD, save_vgg, to_half
+from jaxstyle.vgg import layers
+from jaxstyle.vgg import params as vgg_params
 
 SHIPPED = Path(__file__).parents[1] / "jaxstyle" / "weights" / "vgg16.safetensors"
 
@@ -104,7 +106,7 @@ def test_a_file_by_path_loads_whole_or_cut_short(
         params = dict(vgg_params.truncate(measured, (layer,)))
         save(to_half(params), path)
         loaded = load_vgg(path)
-        assert vgg_layers.layer_names(loaded)[-1] == layer
+        assert layers.layer_names(loaded)[-1] == layer
         for name in ("kernel", "bias", "mean_activation"):
             np.testing.assert_allclose(
                 loaded["conv3_1"][name], params["conv3_1"][name], rtol=2**-10

@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import ModelCard
 from net_samples import quick_net
 
-from jaxstyle.commands.push_card import find_paths, make_card
-from jaxstyle.commands.styles import list_commands, load_facts
-from jaxstyle.style_files import save_style, shipped_styles
+from jaxstyle.cli.push_card import find_paths, make_card
+from jaxstyle.cli.styles_command import list_commands, load_facts
+from jaxstyle.files.style_files import save_style, shipped_styles
 
 SHIPPED = shipped_styles()
 

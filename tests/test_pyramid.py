@@ -9,9 +9,9 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import State, init_state, keep_average, pyramid_sizes
-from jaxstyle.pyramid import change_scale, split_steps
-from jaxstyle.scenes import resize_image
+from jaxstyle.optimize import State, init_state, keep_average, pyramid_sizes
+from jaxstyle.optimize.pyramid import change_scale, split_steps
+from jaxstyle.optimize.scenes import resize_image
 
 NAMES = ("count", "mu", "nu")
 
@@ -93,7 +93,7 @@ def test_the_finest_scale_may_have_more_steps() -> None:
 @pytest.fixture(scope="module")
 def moved(content: jax.Array, noisy: jax.Array) -> State:
     """Where Adam may stand after 7 steps, and after 9 of all scales together."""
-    state = init_state(content, jaxstyle.adam())
+    state = init_state(content, jaxstyle.optimize.adam())
     mean, square = noisy - 0.5, jnp.where(content > content.mean(), content**8, 0.0)
     optimizer_state = optax.tree_utils.tree_set(
         state.optimizer_state, count=jnp.array(7, jnp.int32), mu=mean, nu=square
@@ -104,7 +104,7 @@ def moved(content: jax.Array, noisy: jax.Array) -> State:
 
 @pytest.mark.parametrize("size", [(36, 48), (17, 23), (24, 32)])
 def test_the_state_of_adam_is_handed_over(moved: State, size: tuple[int, int]) -> None:
-    state = change_scale(moved, size, jaxstyle.adam())
+    state = change_scale(moved, size, jaxstyle.optimize.adam())
     before, after = (
         {name: optax.tree_utils.tree_get(s.optimizer_state, name) for name in NAMES}
         for s in (moved, state)
@@ -118,7 +118,7 @@ def test_the_state_of_adam_is_handed_over(moved: State, size: tuple[int, int]) -
     assert float(after["nu"].mean()) == pytest.approx(
         float(before["nu"].mean()), rel=0.05
     )
-    fresh = init_state(state.image, jaxstyle.adam())
+    fresh = init_state(state.image, jaxstyle.optimize.adam())
     assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, fresh)
 
 
@@ -127,7 +127,7 @@ def test_a_scale_starts_from_the_picture_that_was_kept(
     moved: State, size: tuple[int, int]
 ) -> None:
     """That is clipped before, lest what is out of range spread."""
-    state = change_scale(moved, size, jaxstyle.adam())
+    state = change_scale(moved, size, jaxstyle.optimize.adam())
     expected = resize_image(jnp.clip(moved.kept.image, 0, 1), size)
     assert_close(state.image, expected)
     assert state.image.min() >= 0
@@ -137,7 +137,7 @@ def test_a_scale_starts_from_the_picture_that_was_kept(
 
 
 def test_the_count_of_steps_goes_on(moved: State) -> None:
-    for optimizer in (jaxstyle.adam(), optax.sgd(1.0)):
+    for optimizer in (jaxstyle.optimize.adam(), optax.sgd(1.0)):
         state = init_state(moved.image, optimizer)._replace(step=moved.step)
         assert change_scale(state, (36, 48), optimizer).step == 9
 
@@ -149,7 +149,7 @@ def test_an_average_starts_anew_from_the_average(moved: State) -> None:
     )
     average = keeper.picture(kept)
     state = change_scale(
-        moved._replace(kept=kept), (36, 48), jaxstyle.adam(), keeper=keeper
+        moved._replace(kept=kept), (36, 48), jaxstyle.optimize.adam(), keeper=keeper
     )
     assert_close(state.image, resize_image(average, (36, 48)))
     assert_close(state.kept, keeper.init(state.image))
@@ -158,7 +158,7 @@ def test_an_average_starts_anew_from_the_average(moved: State) -> None:
 @pytest.mark.parametrize(
     "optimizer",
     [
-        jaxstyle.lbfgs(memory_size=3),
+        jaxstyle.optimize.lbfgs(memory_size=3),
         optax.lbfgs(memory_size=3),
         optax.sgd(1.0, momentum=0.9),
         optax.lion(1.0),  # has the first moment only

@@ -11,17 +11,17 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import (
+from jaxstyle import Weights
+from jaxstyle.losses import (
     STYLE_LOSSES,
     Objective,
-    Weights,
-    features,
     gram_matrix,
     make_targets,
     moments,
     perceptual_loss,
     style_loss,
 )
+from jaxstyle.vgg import features
 
 Params = dict[str, Any]
 Loss = Callable[..., tuple[Any, Any]]
@@ -78,7 +78,7 @@ def test_the_loss_of_a_region_is_that_of_its_features(
     layer: str,
 ) -> None:
     """Pooling windows start at even pixels, as the region does."""
-    stride = jaxstyle.vgg_layers.stride(layer)
+    stride = jaxstyle.vgg.layers.stride(layer)
     weights = Weights({}, {layer: 1e2})
     mask = window(slice(4, 14), slice(8, 32))
     targets = make_targets(shallow, content, [style], weights, masks=[mask])
@@ -95,7 +95,7 @@ def test_the_loss_of_a_region_is_that_of_its_features(
 def test_a_style_mask_restricts_what_counts_of_a_style(
     shallow: Params, content: jax.Array, style: jax.Array, layer: str, regions: bool
 ) -> None:
-    stride = jaxstyle.vgg_layers.stride(layer)
+    stride = jaxstyle.vgg.layers.stride(layer)
     mask = jnp.zeros((20, 28)).at[:12, 6:20].set(1)
     targets = make_targets(
         shallow,
@@ -280,7 +280,7 @@ def test_an_empty_region_draws_nothing(
 def test_every_style_loss_has_regions(
     shallow: Params, content: jax.Array, style: jax.Array, noisy: jax.Array, name: str
 ) -> None:
-    net = jaxstyle.truncate(shallow, ["relu1_1"])
+    net = jaxstyle.vgg.truncate(shallow, ["relu1_1"])
     objective = Objective(style_loss=name)
     target_of, compare = STYLE_LOSSES[name]
     masks = [window(slice(0, 10), slice(0, 16)), window(slice(10, 24), slice(16, 32))]

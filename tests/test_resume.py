@@ -23,14 +23,14 @@ from training_runs import (
     train,
 )
 
-from jaxstyle.checkpoints import find_checkpoints, load_checkpoint
-from jaxstyle.cli import build_parser
-from jaxstyle.commands.train_programs import state_shapes
-from jaxstyle.commands.train_settings import choose_settings
-from jaxstyle.param_files import leaves
-from jaxstyle.run_log import read_metrics
-from jaxstyle.style_files import load_style_file
-from jaxstyle.training import State
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.train.training_programs import state_shapes
+from jaxstyle.cli.train.training_settings import choose_settings
+from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
+from jaxstyle.files.param_files import leaves
+from jaxstyle.files.run_log import read_metrics
+from jaxstyle.files.style_files import load_style_file
+from jaxstyle.training.loop import State
 
 STEPS = 60
 

@@ -15,14 +15,10 @@ from net_samples import random_images, random_net
 from numeric_checks import assert_close
 from process_runs import virtual_devices
 
-from jaxstyle import (
-    Objective,
-    make_row_mesh,
-    make_targets,
-    perceptual_loss,
-    stylize,
-    stylize_divided,
-)
+from jaxstyle import stylize
+from jaxstyle.losses import Objective, make_targets, perceptual_loss
+from jaxstyle.nets import stylize_divided
+from jaxstyle.scaling import make_row_mesh
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 

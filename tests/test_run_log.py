@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from full_disk import small_files
 
-from jaxstyle.run_log import EVENTS, METRICS, RunLog, read_metrics
+from jaxstyle.files.run_log import EVENTS, METRICS, RunLog, read_metrics
 
 
 def write(folder: Path, steps: range, *, start: int = 0) -> None:

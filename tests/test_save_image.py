@@ -12,7 +12,7 @@ import pytest
 from image_samples import assert_close, blocks, grey, noise, read, refusal, smooth
 from PIL import Image, JpegImagePlugin
 
-from jaxstyle.image_files import (
+from jaxstyle.files.image_files import (
     check_output_path,
     load_image,
     load_settings,

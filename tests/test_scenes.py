@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle.scenes import Scene, resize_image, resize_scene
+from jaxstyle.optimize.scenes import Scene, resize_image, resize_scene
 
 
 def test_scenes_shrink_with_their_styles(scene: Scene) -> None:

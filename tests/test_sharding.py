@@ -28,19 +28,19 @@ def check(name, found, expected):
     print(name)
 
 
-net = jaxstyle.init_net(jax.random.key(1), width=2, blocks=0)
+net = jaxstyle.nets.init_net(jax.random.key(1), width=2, blocks=0)
 program = jax.jit(jaxstyle.stylize)
 found = program(jax.device_put(net, whole), jax.device_put(images, divided))
 check("pictures", found, program(net, images))
 
-vgg = jaxstyle.normalize(jaxstyle.truncate(jaxstyle.load_vgg(), ["relu1_2"]))
+vgg = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu1_2"]))
 style = jax.random.uniform(jax.random.key(1), (20, 28, 3))
 weights = jaxstyle.Weights({"relu1_2": 1.0}, {"relu1_1": 10.0}, isotropic_variation=1.0)
 
 
 def total(vgg, images, contents, style):
-    targets = jaxstyle.make_targets(vgg, contents, [style], weights)
-    losses, _ = jaxstyle.perceptual_loss(vgg, images, targets, weights)
+    targets = jaxstyle.losses.make_targets(vgg, contents, [style], weights)
+    losses, _ = jaxstyle.losses.perceptual_loss(vgg, images, targets, weights)
     return losses.sum(), losses
 
 

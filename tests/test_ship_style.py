@@ -14,9 +14,9 @@ from portable_records import check_no_paths, make_command, portable_arguments
 from safetensors.numpy import load_file
 from training_runs import TINY, save_data, shared_cache
 
-from jaxstyle.cli import build_parser
-from jaxstyle.param_files import digest_params, leaves
-from jaxstyle.style_files import load_style_file, save_style
+from jaxstyle.cli.main import build_parser
+from jaxstyle.files.param_files import digest_params, leaves
+from jaxstyle.files.style_files import load_style_file, save_style
 
 Captured = pytest.CaptureFixture[str]
 

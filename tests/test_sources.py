@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from record_samples import encode, gradient, write_photos, write_tfds, write_tfrecords
 
-from jaxstyle.sources import SUFFIXES, Source, hold_out, open_source
+from jaxstyle.data.sources import SUFFIXES, Source, hold_out, open_source
 
 
 def everything(source: Source) -> list[tuple[str, bytes]]:

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxstyle.param_files import leaves, load_params, save_params
-from jaxstyle.style_files import (
+from jaxstyle.files.param_files import leaves, load_params, save_params
+from jaxstyle.files.style_files import (
     ALL,
     find_style,
     find_styles,
@@ -19,7 +19,7 @@ from jaxstyle.style_files import (
     save_style,
     shipped_styles,
 )
-from jaxstyle.transform_net import NORMS, init_net
+from jaxstyle.nets.transform_net import NORMS, init_net
 
 Params = dict[str, Any]
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle import gram_matrix, style_loss
-from jaxstyle.losses import Moments, moments
-from jaxstyle.style_losses import STYLE_LOSSES
+from jaxstyle.losses import gram_matrix, style_loss
+from jaxstyle.losses.style import STYLE_LOSSES
+from jaxstyle.losses.terms import Moments, moments
 
 gram = jax.jit(gram_matrix)
 

@@ -14,11 +14,11 @@ import pytest
 from command_line import run
 from safetensors import safe_open
 
-from jaxstyle.cli import build_parser
-from jaxstyle.commands.train_settings import choose_settings
-from jaxstyle.param_files import leaves
-from jaxstyle.style_files import load_style_file, save_style, shipped_styles
-from jaxstyle.transform_net import net_shapes
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.train.training_settings import choose_settings
+from jaxstyle.files.param_files import leaves
+from jaxstyle.files.style_files import load_style_file, save_style, shipped_styles
+from jaxstyle.nets.transform_net import net_shapes
 
 Captured = pytest.CaptureFixture[str]
 

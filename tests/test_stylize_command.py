@@ -22,10 +22,11 @@ from stylize_samples import (
     save_photo,
 )
 
-from jaxstyle import load_image, load_settings, save_style
-from jaxstyle.color import keep_colors
-from jaxstyle.commands import stylize_batches, stylize_pictures
-from jaxstyle.transform_net import Params
+from jaxstyle import load_image, save_style
+from jaxstyle.cli.stylize import photo_batches, photo_pictures
+from jaxstyle.files import load_settings
+from jaxstyle.images.color import keep_colors
+from jaxstyle.nets.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
 
@@ -204,7 +205,7 @@ def test_few_programs_are_compiled_for_many_sizes(
 def test_a_batch_that_is_not_full_is_filled_up(
     monkeypatch: pytest.MonkeyPatch, nets: dict[str, Params]
 ) -> None:
-    monkeypatch.setattr(stylize_batches, "BATCH_PIXELS", 2 * 20 * 36)
+    monkeypatch.setattr(photo_batches, "BATCH_PIXELS", 2 * 20 * 36)
     for name in "abc":
         save_photo(f"in/{name}.png")
     assert run(["stylize", "in", *STYLE, "-o", "out"]) == 0
@@ -237,7 +238,7 @@ def test_a_contact_sheet_has_few_columns(monkeypatch: pytest.MonkeyPatch) -> Non
     styles = (*STYLE, "--style", "udnie.safetensors", "--contact-sheet")
     shapes = {}
     for columns in (2, 3):
-        monkeypatch.setattr(stylize_pictures, "COLUMNS", columns)
+        monkeypatch.setattr(photo_pictures, "COLUMNS", columns)
         assert run(["stylize", "photo.png", *styles, "-o", "sheet.png"]) == 0
         shapes[columns] = load_image("sheet.png").shape
     assert shapes[2][0] == 2 * shapes[3][0]

@@ -17,7 +17,7 @@ from PIL import Image
 from stylize_samples import STYLE, files, refusal, save_photo
 
 from jaxstyle import load_image
-from jaxstyle.commands import stylize_pictures
+from jaxstyle.cli.stylize import photo_pictures
 
 Captured = pytest.CaptureFixture[str]
 
@@ -140,7 +140,7 @@ def test_a_lack_of_memory_names_the_photo(
     def fail(*_: object) -> Any:
         raise error
 
-    compute = stylize_pictures.compute
+    compute = photo_pictures.compute
 
     def compute_or_fail(
         job: Any, batch: Any, function: Callable[..., Any], *values: Any
@@ -148,7 +148,7 @@ def test_a_lack_of_memory_names_the_photo(
         chosen = fail if (function is np.asarray) == (where == "fetch") else function
         return compute(job, batch, chosen, *values)
 
-    monkeypatch.setattr(stylize_pictures, "compute", compute_or_fail)
+    monkeypatch.setattr(photo_pictures, "compute", compute_or_fail)
     assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
     assert capsys.readouterr().err == (
         "jaxstyle stylize: error: not enough memory for photo.png; "

@@ -29,9 +29,9 @@ from train_super_resolution import load_squares, main
 from training_runs import save_data, shared_cache
 
 import jaxstyle
-from jaxstyle.image_files import load_image
-from jaxstyle.param_files import load_params
-from jaxstyle.sources import hold_out, open_source
+from jaxstyle.data.sources import hold_out, open_source
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.param_files import load_params
 
 Params = dict[str, Any]
 
@@ -147,7 +147,7 @@ class Memory(nn.Module):
 
 @pytest.fixture(scope="module")
 def vgg(raw: Params) -> Params:
-    return dict(jaxstyle.normalize(jaxstyle.truncate(raw, ["relu4_3"])))
+    return dict(jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu4_3"])))
 
 
 def test_a_net_that_returns_the_original_is_perfect(vgg: Params) -> None:
@@ -177,7 +177,7 @@ def test_gaps_of_the_table_are_empty() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_loss_goes_down(raw: Params, loss: str) -> None:
-    vgg = jaxstyle.normalize(jaxstyle.truncate(raw, ["relu2_2"]))
+    vgg = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu2_2"]))
     photos = np.rint(255 * waves()).astype(np.uint8)
     optimizer = optax.adam(1e-2)
     state = init_state(jax.random.key(0), NET, optimizer)

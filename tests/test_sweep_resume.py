@@ -18,13 +18,13 @@ from command_line import (
     shared_programs,
 )
 
-from jaxstyle.checkpoints import find_checkpoints
-from jaxstyle.commands import optimize_run, optimize_sweep
-from jaxstyle.commands.optimize_job import Job, Run, make_job
-from jaxstyle.commands.optimize_ledger import LEDGER
-from jaxstyle.commands.optimize_results import attend
-from jaxstyle.commands.optimize_steps import Progress
-from jaxstyle.image_files import load_image
+from jaxstyle.cli.optimize import picture_run, sweep
+from jaxstyle.cli.optimize.job import Job, Run, make_job
+from jaxstyle.cli.optimize.ledger import LEDGER
+from jaxstyle.cli.optimize.results import attend
+from jaxstyle.cli.optimize.scale_steps import Progress
+from jaxstyle.files.checkpoints import find_checkpoints
+from jaxstyle.files.image_files import load_image
 
 Captured = pytest.CaptureFixture[str]
 
@@ -63,7 +63,7 @@ def job() -> Iterator[None]:
         return made[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimize_sweep, "make_job", make_once)
+        patch.setattr(sweep, "make_job", make_once)
         yield
 
 
@@ -72,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> "Made":
     """What a sweep makes that is not interrupted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder := tmp_path_factory.mktemp("whole"))
-        patch.setattr(optimize_sweep, "ON_CPU", 2)
+        patch.setattr(sweep, "ON_CPU", 2)
         save_pictures(folder)
         make(*SWEEP)
         assert not UNFINISHED.exists()
@@ -82,8 +82,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> "Made":
 @pytest.fixture(autouse=True)
 def two_lanes(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let two pictures be side by side, and write every checkpoint that may be."""
-    monkeypatch.setattr(optimize_sweep, "ON_CPU", 2)
-    monkeypatch.setattr(optimize_run, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(sweep, "ON_CPU", 2)
+    monkeypatch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
 
 
 class Made(NamedTuple):
@@ -109,7 +109,7 @@ def end(
         if run.pictures[0].arguments.strength == strength and progress.step == step:
             how()
 
-    patch.setattr(optimize_run, "attend", ending)
+    patch.setattr(picture_run, "attend", ending)
 
 
 def stop() -> None:
@@ -149,7 +149,7 @@ def test_a_sweep_that_was_killed_twice_ends_the_same(
     killed(0.7, 4, "--resume")
     assert find_checkpoints(UNFINISHED / NAMES[2] / "checkpoints") == [1, 2, 3]
     before = written()
-    monkeypatch.setattr(optimize_sweep, "ON_CPU", 1)  # which would round otherwise
+    monkeypatch.setattr(sweep, "ON_CPU", 1)  # which would round otherwise
     make(*SWEEP, "--resume")
     assert written() == before
     assert made() == whole

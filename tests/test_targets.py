@@ -11,17 +11,17 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import (
+from jaxstyle import Weights
+from jaxstyle.losses import (
     STYLE_LOSSES,
     Moments,
     Objective,
-    Weights,
-    features,
     gram_matrix,
     make_targets,
     moments,
     perceptual_loss,
 )
+from jaxstyle.vgg import features
 
 Params = dict[str, Any]
 
@@ -99,7 +99,7 @@ def by_name(
     shallow: Params, content: jax.Array, noisy: jax.Array
 ) -> dict[str, tuple[float, float, jax.Array]]:
     """Of every style loss the value at the style, elsewhere, and the gradient there."""
-    net = jaxstyle.truncate(shallow, ["relu1_1"])
+    net = jaxstyle.vgg.truncate(shallow, ["relu1_1"])
     found = {}
     for name in STYLE_LOSSES:
         objective = Objective(style_loss=name)
@@ -174,7 +174,7 @@ def test_the_border_is_that_of_the_objective(
     assert_close(targets.content["relu1_2"], of_content["relu1_2"])
     assert_close(targets.style["relu1_1"], gram_matrix(of_style["relu1_1"]))
     _, parts = perceptual_loss(shallow, noisy, targets, weights)
-    between = jaxstyle.content_loss(found["relu1_2"], of_content["relu1_2"])
+    between = jaxstyle.losses.content_loss(found["relu1_2"], of_content["relu1_2"])
     assert_close(parts["content"], between)
     zero = make_targets(shallow, content, [style], weights)
     assert float(jnp.abs(zero.content["relu1_2"] - of_content["relu1_2"]).max()) > 0.1

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from net_samples import random_images, random_net
 
-from jaxstyle import stylize, stylize_tiled
-from jaxstyle.memory import needed_memory
+from jaxstyle import stylize
+from jaxstyle.nets import stylize_tiled
+from jaxstyle.scaling.memory import needed_memory
 
 
 @pytest.mark.parametrize("norm", ["affine", "instance", "batch"])

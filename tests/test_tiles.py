@@ -11,13 +11,8 @@ from loss_checks import SHALLOW, Params, blots, evaluate
 from numeric_checks import assert_close
 from vgg_samples import make_params
 
-from jaxstyle import (
-    STYLE_LOSSES,
-    Objective,
-    Weights,
-    make_targets,
-    perceptual_loss,
-)
+from jaxstyle import Weights
+from jaxstyle.losses import STYLE_LOSSES, Objective, make_targets, perceptual_loss
 
 TILE = 24
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from net_samples import random_images, random_net
 
-from jaxstyle.torch_exports import to_torch
-from jaxstyle.torch_files import load_torch_state_dict
-from jaxstyle.torch_nets import from_torch
-from jaxstyle.torch_writing import dump_torch_state_dict
-from jaxstyle.transform_net import stylize
+from jaxstyle.convert.torch_exports import to_torch
+from jaxstyle.convert.torch_nets import from_torch
+from jaxstyle.convert.torch_writing import dump_torch_state_dict
+from jaxstyle.files.torch_checkpoints import load_torch_state_dict
+from jaxstyle.nets.transform_net import stylize
 
 GOLDEN = Path(__file__).parent / "golden" / "nets.npz"
 

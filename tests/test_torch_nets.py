@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch_writer as tw
 
-from jaxstyle.param_files import leaves
-from jaxstyle.torch_nets import from_torch
-from jaxstyle.transform_net import net_norm, net_width, stylize
+from jaxstyle.convert.torch_nets import from_torch
+from jaxstyle.files.param_files import leaves
+from jaxstyle.nets.transform_net import net_norm, net_width, stylize
 
 GOLDEN = Path(__file__).parent / "golden" / "nets.npz"
 REMEDY = "if this change is meant, run: python scripts/make_golden_nets.py"

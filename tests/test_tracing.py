@@ -13,7 +13,9 @@ import pytest
 from net_samples import random_images, random_net
 
 import jaxstyle
-from jaxstyle import STYLE_LOSSES, Objective, Weights, training
+from jaxstyle import Weights
+from jaxstyle.losses import STYLE_LOSSES, Objective
+from jaxstyle.training import loop
 
 Params = dict[str, Any]
 
@@ -37,10 +39,10 @@ def loss_of(
 ) -> jax.Array:
     """Compare an image with targets that are made of others, with all losses."""
     objective = Objective(style_loss=kind, padding="replicate")
-    targets = jaxstyle.make_targets(
+    targets = jaxstyle.losses.make_targets(
         vgg, image**2, [style], weights, objective=objective
     )
-    return jaxstyle.perceptual_loss(vgg, image, targets, weights)[0]
+    return jaxstyle.losses.perceptual_loss(vgg, image, targets, weights)[0]
 
 
 def optimize(vgg: Params, image: jax.Array, style: jax.Array, weights: Weights) -> Any:
@@ -52,9 +54,11 @@ def optimize(vgg: Params, image: jax.Array, style: jax.Array, weights: Weights) 
 
 def mix(nets: list[Params], shares: jax.Array, image: jax.Array) -> Any:
     """Stylize by a mixture, whole and tile by tile, and by each net."""
-    mixture = jaxstyle.mix_styles(nets, shares)
-    each = jax.vmap(jaxstyle.stylize, (0, None))(jaxstyle.stack_styles(nets), image)
-    tiled = jaxstyle.stylize_tiled(mixture, image, tile=40)
+    mixture = jaxstyle.nets.mix_styles(nets, shares)
+    each = jax.vmap(jaxstyle.stylize, (0, None))(
+        jaxstyle.nets.stack_styles(nets), image
+    )
+    tiled = jaxstyle.nets.stylize_tiled(mixture, image, tile=40)
     return jaxstyle.stylize(mixture, image), each, tiled
 
 
@@ -76,10 +80,9 @@ def calls(
     large = jnp.asarray(random_images(48, 44, 3))
     photos = jnp.asarray(np.uint8(255 * random_images(3, 16, 16, 3)))
     optimizer = optax.adam(1e-3)
-    states = [training.init_state(net, optimizer) for net in nets]
+    states = [loop.init_state(net, optimizer) for net in nets]
     problems = [
-        training.make_problem(shallow, [style], weights)
-        for weights in (WEIGHTS, OTHERS)
+        loop.make_problem(shallow, [style], weights) for weights in (WEIGHTS, OTHERS)
     ]
     return {
         "stylize": Call(jaxstyle.stylize, (nets[0], images[:2]), (nets[1], images[1:])),
@@ -89,7 +92,7 @@ def calls(
             (shallow, noisy, style**2, OTHERS),
         ),
         "step": Call(
-            training.make_step(optimizer),
+            loop.make_step(optimizer),
             (states[0], photos[:2], problems[0]),
             (states[1], photos[1:], problems[1]),
         ),

@@ -14,24 +14,24 @@ import pytest
 from command_line import contents
 from training_runs import TINY, Finished, checkpoints, lines, timeless, train
 
-from jaxstyle import memory, training
-from jaxstyle.cli import build_parser
-from jaxstyle.commands import train as train_command
-from jaxstyle.commands import train_run
-from jaxstyle.commands.settings import load_params, load_styles
-from jaxstyle.commands.train_programs import (
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.settings import load_params, load_styles
+from jaxstyle.cli.train import train_command, training_run
+from jaxstyle.cli.train.training_programs import (
     Programs,
     compile_programs,
     init_state,
     make_problem,
 )
-from jaxstyle.commands.train_run import Made, NotFiniteError, note
-from jaxstyle.commands.train_settings import choose_settings, make_optimizer
-from jaxstyle.data import read_squares
-from jaxstyle.param_files import leaves
-from jaxstyle.run_log import RunLog
-from jaxstyle.sources import hold_out, open_source
-from jaxstyle.style_files import load_style_file
+from jaxstyle.cli.train.training_run import Made, NotFiniteError, note
+from jaxstyle.cli.train.training_settings import choose_settings, make_optimizer
+from jaxstyle.data.batches import read_squares
+from jaxstyle.data.sources import hold_out, open_source
+from jaxstyle.files.param_files import leaves
+from jaxstyle.files.run_log import RunLog
+from jaxstyle.files.style_files import load_style_file
+from jaxstyle.scaling import memory
+from jaxstyle.training import loop
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions", "program_cache", "data")
 
@@ -60,7 +60,7 @@ def counted(*, seconds: float) -> Iterator[list[int]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_command, "compile_programs", spy)
-        patch.setattr(train_run, "SECONDS_PER_CALL", seconds)
+        patch.setattr(training_run, "SECONDS_PER_CALL", seconds)
         yield counts
 
 
@@ -133,8 +133,8 @@ def test_the_losses_are_those_of_single_steps_on_the_batches(cached: Path) -> No
     squares = np.concatenate(list(read_squares(photos, side=18)))
     key = jax.random.key(3)
     state = jax.jit(partial(init_state, settings, None))(key)
-    take = jax.jit(partial(training.take_batch, batch=2, size=16))
-    step = jax.jit(training.make_step(make_optimizer(settings)))
+    take = jax.jit(partial(loop.take_batch, batch=2, size=16))
+    step = jax.jit(loop.make_step(make_optimizer(settings)))
     found = []
     for number in range(6):
         state, metrics = step(state, take(squares, key, number), problem)

@@ -12,8 +12,10 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from numeric_checks import assert_close
 
-from jaxstyle import Weights, init_net, training
-from jaxstyle.perceptual import Metrics
+from jaxstyle import Weights
+from jaxstyle.losses.perceptual import Metrics
+from jaxstyle.nets import init_net
+from jaxstyle.training import loop
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
@@ -24,13 +26,13 @@ CAPACITY = 12
 
 OPTIMIZER = optax.sgd(1e-4, momentum=0.9)
 
-one_step = training.make_step(OPTIMIZER)
-take = partial(training.take_batch, batch=2, size=16)
+one_step = loop.make_step(OPTIMIZER)
+take = partial(loop.take_batch, batch=2, size=16)
 
 
 def step_on(
-    state: training.State, album: Album, problem: training.Problem
-) -> tuple[training.State, Metrics]:
+    state: loop.State, album: Album, problem: loop.Problem
+) -> tuple[loop.State, Metrics]:
     return one_step(state, take(*album, state.step), problem)
 
 
@@ -43,25 +45,25 @@ def album() -> Album:
 
 
 @pytest.fixture(scope="module")
-def problem(shallow: Params, style: jax.Array) -> training.Problem:
+def problem(shallow: Params, style: jax.Array) -> loop.Problem:
     weights = Weights({"relu2_1": 1.0}, {"relu1_1": 2e3, "relu1_2": 1e3}, 0.1)
-    return training.make_problem(shallow, [style], weights)
+    return loop.make_problem(shallow, [style], weights)
 
 
 @pytest.fixture(scope="module")
-def start() -> training.State:
+def start() -> loop.State:
     net = init_net(jax.random.key(0), width=2, blocks=1)
-    return training.init_state(net, OPTIMIZER)
+    return loop.init_state(net, OPTIMIZER)
 
 
 @pytest.fixture(scope="module")
-def run(start: training.State, album: Album, problem: training.Problem) -> Any:
+def run(start: loop.State, album: Album, problem: loop.Problem) -> Any:
     """The compiled program, which reuses the memory of its state."""
-    run_steps = partial(training.run_steps, step_on, capacity=CAPACITY)
+    run_steps = partial(loop.run_steps, step_on, capacity=CAPACITY)
     jitted = jax.jit(run_steps, donate_argnums=0)
     compiled = jitted.lower(start, album, problem, jnp.int32(1)).compile()
 
-    def call(state: training.State, problem: training.Problem, count: int) -> Any:
+    def call(state: loop.State, problem: loop.Problem, count: int) -> Any:
         return compiled(jax.tree.map(jnp.copy, state), album, problem, jnp.int32(count))
 
     call.compiled = compiled  # type: ignore[attr-defined]
@@ -69,7 +71,7 @@ def run(start: training.State, album: Album, problem: training.Problem) -> Any:
 
 
 def test_many_steps_are_single_steps_on_the_batches(
-    run: Any, start: training.State, album: Album, problem: training.Problem
+    run: Any, start: loop.State, album: Album, problem: loop.Problem
 ) -> None:
     step, take_one = jax.jit(one_step), jax.jit(take)
     state, losses = start, []
@@ -94,7 +96,7 @@ def test_many_steps_are_single_steps_on_the_batches(
 
 @pytest.mark.parametrize("parts", [(1, 1, 9), (5, 6), (10, 1), (11, 0)])
 def test_how_they_are_divided_changes_nothing(
-    run: Any, start: training.State, problem: training.Problem, parts: tuple[int, ...]
+    run: Any, start: loop.State, problem: loop.Problem, parts: tuple[int, ...]
 ) -> None:
     whole, history = run(start, problem, 11)
     state, losses = start, []
@@ -106,7 +108,7 @@ def test_how_they_are_divided_changes_nothing(
 
 
 def test_a_loss_that_is_not_finite_ends_them(
-    run: Any, start: training.State, problem: training.Problem
+    run: Any, start: loop.State, problem: loop.Problem
 ) -> None:
     broken = problem._replace(
         weights=jax.tree.map(lambda weight: weight * np.inf, problem.weights)
@@ -117,7 +119,7 @@ def test_a_loss_that_is_not_finite_ends_them(
 
 
 def test_the_host_has_no_part_in_them(
-    run: Any, start: training.State, album: Album, problem: training.Problem
+    run: Any, start: loop.State, album: Album, problem: loop.Problem
 ) -> None:
     arguments = jax.device_put((start, album, problem, jnp.int32(5)))
     arguments = jax.tree.map(jnp.copy, arguments)
@@ -130,6 +132,6 @@ def test_the_host_has_no_part_in_them(
     assert not re.findall(r" (infeed|outfeed|send|recv)\(|callback", text)
 
 
-def test_the_memory_of_the_state_is_reused(run: Any, start: training.State) -> None:
+def test_the_memory_of_the_state_is_reused(run: Any, start: loop.State) -> None:
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(start))
     assert run.compiled.memory_analysis().alias_size_in_bytes >= size

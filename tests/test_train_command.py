@@ -14,17 +14,17 @@ from full_disk import small_files
 from PIL import Image
 from training_runs import Finished, checkpoints, lines, save_data, timeless, train
 
-from jaxstyle import transform_net
-from jaxstyle.commands import train as train_command
-from jaxstyle.commands.train_run import NotFiniteError, check_finite
-from jaxstyle.commands.train_settings import make_optimizer
-from jaxstyle.data import validation_batches
-from jaxstyle.image_files import load_image
-from jaxstyle.sources import hold_out, open_source
-from jaxstyle.style_files import load_style_file
-from jaxstyle.training import init_state
-from jaxstyle.training_presets import TRAINING_PRESETS
-from jaxstyle.transform_net import net_norm, net_width
+from jaxstyle.cli.train import train_command
+from jaxstyle.cli.train.training_run import NotFiniteError, check_finite
+from jaxstyle.cli.train.training_settings import make_optimizer
+from jaxstyle.data.batches import validation_batches
+from jaxstyle.data.sources import hold_out, open_source
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.style_files import load_style_file
+from jaxstyle.nets import transform_net
+from jaxstyle.nets.transform_net import net_norm, net_width
+from jaxstyle.training.loop import init_state
+from jaxstyle.training.recipes import TRAINING_PRESETS
 
 EVERY = (*("--validate-every", "2", "--picture-every", "3", "--checkpoint-every", "1"),)
 

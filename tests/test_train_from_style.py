@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from training_runs import checkpoints, lines, save_data, shared_cache, train
 
-from jaxstyle.style_files import load_style_file
-from jaxstyle.transform_net import net_norm, net_width
+from jaxstyle.files.style_files import load_style_file
+from jaxstyle.nets.transform_net import net_norm, net_width
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,14 +7,14 @@ import pytest
 from command_line import contents, save_network
 from training_runs import TINY, train
 
-from jaxstyle.cli import build_parser
-from jaxstyle.commands.train_settings import (
+from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.train.training_settings import (
     check_arguments,
     choose_settings,
     describe_settings,
     make_optimizer,
 )
-from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
+from jaxstyle.training.recipes import TRAINING_PRESETS, TrainingPreset
 
 pytestmark = pytest.mark.usefixtures("program_cache", "data")
 

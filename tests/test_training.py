@@ -10,9 +10,11 @@ import optax
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle import Objective, Weights, make_targets, perceptual_loss, training
-from jaxstyle.commands.train_programs import REPEATABLE
-from jaxstyle.transform_net import init_net, stylize, stylize_in_training
+from jaxstyle import Weights
+from jaxstyle.cli.train.training_programs import REPEATABLE
+from jaxstyle.losses import Objective, make_targets, perceptual_loss
+from jaxstyle.nets.transform_net import init_net, stylize, stylize_in_training
+from jaxstyle.training import loop
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
@@ -30,8 +32,8 @@ def photos() -> jax.Array:
 
 
 @pytest.fixture(scope="module")
-def problem(shallow: Params, style: jax.Array) -> training.Problem:
-    return training.make_problem(shallow, [style], WEIGHTS)
+def problem(shallow: Params, style: jax.Array) -> loop.Problem:
+    return loop.make_problem(shallow, [style], WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +43,18 @@ def net() -> Params:
 
 OPTIMIZER = optax.adam(1e-2)
 
-first_step = jax.jit(training.make_step(OPTIMIZER))
+first_step = jax.jit(loop.make_step(OPTIMIZER))
 
 
 def run(
     net: Params,
     photos: jax.Array,
-    problem: training.Problem,
+    problem: loop.Problem,
     *,
-    step: training.Step = first_step,
+    step: loop.Step = first_step,
     steps: int = 1,
-) -> tuple[training.State, list[dict[str, float]]]:
-    state, history = training.init_state(net, OPTIMIZER), []
+) -> tuple[loop.State, list[dict[str, float]]]:
+    state, history = loop.init_state(net, OPTIMIZER), []
     for _ in range(steps):
         state, metrics = step(state, photos, problem)
         history.append({name: float(value) for name, value in metrics.items()})
@@ -60,7 +62,7 @@ def run(
 
 
 def expected_loss(
-    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+    net: Params, photos: jax.Array, problem: loop.Problem, style: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     images = photos / jnp.float32(255)
     targets = make_targets(problem.params, images, [style], problem.weights)
@@ -69,7 +71,7 @@ def expected_loss(
 
 
 def test_the_metrics_are_the_mean_loss_and_its_parts(
-    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+    net: Params, photos: jax.Array, problem: loop.Problem, style: jax.Array
 ) -> None:
     _, [metrics] = run(net, photos, problem)
     loss, parts = jax.jit(expected_loss)(net, photos, problem, style)
@@ -80,16 +82,16 @@ def test_the_metrics_are_the_mean_loss_and_its_parts(
 
 
 def test_evaluate_gives_the_same_loss(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     _, [metrics] = run(net, photos, problem)
-    found = jax.jit(training.evaluate)(net, photos, problem)
+    found = jax.jit(loop.evaluate)(net, photos, problem)
     assert set(found) == set(metrics) - {"gradient_norm"}
     assert_close(found, {name: metrics[name] for name in found})
 
 
 def test_a_step_follows_the_gradient(
-    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+    net: Params, photos: jax.Array, problem: loop.Problem, style: jax.Array
 ) -> None:
     state, [metrics] = run(net, photos, problem)
 
@@ -109,7 +111,7 @@ def test_a_step_follows_the_gradient(
 
 
 def test_the_loss_goes_down(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     state, history = run(net, photos, problem, steps=60)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -117,7 +119,7 @@ def test_the_loss_goes_down(
 
 
 def test_constants_stay_as_they_are(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     state, _ = run(net, photos, problem, steps=3)
     for name in ("input", "output", "negative_slope"):
@@ -125,7 +127,7 @@ def test_constants_stay_as_they_are(
 
 
 def test_batch_norm_keeps_running_statistics(
-    photos: jax.Array, problem: training.Problem
+    photos: jax.Array, problem: loop.Problem
 ) -> None:
     net = init_net(jax.random.key(0), width=2, blocks=1, norm="batch")
     state, _ = run(net, photos, problem)
@@ -136,10 +138,10 @@ def test_batch_norm_keeps_running_statistics(
 
 
 def test_bfloat16_gives_about_the_same_loss_in_float32(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     _, [metrics] = run(net, photos, problem)
-    in_half = jax.jit(training.make_step(OPTIMIZER, dtype=jnp.bfloat16))
+    in_half = jax.jit(loop.make_step(OPTIMIZER, dtype=jnp.bfloat16))
     state, [half] = run(net, photos, problem, step=in_half)
     assert half["loss"] == pytest.approx(metrics["loss"], rel=0.02)
     assert half["loss"] != metrics["loss"]
@@ -148,28 +150,26 @@ def test_bfloat16_gives_about_the_same_loss_in_float32(
 
 
 def test_pooling_is_that_of_the_network(
-    net: Params, photos: jax.Array, problem: training.Problem, style: jax.Array
+    net: Params, photos: jax.Array, problem: loop.Problem, style: jax.Array
 ) -> None:
     with pytest.raises(ValueError, match="no pooling 'median'"):
-        training.make_problem(
+        loop.make_problem(
             problem.params, [style], WEIGHTS, objective=Objective(pooling="median")
         )
     objective = Objective(pooling="median")
     unknown = problem._replace(targets=replace(problem.targets, objective=objective))
     with pytest.raises(ValueError, match="no pooling 'median'"):
-        jax.eval_shape(training.evaluate, net, photos, unknown)
-    step = training.make_step(OPTIMIZER)
+        jax.eval_shape(loop.evaluate, net, photos, unknown)
+    step = loop.make_step(OPTIMIZER)
     with pytest.raises(ValueError, match="no pooling 'median'"):
-        jax.eval_shape(step, training.init_state(net, OPTIMIZER), photos, unknown)
+        jax.eval_shape(step, loop.init_state(net, OPTIMIZER), photos, unknown)
 
 
 def test_several_styles_are_blended(
     shallow: Params, style: jax.Array, content: jax.Array
 ) -> None:
     first, second, both = (
-        training.make_problem(
-            shallow, styles, WEIGHTS, style_weights=shares
-        ).targets.style
+        loop.make_problem(shallow, styles, WEIGHTS, style_weights=shares).targets.style
         for styles, shares in [
             ([style], None),
             ([content], None),
@@ -184,7 +184,7 @@ def test_several_styles_are_blended(
 def test_an_unknown_layer_is_named(shallow: Params, style: jax.Array) -> None:
     weights = Weights({"relu9_9": 1.0}, {"relu1_1": 1.0})
     with pytest.raises(ValueError, match="no layer relu9_9"):
-        training.make_problem(shallow, [style], weights)
+        loop.make_problem(shallow, [style], weights)
 
 
 def test_content_is_seen_no_deeper_than_its_layer(
@@ -194,8 +194,8 @@ def test_content_is_seen_no_deeper_than_its_layer(
     counts = {}
     for layer in ("relu1_1", "relu2_2"):
         weights = Weights({layer: 1.0}, {"relu3_1": 1.0})
-        problem = training.make_problem(raw, [style], weights)
-        evaluate = jax.jit(training.evaluate).trace(net, photos, problem)
+        problem = loop.make_problem(raw, [style], weights)
+        evaluate = jax.jit(loop.evaluate).trace(net, photos, problem)
         text = evaluate.lower(lowering_platforms=("cuda",)).as_text()
         counts[layer] = text.count("stablehlo.convolution(")
     convolutions_of_the_net = 8
@@ -204,24 +204,22 @@ def test_content_is_seen_no_deeper_than_its_layer(
 
 
 def test_stability_is_what_noise_in_the_photos_changes(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     images = photos / jnp.float32(255)
     stylized, key = stylize(net, images), jax.random.key(3)
-    change = training.stability_loss(net, images, stylized, key)
-    noise = jax.random.uniform(
-        key, images.shape, minval=-training.NOISE, maxval=training.NOISE
-    )
-    assert float(jnp.abs(noise).max()) > 0.9 * training.NOISE
+    change = loop.stability_loss(net, images, stylized, key)
+    noise = jax.random.uniform(key, images.shape, minval=-loop.NOISE, maxval=loop.NOISE)
+    assert float(jnp.abs(noise).max()) > 0.9 * loop.NOISE
     expected = jnp.square(stylize(net, images + noise) - stylized).mean()
     assert float(change) == pytest.approx(float(expected), rel=1e-4)
     assert float(change) > 0
 
 
 def test_a_weight_on_stability_makes_nets_steadier(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
-    steady_step = jax.jit(training.make_step(OPTIMIZER, stability=1e5))
+    steady_step = jax.jit(loop.make_step(OPTIMIZER, stability=1e5))
     plain, history = run(net, photos, problem, steps=30)
     steady, steadier = run(net, photos, problem, step=steady_step, steps=30)
     assert history[0]["content"] == pytest.approx(steadier[0]["content"])
@@ -233,17 +231,17 @@ def test_a_weight_on_stability_makes_nets_steadier(
     @jax.jit
     def change(params: Params) -> jax.Array:
         key = jax.random.key(7)
-        return training.stability_loss(params, images, stylize(params, images), key)
+        return loop.stability_loss(params, images, stylize(params, images), key)
 
     assert change(steady.params) < 0.5 * change(plain.params)
 
 
 def test_noise_differs_from_step_to_step_and_comes_again(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     still = optax.sgd(0.0)
-    step = jax.jit(training.make_step(still, stability=1.0))
-    state = training.init_state(net, still)
+    step = jax.jit(loop.make_step(still, stability=1.0))
+    state = loop.init_state(net, still)
     second, first_metrics = step(state, photos, problem)
     _, second_metrics = step(second, photos, problem)
     _, again = step(second, photos, problem)
@@ -252,11 +250,11 @@ def test_noise_differs_from_step_to_step_and_comes_again(
 
 
 def test_no_gradient_is_scattered_on_gpus(
-    net: Params, photos: jax.Array, problem: training.Problem
+    net: Params, photos: jax.Array, problem: loop.Problem
 ) -> None:
     """Such sums have no fixed order, or none that can be compiled."""
-    state = training.init_state(net, OPTIMIZER)
-    traced = jax.jit(training.make_step(OPTIMIZER)).trace(state, photos, problem)
+    state = loop.init_state(net, OPTIMIZER)
+    traced = jax.jit(loop.make_step(OPTIMIZER)).trace(state, photos, problem)
     text = traced.lower(lowering_platforms=("cuda",)).as_text()
     assert "convolution" in text
     assert "scatter" not in text

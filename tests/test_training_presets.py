@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.commands.train_settings import CHOICES
-from jaxstyle.losses import absolute_variation
-from jaxstyle.training_presets import TRAINING_PRESETS, TrainingPreset
-from jaxstyle.transform_net import IMAGENET_STD
-from jaxstyle.vgg_layers import NETWORKS, convolution_names
+from jaxstyle.cli.train.training_settings import CHOICES
+from jaxstyle.losses.terms import absolute_variation
+from jaxstyle.nets.transform_net import IMAGENET_STD
+from jaxstyle.training.recipes import TRAINING_PRESETS, TrainingPreset
+from jaxstyle.vgg.layers import NETWORKS, convolution_names
 
 every_preset = pytest.mark.parametrize(
     "preset", TRAINING_PRESETS.values(), ids=TRAINING_PRESETS
@@ -82,7 +82,7 @@ def test_the_seed_preset_weighs_variation_as_the_sum_over_a_batch() -> None:
 
 def test_presets_are_plain_data_without_jax() -> None:
     code = (
-        "import sys, jaxstyle.training_presets; "
+        "import sys, jaxstyle.training.recipes; "
         "print(sorted({'jax', 'numpy', 'optax', 'flax'} & sys.modules.keys()))"
     )
     done = subprocess.run(

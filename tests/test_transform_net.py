@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numeric_checks import assert_close
 
-from jaxstyle.param_files import leaves
-from jaxstyle.transform_net import (
+from jaxstyle.files.param_files import leaves
+from jaxstyle.nets.transform_net import (
     MOMENTUM,
     NORMS,
     SMALLEST_SIDE,

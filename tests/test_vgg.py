@@ -13,8 +13,9 @@ from jax import lax
 from numeric_checks import assert_close, assert_gradients
 
 import jaxstyle
-from jaxstyle import vgg, vgg_layers
-from jaxstyle.pooling import POOLINGS
+from jaxstyle.vgg import layers
+from jaxstyle.vgg import network as vgg
+from jaxstyle.vgg.pooling import POOLINGS
 
 Params = dict[str, Any]
 Features = Callable[..., dict[str, jax.Array]]
@@ -39,22 +40,22 @@ CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 @pytest.mark.parametrize(("network", "names"), [("vgg16", VGG16), ("vgg19", VGG19)])
 def test_convolutions_of_the_networks(network: str, names: tuple[str, ...]) -> None:
-    assert vgg_layers.convolution_names(network) == names
+    assert layers.convolution_names(network) == names
 
 
 def test_an_unknown_network_is_named_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no network 'vgg11'; known are vgg16, vgg19"):
-        vgg_layers.convolution_names("vgg11")
+        layers.convolution_names("vgg11")
 
 
 def test_layers_are_in_the_order_of_the_network(raw: Params) -> None:
     expected = tuple(name.replace("conv", "relu") for name in SHIPPED)
-    assert jaxstyle.layer_names(raw) == expected
-    assert jaxstyle.layer_names(dict(reversed(raw.items()))) == expected
+    assert jaxstyle.vgg.layer_names(raw) == expected
+    assert jaxstyle.vgg.layer_names(dict(reversed(raw.items()))) == expected
 
 
 def test_features_are_all_layers_with_their_sizes(raw: Params) -> None:
-    shapes = jax.eval_shape(jaxstyle.features, raw, jnp.zeros((35, 50, 3)))
+    shapes = jax.eval_shape(jaxstyle.vgg.features, raw, jnp.zeros((35, 50, 3)))
     sizes = [(35, 50, 64), (17, 25, 128), (8, 12, 256), (4, 6, 512), (2, 3, 512)]
     assert {name: x.shape for name, x in shapes.items()} == {
         name.replace("conv", "relu"): sizes[int(name[4]) - 1] for name in SHIPPED
@@ -62,32 +63,32 @@ def test_features_are_all_layers_with_their_sizes(raw: Params) -> None:
 
 
 def test_truncate_keeps_what_the_deepest_layer_needs(raw: Params) -> None:
-    cut = jaxstyle.truncate(raw, ["relu2_2", "relu1_1"])
-    assert jaxstyle.layer_names(cut) == ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
+    cut = jaxstyle.vgg.truncate(raw, ["relu2_2", "relu1_1"])
+    assert jaxstyle.vgg.layer_names(cut) == ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
     assert {"mean", "std"} <= cut.keys()
     assert len(raw) == 13
 
 
 def test_truncate_names_all_unknown_layers(raw: Params) -> None:
     with pytest.raises(ValueError, match=r"no layer conv1_1, relu5_3 in .* relu1_1, "):
-        jaxstyle.truncate(raw, ["conv1_1", "relu1_1", "relu5_3", "conv1_1"])
+        jaxstyle.vgg.truncate(raw, ["conv1_1", "relu1_1", "relu5_3", "conv1_1"])
 
 
 def test_truncated_features_are_the_same(shallow: Params, content: jax.Array) -> None:
-    cut = jaxstyle.truncate(shallow, ["relu1_2"])
-    whole = jaxstyle.features(shallow, content)
-    for layer, x in jaxstyle.features(cut, content).items():
+    cut = jaxstyle.vgg.truncate(shallow, ["relu1_2"])
+    whole = jaxstyle.vgg.features(shallow, content)
+    for layer, x in jaxstyle.vgg.features(cut, content).items():
         assert_close(x, whole[layer], rtol=1e-6)
 
 
 def test_jit_computes_no_layer_that_is_not_used(raw: Params) -> None:
     def flops(params: Params) -> float:
-        compute = jax.jit(lambda p, image: jaxstyle.features(p, image)["relu1_2"])
+        compute = jax.jit(lambda p, image: jaxstyle.vgg.features(p, image)["relu1_2"])
         program = compute.lower(params, jnp.zeros((16, 16, 3))).compile()
         analysis: Any = program.cost_analysis()
         return float(analysis["flops"])
 
-    assert flops(raw) == flops(dict(jaxstyle.truncate(raw, ["relu1_2"])))
+    assert flops(raw) == flops(dict(jaxstyle.vgg.truncate(raw, ["relu1_2"])))
 
 
 # --- batches ------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_jit_computes_no_layer_that_is_not_used(raw: Params) -> None:
 def test_batch_axes_jit_and_vmap_change_nothing(
     shallow: Params, content: jax.Array, noisy: jax.Array, pooling: str
 ) -> None:
-    compute = partial(jaxstyle.features, shallow, pooling=pooling)
+    compute = partial(jaxstyle.vgg.features, shallow, pooling=pooling)
     one = [compute(image) for image in (content, noisy)]
     expected = {layer: jnp.stack([x[layer] for x in one]) for layer in one[0]}
     images = jnp.stack([content, noisy])
@@ -109,12 +110,12 @@ def test_batch_axes_jit_and_vmap_change_nothing(
 
 
 def test_an_empty_batch_has_empty_features(shallow: Params) -> None:
-    features = jaxstyle.features(shallow, jnp.zeros((0, 8, 8, 3)))
+    features = jaxstyle.vgg.features(shallow, jnp.zeros((0, 8, 8, 3)))
     assert features["relu2_1"].shape == (0, 4, 4, 128)
 
 
 def test_features_are_the_same_bits_again(shallow: Params, content: jax.Array) -> None:
-    compute = jax.jit(jaxstyle.features)
+    compute = jax.jit(jaxstyle.vgg.features)
     first, second = compute(shallow, content), compute(shallow, content)
     assert all(bool((first[layer] == second[layer]).all()) for layer in first)
 
@@ -133,13 +134,13 @@ def correlate(x: jax.Array, layer: Params) -> jax.Array:
 @pytest.fixture(scope="module")
 def first_layers(raw: Params) -> Params:
     """The first two layers, [*n, h, w, 64] each."""
-    return dict(jaxstyle.normalize(jaxstyle.truncate(raw, ["relu1_2"])))
+    return dict(jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu1_2"])))
 
 
 def test_only_the_first_convolution_replicates_the_border(
     first_layers: Params, content: jax.Array
 ) -> None:
-    found = jaxstyle.features(first_layers, content, padding="replicate")
+    found = jaxstyle.vgg.features(first_layers, content, padding="replicate")
     sides = ((1, 1), (1, 1), (0, 0))
     x = (content - first_layers["mean"]) / first_layers["std"]
     first = correlate(jnp.pad(x, sides, "edge"), first_layers["conv1_1"])
@@ -154,8 +155,8 @@ def test_zeros_are_around_the_image_by_default(
     padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
     expected = correlate(padded, first_layers["conv1_1"])
     for found in (
-        jaxstyle.features(first_layers, content),
-        jaxstyle.features(first_layers, content, padding="zero"),
+        jaxstyle.vgg.features(first_layers, content),
+        jaxstyle.vgg.features(first_layers, content, padding="zero"),
     ):
         assert_close(found["relu1_1"], expected)
 
@@ -163,7 +164,7 @@ def test_zeros_are_around_the_image_by_default(
 def test_a_replicated_border_is_no_edge(first_layers: Params) -> None:
     flat = jnp.broadcast_to(jnp.array([0.9, 0.2, 0.6]), (6, 7, 3))
     spreads = {
-        padding: jaxstyle.features(first_layers, flat, padding=padding)["relu1_1"]
+        padding: jaxstyle.vgg.features(first_layers, flat, padding=padding)["relu1_1"]
         .std((0, 1))
         .max()
         for padding in vgg.BORDERS
@@ -175,7 +176,7 @@ def test_a_replicated_border_is_no_edge(first_layers: Params) -> None:
 def test_padding_changes_no_size(raw: Params) -> None:
     zero, replicate = (
         jax.eval_shape(
-            partial(jaxstyle.features, padding=padding), raw, jnp.zeros((35, 50, 3))
+            partial(jaxstyle.vgg.features, padding=padding), raw, jnp.zeros((35, 50, 3))
         )
         for padding in ("zero", "replicate")
     )
@@ -185,27 +186,27 @@ def test_padding_changes_no_size(raw: Params) -> None:
 def test_a_replicated_border_of_a_batch_is_that_of_its_images(
     first_layers: Params, content: jax.Array, noisy: jax.Array
 ) -> None:
-    compute = jax.jit(partial(jaxstyle.features, first_layers, padding="replicate"))
+    compute = jax.jit(partial(jaxstyle.vgg.features, first_layers, padding="replicate"))
     images = jnp.stack([content, noisy])
     found = compute(images)
     for index, image in enumerate(images):
-        expected = jaxstyle.features(first_layers, image, padding="replicate")
+        expected = jaxstyle.vgg.features(first_layers, image, padding="replicate")
         assert_close(jax.tree.map(lambda x, i=index: x[i], found), expected)
 
 
 def test_prepared_kernels_replicate_the_border_too(
     shallow: Params, content: jax.Array
 ) -> None:
-    compute = jax.jit(partial(jaxstyle.features, padding="replicate"))
+    compute = jax.jit(partial(jaxstyle.vgg.features, padding="replicate"))
     expected = compute(shallow, content)
-    assert_close(compute(jaxstyle.prepare_for_cpu(shallow), content), expected)
+    assert_close(compute(jaxstyle.vgg.prepare_for_cpu(shallow), content), expected)
 
 
 def test_gradients_at_a_replicated_border(raw: Params) -> None:
-    net = jaxstyle.truncate(raw, ["relu1_1"])
+    net = jaxstyle.vgg.truncate(raw, ["relu1_1"])
     image = np.random.default_rng(0).uniform(size=(3, 4, 3))
     assert_gradients(
-        lambda image: jaxstyle.features(net, image, padding="replicate")["relu1_1"],
+        lambda image: jaxstyle.vgg.features(net, image, padding="replicate")["relu1_1"],
         image,
     )
 
@@ -218,7 +219,7 @@ def test_an_unknown_padding_is_named_with_the_known_ones(
 ) -> None:
     message = "no padding 'reflect'; known are zero, replicate"
     with pytest.raises(ValueError, match=message):
-        jaxstyle.features(shallow, content, padding="reflect")
+        jaxstyle.vgg.features(shallow, content, padding="reflect")
 
 
 def test_an_unknown_pooling_is_named_with_the_known_ones(
@@ -226,18 +227,18 @@ def test_an_unknown_pooling_is_named_with_the_known_ones(
 ) -> None:
     message = "no pooling 'min'; known are max, average, l2"
     with pytest.raises(ValueError, match=message):
-        jaxstyle.features(shallow, content, pooling="min")
+        jaxstyle.vgg.features(shallow, content, pooling="min")
 
 
 def test_8_bit_images_are_refused(shallow: Params) -> None:
     with pytest.raises(TypeError, match=r"uint8; divide 8-bit images by 255"):
-        jaxstyle.features(shallow, jnp.zeros((8, 8, 3), jnp.uint8))
+        jaxstyle.vgg.features(shallow, jnp.zeros((8, 8, 3), jnp.uint8))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 4), (3, 8, 8)])
 def test_wrong_shapes_are_refused(shallow: Params, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\[\*n, height, width, 3\], got \("):
-        jaxstyle.features(shallow, jnp.zeros(shape))
+        jaxstyle.vgg.features(shallow, jnp.zeros(shape))
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 15), (15, 16), (0, 16)])
@@ -246,13 +247,13 @@ def test_images_must_reach_the_deepest_layer(
 ) -> None:
     message = f"images of {width}x{height} pixels is too small: at least 16x16"
     with pytest.raises(ValueError, match=message):
-        jaxstyle.features(raw, jnp.zeros((height, width, 3)))
+        jaxstyle.vgg.features(raw, jnp.zeros((height, width, 3)))
 
 
 def test_the_smallest_images_work(raw: Params, shallow: Params) -> None:
-    shapes = jax.eval_shape(jaxstyle.features, raw, jnp.zeros((16, 17, 3)))
+    shapes = jax.eval_shape(jaxstyle.vgg.features, raw, jnp.zeros((16, 17, 3)))
     assert shapes["relu5_1"].shape == (1, 1, 512)
-    assert jaxstyle.features(shallow, jnp.zeros((2, 3, 3)))["relu2_1"].shape == (
+    assert jaxstyle.vgg.features(shallow, jnp.zeros((2, 3, 3)))["relu2_1"].shape == (
         (1, 1, 128)
     )
 
@@ -272,7 +273,7 @@ def test_the_written_gradients_are_those_of_the_convolution() -> None:
 
 @pytest.fixture(scope="module")
 def compute() -> Features:
-    compute: Features = jax.jit(jaxstyle.features)
+    compute: Features = jax.jit(jaxstyle.vgg.features)
     return compute
 
 
@@ -283,7 +284,7 @@ def test_normalized_features_are_the_raw_ones_divided(
     compute: Features,
     per: str,
 ) -> None:
-    params = jaxstyle.normalize(raw, per=per)
+    params = jaxstyle.vgg.normalize(raw, per=per)
     features, normalized = compute(raw, content), compute(params, content)
     for layer, x in features.items():
         means = raw[layer.replace("relu", "conv")]["mean_activation"]
@@ -291,7 +292,7 @@ def test_normalized_features_are_the_raw_ones_divided(
 
 
 def test_mean_activations_become_1_per_layer(raw: Params) -> None:
-    params = jaxstyle.normalize(raw)
+    params = jaxstyle.vgg.normalize(raw)
     for name in SHIPPED:
         before = raw[name]["mean_activation"]
         after = params[name]["mean_activation"]
@@ -300,7 +301,7 @@ def test_mean_activations_become_1_per_layer(raw: Params) -> None:
 
 
 def test_mean_activations_become_1_per_filter(raw: Params) -> None:
-    params = jaxstyle.normalize(raw, per="filter")
+    params = jaxstyle.vgg.normalize(raw, per="filter")
     for name in SHIPPED:
         before = raw[name]["mean_activation"]
         loud = before > 1e-3 * before.mean()
@@ -311,21 +312,21 @@ def test_mean_activations_become_1_per_filter(raw: Params) -> None:
 def test_a_silent_filter_stays_finite(shallow: Params, content: jax.Array) -> None:
     first = shallow["conv1_1"]
     silent = first | {"mean_activation": first["mean_activation"].at[5].set(0)}
-    params = jaxstyle.normalize(shallow | {"conv1_1": silent}, per="filter")
+    params = jaxstyle.vgg.normalize(shallow | {"conv1_1": silent}, per="filter")
     assert params["conv1_1"]["mean_activation"][5] == 0
-    for x in jaxstyle.features(params, content).values():
+    for x in jaxstyle.vgg.features(params, content).values():
         assert bool(jnp.isfinite(x).all())
 
 
 @pytest.mark.parametrize("per", ["layer", "filter"])
 def test_normalizing_twice_changes_nothing(shallow: Params, per: str) -> None:
-    once = jaxstyle.normalize(shallow, per=per)
-    assert_close(jaxstyle.normalize(once, per=per), once, rtol=1e-6)
+    once = jaxstyle.vgg.normalize(shallow, per=per)
+    assert_close(jaxstyle.vgg.normalize(once, per=per), once, rtol=1e-6)
 
 
 def test_normalization_by_anything_else_is_refused(shallow: Params) -> None:
     with pytest.raises(ValueError, match="per layer or per filter, not 'network'"):
-        jaxstyle.normalize(shallow, per="network")
+        jaxstyle.vgg.normalize(shallow, per="network")
 
 
 def test_the_input_normalisation_is_part_of_the_parameters(
@@ -333,20 +334,20 @@ def test_the_input_normalisation_is_part_of_the_parameters(
 ) -> None:
     """Pixels and statistics in other units give the same features."""
     scaled = shallow | {"mean": 255 * shallow["mean"], "std": 255 * shallow["std"]}
-    expected = jaxstyle.features(shallow, content)
-    assert_close(jaxstyle.features(scaled, 255 * content), expected)
+    expected = jaxstyle.vgg.features(shallow, content)
+    assert_close(jaxstyle.vgg.features(scaled, 255 * content), expected)
 
 
 def test_preparing_twice_is_preparing_once(raw: Params) -> None:
-    once = jaxstyle.prepare_for_cpu(jaxstyle.truncate(raw, ["relu2_1"]))
-    assert jaxstyle.prepare_for_cpu(once) == once
+    once = jaxstyle.vgg.prepare_for_cpu(jaxstyle.vgg.truncate(raw, ["relu2_1"]))
+    assert jaxstyle.vgg.prepare_for_cpu(once) == once
 
 
 def test_normalizing_prepared_parameters_is_refused(raw: Params) -> None:
-    prepared = jaxstyle.prepare_for_cpu(jaxstyle.truncate(raw, ["relu2_1"]))
+    prepared = jaxstyle.vgg.prepare_for_cpu(jaxstyle.vgg.truncate(raw, ["relu2_1"]))
     with pytest.raises(ValueError, match="before prepare_for_cpu"):
-        jaxstyle.normalize(prepared)
+        jaxstyle.vgg.normalize(prepared)
 
 
 def test_truncating_to_no_layer_keeps_the_first(raw: Params) -> None:
-    assert jaxstyle.layer_names(jaxstyle.truncate(raw, [])) == ("relu1_1",)
+    assert jaxstyle.vgg.layer_names(jaxstyle.vgg.truncate(raw, [])) == ("relu1_1",)

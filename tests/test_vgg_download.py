@@ -11,9 +11,10 @@ import pytest
 from safetensors.numpy import load_file
 from vgg_samples import make_convolutions, save_photo, write_published_keras
 
-from jaxstyle import pretrained, vgg_layers
-from jaxstyle.param_files import load_params
-from jaxstyle.pretrained import cache_folder, download_vgg
+from jaxstyle.files import pretrained
+from jaxstyle.files.param_files import load_params
+from jaxstyle.files.pretrained import cache_folder, download_vgg
+from jaxstyle.vgg import layers
 
 
 class Server(ThreadingHTTPServer):
@@ -79,7 +80,7 @@ def test_a_download_is_converted_and_kept(
     params, metadata = load_params(path)
     assert metadata["network"] == "vgg19"
     assert metadata["source"] == server.url("good")
-    assert vgg_layers.layer_names(params)[-1] == "relu5_4"
+    assert layers.layer_names(params)[-1] == "relu5_4"
     kernel, _ = make_convolutions("vgg19")["conv5_4"]
     np.testing.assert_allclose(params["conv5_4"]["kernel"], kernel, rtol=2**-10)
     assert load_file(path)["conv5_4/kernel"].dtype == np.float16

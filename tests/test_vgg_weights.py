@@ -22,14 +22,15 @@ from vgg_samples import (
     write_published_keras,
 )
 
-from jaxstyle import vgg, vgg_layers
-from jaxstyle.param_files import load_params
-from jaxstyle.vgg_weights import (
+from jaxstyle.files.param_files import load_params
+from jaxstyle.files.published_vgg import (
     from_keras,
     from_onnx,
     from_torchvision,
     measure_mean_activations,
 )
+from jaxstyle.vgg import layers
+from jaxstyle.vgg import network as vgg
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +45,7 @@ OXFORD_FILES: dict[str, tuple[Callable[..., None], str, Callable[..., Any]]] = {
 
 
 @pytest.mark.usefixtures("narrow_vgg")
-@pytest.mark.parametrize("network", vgg_layers.NETWORKS)
+@pytest.mark.parametrize("network", layers.NETWORKS)
 @pytest.mark.parametrize("kind", OXFORD_FILES)
 def test_oxfords_weights_are_turned_to_rgb(
     tmp_path: Path, kind: str, network: str
@@ -182,7 +183,7 @@ def test_mean_activations_are_over_all_positions_of_all_photos(
     photos = [generator.random(size, np.float32) for size in ((33, 16, 3), (20, 40, 3))]
     measured = measure_mean_activations(tiny_params, iter(photos))
     outputs = [vgg.features(tiny_params, jax.numpy.asarray(p)) for p in photos]
-    for layer in vgg_layers.layer_names(tiny_params):
+    for layer in layers.layer_names(tiny_params):
         positions = np.concatenate(
             [np.asarray(x[layer]).reshape(-1, x[layer].shape[-1]) for x in outputs]
         )
@@ -229,7 +230,7 @@ def test_the_script_converts_every_format(tmp_path: Path, suffix: str) -> None:
     options = ("--photos", tmp_path / "photos", "--deepest", "conv2_1")
     assert convert(source, "-o", output, *options, "--source", "a test") == 0
     params, metadata = load_params(output)
-    assert vgg_layers.layer_names(params) == ("relu1_1", "relu1_2", "relu2_1")
+    assert layers.layer_names(params) == ("relu1_1", "relu1_2", "relu2_1")
     assert metadata["mean_activation_from"] == "2 photographs"
     assert metadata["source"] == "a test"
     assert ("Simonyan" in metadata["attribution"]) == (suffix != ".pth")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.windows import Window, cover_image, sum_windows
+from jaxstyle.scaling.windows import Window, cover_image, sum_windows
 
 SIZES = [(40, 40), (41, 97), (64, 200), (100, 33), (75, 75)]
 

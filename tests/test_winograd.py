@@ -10,7 +10,8 @@ import pytest
 from numeric_checks import assert_close
 
 import jaxstyle
-from jaxstyle import vgg, winograd
+from jaxstyle.kernels import winograd
+from jaxstyle.vgg import network
 
 # Batch, height, width, channels in and out. Each length from 1 to 9 occurs, and each
 # remainder by the tiles' four along both axes.
@@ -59,7 +60,7 @@ def test_the_algebra_is_exact(shape: tuple[int, ...]) -> None:
     with jax.enable_x64(True):
         operands = make_operands(shape, np.float64)
         results = values_and_cotangents(by_winograd, *operands)
-        expected = values_and_cotangents(vgg.convolve, *operands)
+        expected = values_and_cotangents(network.convolve, *operands)
         for got, plain in zip(results, expected, strict=True):
             assert got.dtype == jnp.float64
             np.testing.assert_allclose(got, plain, rtol=0, atol=1e-12)
@@ -72,7 +73,7 @@ def test_float32_rounds_little_more_than_plain_convolution() -> None:
         doubles = [jnp.asarray(np.float64(operand)) for operand in operands]
         exact = [
             np.float32(result)
-            for result in values_and_cotangents(vgg.convolve, *doubles)
+            for result in values_and_cotangents(network.convolve, *doubles)
         ]
     for got, expected in zip(results, exact, strict=True):
         assert got.dtype == jnp.float32
@@ -111,7 +112,7 @@ def test_transformed_kernels_are_linear() -> None:
 
 
 def test_only_wide_layers_are_prepared(shallow: dict[str, Any]) -> None:
-    prepared = jaxstyle.prepare_for_cpu(shallow)
+    prepared = jaxstyle.vgg.prepare_for_cpu(shallow)
     assert prepared.keys() == shallow.keys()
     for name in ("conv1_1", "conv1_2", "mean", "std"):
         assert prepared[name] is shallow[name]
@@ -123,17 +124,17 @@ def test_only_wide_layers_are_prepared(shallow: dict[str, Any]) -> None:
 
 def test_prepared_networks_have_the_same_layers_and_shapes(raw: dict[str, Any]) -> None:
     images = jnp.zeros((2, 17, 23, 3))
-    prepared = jax.eval_shape(jaxstyle.prepare_for_cpu, raw)
-    shapes = jax.eval_shape(jaxstyle.features, prepared, images)
-    assert shapes == jax.eval_shape(jaxstyle.features, raw, images)
-    assert jaxstyle.layer_names(prepared) == jaxstyle.layer_names(raw)
+    prepared = jax.eval_shape(jaxstyle.vgg.prepare_for_cpu, raw)
+    shapes = jax.eval_shape(jaxstyle.vgg.features, prepared, images)
+    assert shapes == jax.eval_shape(jaxstyle.vgg.features, raw, images)
+    assert jaxstyle.vgg.layer_names(prepared) == jaxstyle.vgg.layer_names(raw)
 
 
 def test_prepared_networks_can_be_truncated(
     shallow: dict[str, Any], content: jax.Array
 ) -> None:
-    prepared = jaxstyle.prepare_for_cpu(shallow)
-    features = jax.jit(jaxstyle.features)(prepared, content)
-    assert_close(features, jax.jit(jaxstyle.features)(shallow, content))
-    cut = jaxstyle.truncate(prepared, ["relu1_2"])
-    assert jaxstyle.layer_names(cut) == ("relu1_1", "relu1_2")
+    prepared = jaxstyle.vgg.prepare_for_cpu(shallow)
+    features = jax.jit(jaxstyle.vgg.features)(prepared, content)
+    assert_close(features, jax.jit(jaxstyle.vgg.features)(shallow, content))
+    cut = jaxstyle.vgg.truncate(prepared, ["relu1_2"])
+    assert jaxstyle.vgg.layer_names(cut) == ("relu1_1", "relu1_2")

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from jaxstyle import vgg_layers
-from jaxstyle.vgg_weights import from_onnx
+from jaxstyle.files.published_vgg import from_onnx
+from jaxstyle.vgg import layers
 
 Convolutions = dict[str, tuple[np.ndarray, np.ndarray]]
 Tree = dict[str, Any]
@@ -19,8 +19,8 @@ def make_convolutions(network: str) -> Convolutions:
     """Return kernels [3, 3, in, out] and biases of a network of the current widths."""
     generator = np.random.default_rng(7)
     convolutions, width_in = {}, 3
-    for name in vgg_layers.convolution_names(network):
-        width = vgg_layers.width(name)
+    for name in layers.convolution_names(network):
+        width = layers.width(name)
         kernel = generator.normal(0.2, 0.5, (3, 3, width_in, width))
         bias = generator.normal(0.1, 0.1, width)
         convolutions[name] = kernel.astype(np.float32), bias.astype(np.float32)

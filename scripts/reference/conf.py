@@ -6,6 +6,7 @@
 import ast
 import pkgutil
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.typing import stringify_annotation
-
-import jaxstyle
 
 project = "jaxstyle"
 html_title = "jaxstyle"
@@ -34,7 +33,7 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore = [
     # What the Wasserstein losses compare with: made for users, and never by them.
-    ("py:class", "jaxstyle.style_losses.Gaussian"),
+    ("py:class", "jaxstyle.losses.style.Gaussian"),
 ]
 
 autodoc_typehints_format = "short"
@@ -86,16 +85,16 @@ def document_data(
 ) -> None:
     """Give a constant the docstring below it, in the module that it comes from."""
     if what == "data":
-        constant = name.rpartition(".")[2]
-        analyzer = ModuleAnalyzer.for_module(home(constant))
+        package, _, constant = name.rpartition(".")
+        analyzer = ModuleAnalyzer.for_module(home(package, constant))
         lines[:] = analyzer.find_attr_docs()["", constant]
 
 
-def home(name: str) -> str:
-    """Return the full name of the module that a public name is defined in."""
-    stub = Path(jaxstyle.__file__).with_suffix(".pyi")
+def home(package: str, name: str) -> str:
+    """Return the full name of the module that defines a public name of a package."""
+    stub = Path(str(import_module(package).__file__)).with_suffix(".pyi")
     return next(
-        f"jaxstyle.{node.module}"
+        f"{package}.{node.module}"
         for node in ast.parse(stub.read_text()).body
         if isinstance(node, ast.ImportFrom)
         and name in [alias.name for alias in node.names]

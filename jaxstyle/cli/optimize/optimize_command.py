@@ -1,0 +1,124 @@
+"""``jaxstyle optimize``: files in, a picture out, with progress on the way."""
+
+import argparse
+from collections.abc import Sequence
+
+from jaxstyle.cli.interrupts import catch_interrupts
+from jaxstyle.cli.optimize.job import (
+    CHECKPOINTS,
+    Picture,
+    describe,
+    load_pictures,
+    make_job,
+    make_run,
+)
+from jaxstyle.cli.optimize.ledger import LEDGER
+from jaxstyle.cli.optimize.optimize_settings import Method, choose_settings, make_method
+from jaxstyle.cli.optimize.picture_outputs import check_outputs, unfinished
+from jaxstyle.cli.optimize.picture_run import optimize
+from jaxstyle.cli.optimize.scale_programs import prepare
+from jaxstyle.cli.optimize.scene_inputs import digest
+from jaxstyle.cli.optimize.sweep import sweep
+from jaxstyle.cli.optimize.variants import check_sweep, find_variants
+from jaxstyle.cli.runtime import explain_lack_of_memory, make_say, use_compilation_cache
+from jaxstyle.cli.settings import check_blend, load_params
+from jaxstyle.cli.strategies import Way, check_ways, find_ways, try_ways
+from jaxstyle.files.checkpoints import find_checkpoints
+from jaxstyle.optimize.presets import Preset
+from jaxstyle.scaling.memory import TooLargeError
+from jaxstyle.vgg import network
+
+Arguments = argparse.Namespace
+
+SHORT = 5
+"""A history of L-BFGS that takes little memory."""
+
+
+def run(arguments: Arguments) -> int:
+    """Make the picture, or those of a sweep; return the exit code."""
+    settings = choose_settings(arguments)
+    check_sweep(arguments, settings)
+    variants = find_variants(arguments)
+    check_arguments(arguments, variants, settings)
+    ways = find_ways(arguments.devices, arguments.tile, longest=arguments.size)
+    use_compilation_cache()
+    what = f"--size {arguments.size}"
+    with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
+        params = load_params(settings)
+        pictures = load_pictures(variants or [arguments], params)
+
+        def make(way: Way) -> int:
+            method = make_method(
+                settings,
+                learning_rate=arguments.learning_rate,
+                history=arguments.history,
+                precision=arguments.precision,
+                mesh=way.mesh,
+                tile=way.tile,
+            )
+            prepared = prepare(params, way.mesh)
+            make = sweep if variants else make_one
+            return make(arguments, pictures, method, prepared)
+
+        try:
+            return try_ways(ways, make, make_say(quiet=arguments.quiet))
+        except TooLargeError as error:
+            raise ValueError(advise(error, arguments.size, settings)) from error
+
+
+def advise(error: TooLargeError, size: int, settings: Preset) -> str:
+    """Return which size would fit, about.
+
+    What is needed grows with the number of pixels, and less at first.
+    """
+    fits = f"about --size {int(size * (error.free / error.needed) ** 0.5)} would fit"
+    more = f", more with --history {SHORT}" if settings.optimizer == "lbfgs" else ""
+    return f"not enough memory for --size {size}: {error}; {fits}{more}"
+
+
+def check_arguments(
+    arguments: Arguments, variants: Sequence[Arguments], settings: Preset
+) -> None:
+    """Raise a ValueError unless the files can be written and the numbers agree."""
+    check_blend(arguments.blend, arguments.styles)
+    check_ways(arguments.devices, arguments.tile)
+    check_outputs([arguments, *variants], steps=settings.steps)
+    check_unfinished(arguments)
+
+
+def check_unfinished(arguments: Arguments) -> None:
+    """Raise a ValueError if an interrupted run would be lost, or there is none."""
+    folder = unfinished(arguments.output)
+    of_one = bool(find_checkpoints(folder / CHECKPOINTS))
+    of_sweep = (folder / LEDGER).exists()
+    if (of_one or of_sweep) and not arguments.resume:
+        raise ValueError(
+            f"{folder} holds an interrupted run; go on with it by --resume, or "
+            "delete the folder"
+        )
+    if arguments.resume and not (of_sweep if arguments.sweep else of_one):
+        what = "sweep" if arguments.sweep else "checkpoint"
+        raise ValueError(f"nothing to resume: there is no {what} in {folder}")
+
+
+def make_one(
+    arguments: Arguments,
+    pictures: Sequence[Picture],
+    method: Method,
+    params: network.Params,
+) -> int:
+    """Make one picture; return the exit code."""
+    (picture,) = pictures
+    settings = choose_settings(arguments)
+    job = make_job(arguments, settings, method, picture.inputs, params)
+    about = describe(arguments, settings, picture.inputs)
+    run = make_run(
+        arguments,
+        pictures,
+        job,
+        folder=unfinished(arguments.output),
+        configuration=about | {"images and network": digest(picture.inputs)},
+    )
+    with catch_interrupts() as interrupts:
+        (code,) = optimize(run, interrupts)
+    return code

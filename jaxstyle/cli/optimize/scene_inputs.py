@@ -1,0 +1,174 @@
+"""What ``jaxstyle optimize`` works with: images and a network, from files."""
+
+import argparse
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle.cli.settings import check_size
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.param_files import leaves
+from jaxstyle.images import color
+from jaxstyle.images.arrays import Image
+from jaxstyle.losses.targets import Mask
+from jaxstyle.optimize.inits import INITS
+from jaxstyle.optimize.presets import Preset
+from jaxstyle.optimize.pyramid import pyramid_sizes
+from jaxstyle.optimize.scenes import Scene, resize_image, resize_scene
+from jaxstyle.vgg import layers, network
+
+MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
+    "covariance": color.match_colors,
+    "histogram": color.match_histograms,
+}
+"""How the paintings can be given the photo's colours."""
+
+
+class Inputs(NamedTuple):
+    """What was read from files.
+
+    Attributes:
+        photo: the content in its own colours.
+        scene: what the picture is made from, at full size.
+        sizes: the picture's longer side at every scale, from coarse to fine.
+        style_scale: the paintings' longer side relative to the picture's.
+        init: what to start from, at the coarsest scale.
+        from_content: whether that is the content, whose details then come in with every
+            scale.
+        params: the network.
+    """
+
+    photo: Image
+    scene: Scene
+    sizes: tuple[int, ...]
+    style_scale: float
+    init: Image
+    from_content: bool
+    params: network.Params
+
+
+def read_image(path: str, **sizes: int) -> Image:
+    """Read an image file; the sizes are arguments of `load_image`."""
+    return jnp.asarray(load_image(path, **sizes))
+
+
+def load_inputs(
+    arguments: argparse.Namespace,
+    settings: Preset,
+    params: network.Params,
+    *,
+    read: Callable[..., Image] = read_image,
+) -> Inputs:
+    """Read the photo and the paintings with ``read``; check all for the network."""
+    size = arguments.size
+    style_scale = arguments.style_scale
+    if arguments.style_size is not None:
+        style_scale = arguments.style_size / size
+    photo = read(arguments.content, longest_side=size)
+    styles = [
+        read(path, shrink_to=round(style_scale * size)) for path in arguments.styles
+    ]
+    check_size(arguments.content, photo, params, option="--size")
+    for path, style in zip(arguments.styles, styles, strict=True):
+        check_size(path, style, params, option="--style-size")
+    scene = load_scene(arguments, photo, styles)
+    sizes = choose_sizes(settings, scene, params, style_scale=style_scale)
+    coarsest = resize_scene(scene, sizes[0], style_scale=style_scale)
+    init = load_init(settings.init, coarsest, seed=arguments.seed)
+    if arguments.preserve_color:
+        init = color.luminance(init)
+    from_content = settings.init == "content"
+    return Inputs(photo, scene, sizes, style_scale, init, from_content, params)
+
+
+def load_scene(
+    arguments: argparse.Namespace, photo: Image, styles: list[Image]
+) -> Scene:
+    """Return photo and paintings in the colours that are wanted, with their masks."""
+    content = photo
+    if arguments.match_color is not None:
+        match = jax.jit(MATCH[arguments.match_color])
+        styles = [match(style, photo) for style in styles]
+    if arguments.preserve_color:
+        content = color.luminance(photo)
+        match = jax.jit(color.match_luminance)
+        styles = [match(style, photo) for style in styles]
+    masks = style_masks = None
+    if arguments.masks is not None:
+        masks = load_masks(arguments.masks, [content] * len(styles), "--masks")
+    if arguments.style_masks is not None:
+        style_masks = load_masks(arguments.style_masks, styles, "--style-masks")
+    return Scene(content, styles, masks, style_masks)
+
+
+def load_masks(paths: list[str], images: list[Image], option: str) -> Any:
+    """Read a mask for each image, of its size; ``all`` stands for none."""
+    if len(paths) != len(images):
+        raise ValueError(
+            f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
+        )
+    return [
+        None if path == "all" and option == "--style-masks" else load_mask(path, image)
+        for path, image in zip(paths, images, strict=True)
+    ]
+
+
+def load_mask(path: str, image: Image) -> Mask:
+    """Read a mask's brightness, scaled to an image of the same proportions."""
+    height, width, _ = image.shape
+    mask = color.luminance(jnp.asarray(load_image(path)))
+    if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > 0.05:
+        raise ValueError(
+            f"the mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, but what it "
+            f"masks is {width}x{height}; draw it on the image itself"
+        )
+    mask = resize_image(mask, (height, width))[..., 0]
+    if not mask.any():
+        raise ValueError(f"the mask {path} is black all over: it would mask everything")
+    return mask
+
+
+def load_init(init: str, scene: Scene, *, seed: int) -> Image:
+    """Return an image to start from: by name, or from a file, scaled to the content."""
+    if init in INITS:
+        start = INITS[init](scene.content, scene.styles, jax.random.key(seed))
+        return jnp.asarray(start)
+    height, width, _ = scene.content.shape
+    image = jnp.asarray(load_image(init, longest_side=max(height, width)))
+    return resize_image(image, (height, width))
+
+
+def choose_sizes(
+    settings: Preset, scene: Scene, params: network.Params, *, style_scale: float
+) -> tuple[int, ...]:
+    """Return the scales at which no image is too small for the network."""
+    longest = max(scene.content.shape)
+    if settings.coarsest is None:
+        return (longest,)
+    sizes = pyramid_sizes(longest, smallest=settings.coarsest, ratio=settings.ratio)
+    least = layers.smallest_side(params)
+
+    def is_large_enough(size: int) -> bool:
+        resize = jax.eval_shape(
+            lambda scene: resize_scene(scene, size, style_scale=style_scale), scene
+        )
+        sides = (min(x.shape[:2]) for x in (resize.content, *resize.styles))
+        return int(min(sides)) >= least
+
+    return tuple(size for size in sizes if size == longest or is_large_enough(size))
+
+
+def digest(inputs: Inputs) -> str:
+    """Return what tells whether inputs are the same, to the last bit."""
+    total = hashlib.sha256()
+    images = (inputs.scene, inputs.init, inputs.sizes)
+    total.update(str(jax.tree.structure(images)).encode())
+    for name, array in [*enumerate(jax.tree.leaves(images)), *leaves(inputs.params)]:
+        values = np.asarray(array)
+        total.update(f"{name} {values.shape}".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()[:16]

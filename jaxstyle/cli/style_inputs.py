@@ -1,0 +1,145 @@
+"""Styles as the command line takes them: what ships, a file, or a mixture of both."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+from jaxstyle.cli.argument_types import nonnegative_float
+from jaxstyle.files.style_files import ALL, find_style, find_styles, load_style_file
+from jaxstyle.nets.mixtures import check_related, mix_styles
+from jaxstyle.nets.transform_net import Params
+
+Shares: TypeAlias = Mapping[Path, float]
+"""The files of a mixture, or of a single style, and how much each counts."""
+
+# Where huggingface_hub keeps the files of a repository USER/REPO.
+_IN_HUB_CACHE = re.compile(r"/models--.+?--([^/]+)/snapshots/[^/]+/style.safetensors$")
+
+
+class Style(NamedTuple):
+    """A net, what names of files and labels call it, and the files that it is from."""
+
+    name: str
+    paths: tuple[Path, ...]
+    params: Params
+
+
+def load_styles(wanted: Sequence[str]) -> list[Style]:
+    """Read styles; each has the name of its file, or of the run that made it.
+
+    A style that is given twice is read once; ``all`` stands for those that ship.
+
+    Raises:
+        ValueError: there is no such style, a file is damaged or no style, two have one
+            name, or a mixture is none.
+    """
+    found: dict[Any, Shares] = {}
+    for text in wanted:
+        for shares in _find(text):
+            found.setdefault(_key(shares), shares)
+    names = [_name(shares) for shares in found.values()]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two styles are called {name}; rename one of the files")
+    return [_load(shares) for shares in found.values()]
+
+
+def load_style(text: str) -> Style:
+    """Read one style, or a mixture.
+
+    Raises:
+        ValueError: as for `load_styles`.
+    """
+    return _load(parse_mixture(text))
+
+
+# --- finding ------------------------------------------------------------------------
+
+
+def parse_mixture(text: str) -> Shares:
+    """Parse ``STYLE``, ``STYLE+STYLE`` or ``STYLE=NUMBER+STYLE=NUMBER``.
+
+    A file whose own name looks like that is taken for what it is. A style that is
+    given twice counts twice.
+
+    Raises:
+        ValueError: there is no such style or file, or a number is wrong.
+    """
+    if "+" not in text or Path(text).exists():
+        return {find_style(text): 1.0}
+    shares: dict[Path, float] = {}
+    for part in text.split("+"):
+        path, share = _parse_part(part)
+        shares[path] = shares.get(path, 0.0) + share
+    if not any(shares.values()):
+        raise ValueError(f"expected a share above 0, got {text}")
+    return shares
+
+
+def _parse_part(part: str) -> tuple[Path, float]:
+    style, equals, number = part.rpartition("=")
+    if not equals or Path(part).exists():
+        style, number = part, "1"
+    if not style:
+        raise ValueError(
+            f"expected STYLE+STYLE or STYLE=NUMBER+STYLE=NUMBER, got {part!r} for one "
+            "of the styles"
+        )
+    try:
+        return find_style(style), nonnegative_float(number)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"the share of {style}: {error}") from error
+
+
+def _find(text: str) -> list[Shares]:
+    if text == ALL:
+        return [{path: 1.0} for path in find_styles([ALL])]
+    return [parse_mixture(text)]
+
+
+def _key(shares: Shares) -> tuple[tuple[Path, float], ...]:
+    """Return what is equal for mixtures that are the same net."""
+    whole = sum(shares.values())
+    return tuple((path.resolve(), share / whole) for path, share in shares.items())
+
+
+def _name(shares: Shares) -> str:
+    """Return ``wave+udnie``, or ``wave=3+udnie=1`` where the shares differ."""
+    if len(set(shares.values())) == 1:
+        return "+".join(map(_style_name, shares))
+    return "+".join(f"{_style_name(path)}={shares[path]:g}" for path in shares)
+
+
+def _style_name(path: Path) -> str:
+    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``.
+
+    And for what is fetched from the hub's repository ``user/wave``.
+    """
+    if fetched := _IN_HUB_CACHE.search(path.as_posix()):
+        return fetched[1]
+    if path.stem == "style":
+        return path.resolve().parent.name or path.stem
+    return path.stem
+
+
+# --- reading ------------------------------------------------------------------------
+
+
+def _load(shares: Shares) -> Style:
+    nets = [load_style_file(path)[0] for path in shares]
+    params = nets[0] if len(nets) == 1 else _mix(nets, shares)
+    return Style(_name(shares), tuple(shares), jax.device_put(params))
+
+
+def _mix(nets: Sequence[Params], shares: Shares) -> Params:
+    try:
+        check_related(nets)
+    except ValueError as error:
+        names = ", ".join(map(_style_name, shares))
+        raise ValueError(f"cannot mix {names}: {error}") from error
+    mixture: Params = jax.jit(mix_styles)(nets, list(shares.values()))
+    return mixture

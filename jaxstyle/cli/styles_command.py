@@ -1,0 +1,171 @@
+"""``jaxstyle styles``: which styles ship, and all that is known about one."""
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from jaxstyle.files.style_files import find_style, load_style_header, shipped_styles
+
+LINE = 100
+"""The longest line, in characters, but for commands and paths."""
+
+GAP = "  "
+
+HEADS = (
+    *("name", "title", "painter", "year"),
+    *("width", "MB", "steps", "loss", "content", "style"),
+)
+"""The columns of the list; those from ``width`` on hold numbers."""
+
+TITLE, PAINTER, NUMBERS = HEADS.index("title"), HEADS.index("painter"), 4
+
+WIDEST_PAINTER, NARROWEST_TITLE = 18, 12
+"""Where the columns of names are broken, in characters."""
+
+UNKNOWN = "-"
+
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
+"""What becomes of characters by which a stranger's file could rule the terminal."""
+
+Row = tuple[str, ...]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the list, or all about one style; return the exit code."""
+    if arguments.style is None:
+        facts = {name: load_facts(path) for name, path in shipped_styles().items()}
+        lines = format_table([HEADS, *(make_row(name, facts[name]) for name in facts)])
+    else:
+        lines = describe(load_facts(find_style(arguments.style)))
+    for line in lines:
+        print(line.translate(CONTROLS))
+    return 0
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """Return a style's metadata, with the net's width and the size of the file.
+
+    Raises:
+        ValueError: the file is missing or damaged, or is no style.
+    """
+    width, metadata = load_style_header(path)
+    megabytes = path.stat().st_size / 1e6
+    measured = {"file": str(path), "megabytes": round(megabytes, 2), "width": width}
+    # Files keep metadata in no order.
+    return {**{key: decode(metadata[key]) for key in sorted(metadata)}, **measured}
+
+
+def decode(text: str) -> Any:
+    """Return the value of JSON, as train writes it, or the text, as import does."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# --- the list -----------------------------------------------------------------------
+
+
+def make_row(name: str, facts: Mapping[str, Any]) -> Row:
+    """Return the cells of a style."""
+    losses = facts.get("losses") or {}
+    parts = [losses.get(f"validation_{part}") for part in ("loss", "content", "style")]
+    texts = [str(facts.get(key, UNKNOWN)) for key in ("title", "painter", "year")]
+    return (
+        *(name, *texts, str(facts["width"]), f"{facts['megabytes']:.1f}"),
+        str(facts.get("steps", UNKNOWN)),
+        *(UNKNOWN if part is None else f"{part:.2f}" for part in parts),
+    )
+
+
+def format_table(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield aligned lines; long titles and painters go on below themselves."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[PAINTER] = min(widths[PAINTER], WIDEST_PAINTER)
+    taken = sum(widths) - widths[TITLE] + len(GAP) * (len(widths) - 1)
+    widths[TITLE] = min(widths[TITLE], max(NARROWEST_TITLE, LINE - taken))
+    for row in rows:
+        cells: list[list[str]] = [[cell] for cell in row]
+        for index in (TITLE, PAINTER):
+            cells[index] = textwrap.wrap(row[index], widths[index])
+        for line in zip_longest(*cells, fillvalue=""):
+            yield _align(line, widths)
+
+
+def _align(line: Row, widths: Sequence[int]) -> str:
+    """Put words to the left and numbers to the right of their columns."""
+    aligned = (
+        f"{cell:<{width}}" if index < NUMBERS else f"{cell:>{width}}"
+        for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+    )
+    return GAP.join(aligned).rstrip()
+
+
+# --- one style ----------------------------------------------------------------------
+
+FIRST = ("title", "painter", "year", "steps", "width", "megabytes", "file")
+"""The facts that come first, in this order."""
+
+COMMAND, BEFORE = "command", "before"
+"""How the net was trained, and the trainings before, the first one first; a command has
+a line of its own, to be copied."""
+
+
+def describe(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each fact, those that belong together under a heading."""
+    known = {key: facts[key] for key in FIRST if key in facts}
+    apart = (*known, COMMAND, BEFORE)
+    rest = {key: value for key, value in facts.items() if key not in apart}
+    single = {key: x for key, x in rest.items() if not isinstance(x, Mapping)}
+    yield from _list_facts({**known, **single})
+    for key, group in rest.items():
+        if key not in single:
+            yield from ("", f"{_name(key)}:")
+            yield from _list_facts(group, indent=GAP)
+    if commands := list_commands(facts):
+        several = len(commands) > 1
+        heading = "commands, one after another:" if several else f"{COMMAND}:"
+        yield from ("", heading, *commands)
+
+
+def list_commands(facts: Mapping[str, Any]) -> list[str]:
+    """Return the commands that made the net, the first one first, if they are known."""
+    before = facts.get(BEFORE)
+    trainings = [*(before if isinstance(before, list) else []), facts]
+    known = (each for each in trainings if isinstance(each, Mapping))
+    return [str(each[COMMAND]) for each in known if COMMAND in each]
+
+
+def _list_facts(facts: Mapping[str, Any], *, indent: str = "") -> Iterator[str]:
+    """Yield names and values in two columns."""
+    width = max(len(_name(key)) for key in facts) if facts else 0
+    for key, value in facts.items():
+        head = f"{indent}{_name(key):<{width}}{GAP}"
+        wrapped = textwrap.wrap(
+            _format(value),
+            LINE,
+            initial_indent=head,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        yield from wrapped or [head.rstrip()]
+
+
+def _name(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _format(value: Any) -> str:
+    """Return a value of JSON as one reads it."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_format(x)}" for key, x in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_format, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

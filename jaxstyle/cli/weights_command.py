@@ -1,0 +1,12 @@
+"""``jaxstyle weights``: fetch a VGG network that does not ship in the package."""
+
+import argparse
+
+from jaxstyle.files.pretrained import download_vgg
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Download, check and convert a network; return the exit code."""
+    path = download_vgg(arguments.network, url=arguments.url)
+    print(f"{arguments.network} is ready: {path}")
+    return 0

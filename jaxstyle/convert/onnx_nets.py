@@ -1,0 +1,193 @@
+"""Transform nets as ONNX files, for runtimes that know nothing of JAX.
+
+The graph is written out here, layer by layer. Converters of JAX programs read it off
+the traced net instead, where padding by reflection and sizes that are known only later
+have become thousands of small steps.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxstyle.kernels.convolutions import Geometry
+from jaxstyle.nets.transform_net import EPSILON, STRIDE, Params, net_blocks
+
+OPSET = 18
+"""The version of ONNX's operators: of 2022, the first whose ``Pad`` has axes."""
+
+_SIDES = np.array([2, 3])
+"""The axes of height and width: inside the graph, channels come second."""
+
+
+def to_onnx(params: Params) -> bytes:
+    """Return `jaxstyle.stylize` with a net's parameters as an ONNX file.
+
+    Its input ``images`` and its output ``stylized`` are those of `jaxstyle.stylize`:
+    float32 RGB in [0, 1], ``[n, h, w, 3]``, of 16x16 pixels or more, of any size in
+    each call. Values are not clipped: some lie outside [0, 1].
+
+    Args:
+        params: a net's parameters, as `jaxstyle.load_style` returns them.
+
+    Returns:
+        What is to be in the file.
+
+    Raises:
+        ImportError: the package onnx is not installed.
+
+    Examples:
+        >>> import onnx
+        >>> file = jaxstyle.convert.to_onnx(net)
+        >>> [node.name for node in onnx.load_from_string(file).graph.input]
+        ['images']
+    """
+    try:
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError as error:
+        raise ImportError(
+            "ONNX files need the package onnx: pip install onnx"
+        ) from error
+
+    graph = _Graph([], {})
+    _stylize(graph, params, "images", output="stylized")
+    shape = ("n", "h", "w", 3)
+    model = helper.make_model_gen_version(
+        helper.make_graph(
+            [
+                helper.make_node(node.operator, node.inputs, [node.output], **node.own)
+                for node in graph.nodes
+            ],
+            "stylize",
+            [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("stylized", TensorProto.FLOAT, shape)],
+            [numpy_helper.from_array(x, name) for name, x in graph.constants.items()],
+        ),
+        producer_name="jaxstyle",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+    content: bytes = model.SerializeToString()
+    return content
+
+
+class _Node(NamedTuple):
+    operator: str
+    inputs: list[str]
+    output: str
+    own: Mapping[str, Any]
+
+
+class _Graph(NamedTuple):
+    """Nodes in the order in which they run, and constants by name."""
+
+    nodes: list[_Node]
+    constants: dict[str, np.ndarray]
+
+    def add(
+        self, operator: str, *inputs: str | np.ndarray, output: str = "", **own: Any
+    ) -> str:
+        """Add a node with attributes of its own; return the name of its output.
+
+        Inputs that are arrays become constants.
+        """
+        names = [x if isinstance(x, str) else self._keep(x) for x in inputs]
+        output = output or f"{operator}_{len(self.nodes)}"
+        self.nodes.append(_Node(operator, names, output, own))
+        return output
+
+    def _keep(self, array: np.ndarray) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants[name] = array
+        return name
+
+
+def _stylize(graph: _Graph, params: Params, images: str, *, output: str) -> None:
+    """Add what `jaxstyle.stylize` does, for channels that come second."""
+    x = graph.add("Transpose", images, perm=[0, 3, 1, 2])
+    size = graph.add("Shape", x, start=2)
+    missing = graph.add("Mod", graph.add("Neg", size), np.array(STRIDE))
+    margins = graph.add("Concat", np.array([0, 0]), missing, axis=0)
+    x = graph.add("Pad", x, margins, "", _SIDES, mode="reflect")
+    x = _transform(graph, params, x)
+    x = graph.add("Slice", x, np.array([0, 0]), size, _SIDES)
+    graph.add("Transpose", x, perm=[0, 2, 3, 1], output=output)
+
+
+def _transform(graph: _Graph, params: Params, x: str) -> str:
+    """Add the layers of `jaxstyle.nets.transform_net.TransformNet`."""
+
+    def layer(x: str, own: Params, index: int, geometry: Geometry) -> str:
+        x = _convolve(graph, own[f"conv{index}"], x, geometry)
+        return _normalise(graph, own.get(f"norm{index}", {}), x)
+
+    pixels = params["input"]
+    x = graph.add("Sub", x, _channels(pixels["mean"]))
+    x = graph.add("Div", x, _channels(pixels["std"]))
+    x = graph.add("Relu", layer(x, params, 1, Geometry(9)))
+    x = graph.add("Relu", layer(x, params, 2, Geometry(3, stride=2)))
+    x = graph.add("Relu", layer(x, params, 3, Geometry(3, stride=2)))
+    slope = float(params["negative_slope"])
+    for block in range(1, net_blocks(params) + 1):
+        own = params[f"residual{block}"]
+        y = graph.add("Relu", layer(x, own, 1, Geometry(3)))
+        y = graph.add("LeakyRelu", layer(y, own, 2, Geometry(3)), alpha=slope)
+        x = graph.add("Add", x, y)
+    x = graph.add("Relu", layer(x, params, 4, Geometry(3, upsampling=2)))
+    x = graph.add("Relu", layer(x, params, 5, Geometry(3, upsampling=2)))
+    x = _convolve(graph, params["conv6"], x, Geometry(9))
+    pixels = params["output"]
+    x = graph.add("Mul", x, _channels(pixels["std"]))
+    return graph.add("Add", x, _channels(pixels["mean"]))
+
+
+def _convolve(graph: _Graph, own: Params, x: str, geometry: Geometry) -> str:
+    """Add an upsampling by repetition, padding by reflection and a convolution."""
+    if geometry.upsampling > 1:
+        scales = np.array([geometry.upsampling] * 2, np.float32)
+        x = graph.add(
+            "Resize",
+            x,
+            "",
+            scales,
+            axes=[2, 3],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        )
+    margins = np.array([geometry.size // 2] * 4)
+    x = graph.add("Pad", x, margins, "", _SIDES, mode="reflect")
+    kernel = _array(own["kernel"]).transpose(3, 2, 0, 1)
+    strides = [geometry.stride] * 2
+    return graph.add("Conv", x, kernel, _array(own["bias"]), strides=strides)
+
+
+def _normalise(graph: _Graph, own: Params, x: str) -> str:
+    """Add a norm, whose mean and variance are its own if it is batch norm."""
+    mean = _channels(own["mean"]) if "mean" in own else _mean(graph, x)
+    x = graph.add("Sub", x, mean)
+    variance = (
+        _channels(own["variance"])
+        if "variance" in own
+        else _mean(graph, graph.add("Mul", x, x))
+    )
+    std = graph.add("Sqrt", graph.add("Add", variance, _array(EPSILON)))
+    gain = graph.add("Div", _channels(own.get("scale", [1])), std)
+    return graph.add("Add", graph.add("Mul", x, gain), _channels(own.get("bias", [0])))
+
+
+def _mean(graph: _Graph, x: str) -> str:
+    """Add the mean of each channel of each image.
+
+    Rows come first: runtimes add up float32 numbers one by one, and over all pixels of
+    a large photo at once that costs four digits.
+    """
+    return graph.add("ReduceMean", graph.add("ReduceMean", x, _SIDES[1:]), _SIDES[:1])
+
+
+def _channels(x: Any) -> np.ndarray:
+    """Return a vector of one value per channel, for all their pixels."""
+    return _array(x)[:, None, None]
+
+
+def _array(x: Any) -> np.ndarray:
+    return np.asarray(x, np.float32)

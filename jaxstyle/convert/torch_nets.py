@@ -1,0 +1,215 @@
+"""Transform nets from PyTorch: two layouts of state dicts, as this package's trees.
+
+===============  ==========================  ======================================
+layout           pytorch/examples            the seed implementation
+===============  ==========================  ======================================
+class            ``TransformerNet``          ``TransformNet``
+names            ``conv1.conv2d.weight``,    ``downsampling.N.weight``,
+                 ``res1.conv1.conv2d.bias``  ``residuals.N.conv.N.bias``
+instance norm    with scale and bias         without
+residual branch  ends with its second norm   ends with a ReLU
+pixels           0 to 255, in and out        normalised as for ImageNet, in and out
+===============  ==========================  ======================================
+
+In the second layout each N is a place among all modules, norms and paddings included.
+Nothing is taken from a place but the order of the convolutions.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from jaxstyle.files.param_files import find_problems, leaves, raise_problems
+from jaxstyle.files.style_files import expected_shapes, likely_width
+from jaxstyle.files.torch_checkpoints import load_torch_state_dict
+from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD
+
+Arrays = Mapping[str, np.ndarray]
+
+EXAMPLES = "pytorch/examples' TransformerNet"
+"""The name of that layout, which `jaxstyle.convert.torch_exports` writes too."""
+
+RESIDUAL_BLOCKS = 5
+
+
+class Layout(NamedTuple):
+    """How one kind of state dict is recognised and read.
+
+    Attributes:
+        mark: one name that fits shows that a state dict is of this kind.
+        modules: from a state dict, the names there of the convolutions and norms, by
+            our paths; one that is not there has a name that says so.
+        stray: names that mean nothing and are passed over.
+        norm: a key of `jaxstyle.nets.transform_net.NORMS`.
+        constants: the parameters that no state dict holds.
+    """
+
+    mark: re.Pattern[str]
+    modules: Callable[[Arrays], dict[str, str]]
+    stray: re.Pattern[str]
+    norm: str
+    constants: Mapping[str, Any]
+
+
+def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
+    """Read a transform net from a PyTorch checkpoint, executing no code in it.
+
+    Returns:
+        The name of its layout, a key of `LAYOUTS`, and its parameters.
+
+    Raises:
+        ValueError: the file is missing or damaged, is no checkpoint, or holds no net of
+            a known layout; all that is missing, surplus or wrong is named at once.
+    """
+    state = _without_prefix(load_torch_state_dict(path))
+    title = _find_layout(state, path=path)
+    layout = LAYOUTS[title]
+    state = {
+        name: array for name, array in state.items() if not layout.stray.fullmatch(name)
+    }
+    names, shapes = _expected(state, layout)
+    raise_problems(find_problems(state, shapes), path=path)
+    own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
+    tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
+    return title, {**layout.constants, **tree}
+
+
+def _without_prefix(state: Arrays) -> Arrays:
+    """Undo what ``DataParallel`` does to the names."""
+    prefix = "module."
+    if not all(name.startswith(prefix) for name in state):
+        return state
+    return {name.removeprefix(prefix): array for name, array in state.items()}
+
+
+def _find_layout(state: Arrays, *, path: str | Path) -> str:
+    for title, layout in LAYOUTS.items():
+        if any(layout.mark.fullmatch(name) for name in state):
+            return title
+    some = ", ".join(list(state)[:3])
+    raise ValueError(
+        f"{path} is of no known layout: it holds {some}, ...; known are "
+        f"{' and '.join(LAYOUTS)}"
+    )
+
+
+def _expected(
+    state: Arrays, layout: Layout
+) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Return the state dict's names by our paths, and the shapes that go with them."""
+    modules = layout.modules(state)
+    channels = {
+        f"{module}/kernel": state[f"{name}.weight"].shape[0]
+        for module, name in modules.items()
+        if f"{name}.weight" in state and state[f"{name}.weight"].shape
+    }
+    width = likely_width(channels)
+    names, shapes = {}, {}
+    for path, shape in leaves(expected_shapes(width, layout.norm, RESIDUAL_BLOCKS)):
+        if path.rpartition("/")[0] in modules:
+            name = find_name(path, modules)
+            names[path], shapes[name] = name, _transpose(shape)
+    return names, shapes
+
+
+def find_name(path: str, modules: Mapping[str, str]) -> str:
+    """Return a state dict's name for one of our paths, from those of its modules."""
+    module, _, kind = path.rpartition("/")
+    return f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
+
+
+def _convert(array: np.ndarray) -> np.ndarray:
+    """Return an array of ours in float32: kernels have their channels last."""
+    axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
+    return np.ascontiguousarray(array.transpose(axes), np.float32)
+
+
+def _transpose(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return PyTorch's shape of an array that has this shape here."""
+    return tuple(shape[i] for i in (3, 2, 0, 1)) if len(shape) == 4 else shape
+
+
+# --- the layouts --------------------------------------------------------------------
+
+
+def _modules_of_examples(_: Arrays) -> dict[str, str]:
+    names = ("conv1", "conv2", "conv3", "deconv1", "deconv2", "deconv3")
+    modules = {f"conv{i}": f"{name}.conv2d" for i, name in enumerate(names, 1)}
+    modules |= {f"norm{i}": f"in{i}" for i in range(1, 6)}
+    for block in range(1, RESIDUAL_BLOCKS + 1):
+        for i in (1, 2):
+            modules[f"residual{block}/conv{i}"] = f"res{block}.conv{i}.conv2d"
+            modules[f"residual{block}/norm{i}"] = f"res{block}.in{i}"
+    return modules
+
+
+_SECTIONS = {
+    "downsampling": ["conv1", "conv2", "conv3"],
+    "residuals": [
+        f"residual{block}/conv{i}"
+        for block in range(1, RESIDUAL_BLOCKS + 1)
+        for i in (1, 2)
+    ],
+    "upsampling": ["conv4", "conv5", "conv6"],
+}
+"""Our paths of the seed's convolutions, by its names of the sections."""
+
+
+def _modules_of_seed(state: Arrays) -> dict[str, str]:
+    """Match the kernels of each section, in the order of their places, with ours."""
+    modules: dict[str, str] = {}
+    for section, paths in _SECTIONS.items():
+        found = sorted(
+            (
+                name.removesuffix(".weight")
+                for name, array in state.items()
+                if name.startswith(f"{section}.")
+                and name.endswith(".weight")
+                and array.ndim == 4
+            ),
+            key=lambda name: [int(place) for place in re.findall(r"\d+", name)],
+        )
+        absent = [f"{section}.(convolution {i})" for i in range(1, len(paths) + 1)]
+        modules |= dict(zip(paths, found + absent[len(found) :], strict=False))
+    return modules
+
+
+def _pixels(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, np.ndarray]:
+    return {"mean": np.array(mean, np.float32), "std": np.array(std, np.float32)}
+
+
+_BYTES = _pixels((0, 0, 0), (1 / 255,) * 3)
+_IMAGENET = _pixels(IMAGENET_MEAN, IMAGENET_STD)
+
+LAYOUTS: Mapping[str, Layout] = {
+    EXAMPLES: Layout(
+        mark=re.compile(r"(de)?conv\d\.conv2d\.(weight|bias)"),
+        modules=_modules_of_examples,
+        # Before PyTorch 0.4 instance norm kept statistics that it did not use.
+        stray=re.compile(
+            r"(res[1-5]\.in[12]|in[1-5])\.(running_mean|running_var|num_batches_tracked)"
+        ),
+        norm="affine",
+        constants={
+            "input": _BYTES,
+            "output": _BYTES,
+            "negative_slope": np.float32(1),
+        },
+    ),
+    "the seed's TransformNet": Layout(
+        mark=re.compile(r"(downsampling|upsampling)\.\d+\.(weight|bias)"),
+        modules=_modules_of_seed,
+        stray=re.compile(r"(?!)"),
+        norm="instance",
+        constants={
+            "input": _IMAGENET,
+            "output": _IMAGENET,
+            "negative_slope": np.float32(0),
+        },
+    ),
+}
+"""The layouts that are known, by name."""

@@ -1,0 +1,185 @@
+"""Encoded images to square crops, and a report of what had to be repaired or skipped.
+
+Colour is treated for speed: embedded profiles and orientations of plain RGB images are
+not looked at. All other kinds of pixels go through `jaxstyle.files.pillow_rgb.to_srgb`.
+"""
+
+import io
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxstyle.data.sources import Record
+from jaxstyle.files.pillow_rgb import to_srgb
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""What Pillow may take data for: it would run programs for some other formats."""
+
+MOST_PIXELS = 2**26
+"""Images that would decode to more pixels are skipped."""
+
+NAMES_LISTED = 5
+"""How many skipped records a summary names."""
+
+NAMES_KEPT = 1000
+"""How many skipped records a report remembers with their reasons."""
+
+_KINDS = {"L": "grey", "LA": "grey", "CMYK": "CMYK", "P": "palette", "RGBA": "alpha"}
+
+
+class Report:
+    """What was repaired and skipped: every record counts once, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._repaired: dict[str, set[str]] = {}
+        self._skipped: set[str] = set()
+        self._reasons: dict[str, str] = {}
+
+    def repaired(self, name: str, kind: str) -> None:
+        """Note that a record was used although it is of an odd kind."""
+        with self._lock:
+            self._repaired.setdefault(kind, set()).add(name)
+
+    def skipped(self, name: str, reason: str) -> None:
+        """Note that a record cannot be used."""
+        with self._lock:
+            self._skipped.add(name)
+            if len(self._reasons) < NAMES_KEPT:
+                self._reasons.setdefault(name, reason)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records were repaired, by kind, and how many ``skipped``."""
+        with self._lock:
+            counts = {kind: len(names) for kind, names in self._repaired.items()}
+            return dict(sorted(counts.items())) | {"skipped": len(self._skipped)}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why records were skipped, by name: the first `NAMES_KEPT` of them."""
+        with self._lock:
+            return dict(self._reasons)
+
+    def summary(self) -> str:
+        """Return all of it in one line, or ``""`` when nothing happened."""
+        counts = self.counts
+        skipped = counts.pop("skipped")
+        parts = []
+        if counts:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+            parts.append(f"repaired {kinds}")
+        if skipped:
+            listed = sorted(self.reasons.items())[:NAMES_LISTED]
+            names = "; ".join(f"{name}: {reason}" for name, reason in listed)
+            more = f"; and {skipped - len(listed)} more" * (skipped > len(listed))
+            parts.append(f"skipped {skipped} ({names}{more})")
+        return ", ".join(parts)
+
+
+class Crop(NamedTuple):
+    """A square of a resized image.
+
+    Attributes:
+        shorter_side: of the image, in pixels, after resizing.
+        x: where the square is, from 0, at the left, to 1, at the right.
+        y: the same, from the top to the bottom.
+        mirrored: whether it is turned left to right.
+    """
+
+    shorter_side: int
+    x: float
+    y: float
+    mirrored: bool
+
+
+def draw_crop(rng: np.random.Generator, shorter_side: tuple[int, int]) -> Crop:
+    """Draw a crop: all sizes in the inclusive range and all places alike."""
+    low, high = shorter_side
+    x, y, turn = rng.random(3)
+    return Crop(int(rng.integers(low, high + 1)), x, y, bool(turn < 0.5))
+
+
+def centre_crop(size: int) -> Crop:
+    """Return the crop that keeps the whole of the shorter side."""
+    return Crop(size, 0.5, 0.5, mirrored=False)
+
+
+def decode(
+    record: Record, crop: Crop, *, size: int, report: Report
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Decode a crop of ``size`` pixels a side, antialiased.
+
+    Cropping and resizing are one step: the crop's box in the image, of fractional
+    pixels, is resampled by a triangle filter. A JPEG is decoded at a half, a quarter or
+    an eighth of its size where that is still larger than what is wanted.
+
+    Raises:
+        ValueError: in one line, why the record cannot be used.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(record.data), formats=FORMATS) as image:
+            _check_size(image, size)
+            tiny = min(image.size) < size
+            factor = crop.shorter_side / min(image.size)
+            image.draft(None, _scaled(image.size, factor))
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"it has {image.width}x{image.height} pixels")
+            picture = _to_rgb(image)
+            kind = _KINDS.get(image.mode, image.mode)
+    except Exception as error:  # damaged data make Pillow raise nearly every type
+        raise ValueError(_reason(error)) from error
+    if kind != "RGB":
+        report.repaired(record.name, kind)
+    if tiny:
+        report.repaired(record.name, "upscaled")
+    square = picture.resize(
+        (size, size),
+        Image.Resampling.BILINEAR,
+        box=_box(picture.size, crop, size),
+    )
+    if crop.mirrored:
+        square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(square)
+
+
+def _check_size(image: "Image.Image", size: int) -> None:
+    """Raise if an image would have to be made more than eight times as large."""
+    if 8 * min(image.size) < size:
+        raise ValueError(f"{image.width}x{image.height} pixels are far too few")
+
+
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    width, height = size
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _to_rgb(image: "Image.Image") -> "Image.Image":
+    image.load()
+    # Conversion would copy an image that is RGB already.
+    return image if image.mode == "RGB" else to_srgb(image)
+
+
+def _box(
+    image_size: tuple[int, int], crop: Crop, size: int
+) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a crop in an image, in its pixels."""
+    width, height = image_size
+    side = min(width, height) * size / crop.shorter_side
+    left, top = crop.x * (width - side), crop.y * (height - side)
+    return left, top, min(left + side, width), min(top + side, height)
+
+
+def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):  # its message names an object
+        return "no image format that is known"
+    return " ".join(str(error).split()) or type(error).__name__

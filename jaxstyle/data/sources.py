@@ -1,0 +1,190 @@
+"""Random-access sources of encoded images: a folder, or a TFDS data set on disk."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from jaxstyle.data.tfds_records import (
+    find_tfds,
+    is_tfds_folder,
+    is_tfds_name,
+    open_tfds,
+)
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
+"""The names of image files in a folder end in one of these; others are passed over."""
+
+
+class Record(NamedTuple):
+    """An encoded image, and what reports call it."""
+
+    name: str
+    data: bytes
+
+
+class Source(Protocol):
+    """Encoded images in a fixed order, which threads may read at once."""
+
+    @property
+    def name(self) -> str:
+        """What the source is called: ``coco/2014``, or the folder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short digest that changes when the data do."""
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+
+    def __getitem__(self, index: int) -> Record:
+        """Return a record; an ``OSError`` or a ``ValueError`` says why it cannot."""
+
+
+def open_source(
+    data: str, *, data_dir: str | Path | None = None, split: str = "train"
+) -> Source:
+    """Open a folder of images, or a TFDS data set that is prepared on disk.
+
+    A folder that exists comes first. One that TFDS has prepared, which holds
+    ``dataset_info.json``, is read as such; in any other, the images are all files of
+    the `SUFFIXES`, in subfolders too, in the order of their names. Hidden ones are
+    passed over.
+
+    Args:
+        data: a folder, or a name such as ``coco/2014`` or ``coco/2014:1.1.0``.
+        data_dir: where TFDS data sets are; TFDS's own default where it is ``None``.
+        split: the split of a TFDS data set, or a part: ``train[:90%]``.
+
+    Raises:
+        ValueError: there is no such thing, it holds no images, or it cannot be read.
+    """
+    folder = Path(data).expanduser()
+    if folder.is_dir():
+        if is_tfds_folder(folder):
+            return TfdsSource(folder, split=split)
+        return FolderSource(folder)
+    if not is_tfds_name(data):
+        raise ValueError(
+            f"no data {data}: expected a folder of images, or the name of a TFDS data "
+            "set such as coco/2014"
+        )
+    return TfdsSource(_prepared_folder(data, data_dir), split=split)
+
+
+def _prepared_folder(name: str, data_dir: str | Path | None) -> Path:
+    found = find_tfds(name, data_dir=data_dir)
+    if found is None:
+        where = "" if data_dir is None else f" --data-dir {data_dir}"
+        raise ValueError(
+            f"no data {name}: there is no folder of that name and no TFDS data set "
+            f"that is prepared; prepare it with: jaxstyle data {name}{where}"
+        )
+    return found
+
+
+class FolderSource:
+    """The image files in a folder and its subfolders, in the order of their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
+        self._folder = folder
+        self._files = _image_files(folder)
+        if not self._files:
+            raise ValueError(
+                f"no images in the folder {folder}: expected files that end in "
+                f"{', '.join(SUFFIXES)}"
+            )
+        self.fingerprint = make_fingerprint(
+            f"{file} {(folder / file).stat().st_size}" for file in self._files
+        )
+
+    def __len__(self) -> int:
+        """Return how many files there are."""
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Record:
+        """Read a file."""
+        file = self._files[index]
+        return Record(file, (self._folder / file).read_bytes())
+
+
+class TfdsSource:
+    """The images of a split of a TFDS data set, in the order of its records."""
+
+    def __init__(self, folder: Path, *, split: str) -> None:
+        self._records = open_tfds(folder, split=split)
+        self.name = self._records.name
+        self.fingerprint = make_fingerprint(self._records.description)
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> Record:
+        """Read a record."""
+        return Record(f"{self.name} record {index}", self._records[index])
+
+
+class Selection:
+    """Some records of another source."""
+
+    def __init__(self, source: Source, indices: np.ndarray, *, role: str) -> None:
+        self.name = source.name
+        self.fingerprint = make_fingerprint((source.fingerprint, role, len(indices)))
+        self._source = source
+        self._indices = indices
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Record:
+        """Read a record."""
+        return self._source[int(self._indices[index])]
+
+
+def hold_out(source: Source, count: int) -> tuple[Source, Source]:
+    """Split a source into records for training and ``count`` for validation.
+
+    Those for validation are evenly spaced, so they depend on no seed.
+
+    Raises:
+        ValueError: ``count`` is negative, or leaves nothing for training.
+    """
+    total = len(source)
+    if not 0 <= count < total:
+        raise ValueError(
+            f"cannot hold out {count} of the {total} images of {source.name}: at least "
+            "one must be left for training"
+        )
+    held = (2 * np.arange(count) + 1) * total // (2 * max(count, 1))
+    kept = np.delete(np.arange(total), held)
+    return (
+        Selection(source, kept, role="training"),
+        Selection(source, held, role="validation"),
+    )
+
+
+def make_fingerprint(parts: Iterable[object]) -> str:
+    """Return 16 hexadecimal digits that stand for a list of values."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _image_files(folder: Path) -> list[str]:
+    """Return the paths of images relative to a folder, sorted, with ``/`` between."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            (Path(parent) / name).relative_to(folder).as_posix()
+            for name in files
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)

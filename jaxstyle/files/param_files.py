@@ -1,0 +1,172 @@
+"""Parameter trees on disk: safetensors whose names are tree paths, and metadata.
+
+The path of an array in the tree is its name in the file: ``conv1_1/kernel``.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxstyle.files.atomic import atomic_path
+
+
+def save_params(
+    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None:
+    """Write a tree of arrays and its metadata, wholly or not at all.
+
+    Args:
+        params: nested dicts of arrays of any dtype that safetensors knows; no key may
+            hold a ``/``.
+        path: the file; one that exists is replaced.
+        metadata: what `load_params` returns beside the tree.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves(params)}
+    content = save(arrays, metadata=dict(metadata))
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write the parameter file {path}: {error.strerror or error}"
+        ) from error
+
+
+def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a tree of arrays, widened to float32, and its metadata.
+
+    Raises:
+        ValueError: the file is missing, damaged or not safetensors, or its names do
+            not form a tree.
+    """
+    with _open(path) as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _tree(arrays), dict(file.metadata() or {})
+
+
+def load_header(
+    path: str | Path,
+) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Read the shapes of a file's arrays, by name, and its metadata: no array.
+
+    Raises:
+        ValueError: the file is missing, damaged or not safetensors.
+    """
+    with _open(path) as file:
+        names = file.keys()
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        return shapes, dict(file.metadata() or {})
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[Any]:
+    """Open a safetensors file; what goes wrong in the block is the file's fault."""
+    from safetensors import SafetensorError, safe_open
+
+    _check_is_file(Path(path))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"cannot read the parameter file {path}: damaged or not safetensors "
+            f"({reason})"
+        ) from error
+
+
+def check_params(
+    params: Mapping[str, Any],
+    expected_shapes: Mapping[str, Any],
+    *,
+    path: str | Path,
+) -> None:
+    """Raise unless a tree has exactly the expected arrays, all of finite values.
+
+    Args:
+        params: nested dicts of arrays.
+        expected_shapes: the same tree with a shape, a tuple, for each array.
+        path: the file that the message names.
+
+    Raises:
+        ValueError: the tree differs; all problems are named at once.
+    """
+    raise_problems(find_problems(params, expected_shapes), path=path)
+
+
+def find_problems(
+    params: Mapping[str, Any], expected_shapes: Mapping[str, Any]
+) -> list[str]:
+    """Describe each way in which a tree differs from what `check_params` expects."""
+    arrays, shapes = dict(leaves(params)), dict(leaves(expected_shapes))
+    missing = [f"{name} is missing" for name in shapes if name not in arrays]
+    surplus = [f"{name} is surplus" for name in arrays if name not in shapes]
+    wrong = [
+        problem
+        for name, shape in shapes.items()
+        if name in arrays
+        for problem in _array_problems(name, arrays[name], shape)
+    ]
+    return missing + surplus + wrong
+
+
+def raise_problems(problems: list[str], *, path: str | Path) -> None:
+    """Raise one ``ValueError`` that names all problems of a file, if there are any."""
+    if problems:
+        raise ValueError(f"wrong parameters in {path}: {'; '.join(problems)}")
+
+
+def _array_problems(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[str]:
+    if tuple(array.shape) != shape:
+        yield f"{name} has the shape {tuple(array.shape)}, expected {shape}"
+    if not np.isfinite(array).all():
+        yield f"{name} holds NaN or infinite values"
+
+
+def digest_params(params: Mapping[str, Any]) -> str:
+    """Return 16 digits that differ for trees with other names, order or values."""
+    digest = hashlib.sha256()
+    for name, array in leaves(params):
+        digest.update(name.encode())
+        digest.update(np.asarray(array, np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf with its path, in the order of the tree."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Nest arrays by their paths."""
+    root: dict[str, Any] = {}
+    # Short names first: where "a" and "a/b" both exist, "a" is the one in the way.
+    for name in sorted(arrays, key=len):
+        *folders, leaf = name.split("/")
+        node = root
+        for folder in folders:
+            node = node.setdefault(folder, {})
+            if not isinstance(node, dict):
+                raise ValueError(f"{name} lies below {folder}, which is an array")
+        node[leaf] = np.asarray(arrays[name], np.float32)
+    return root
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.exists():
+        raise ValueError(f"no such parameter file: {path}")
+    if not path.is_file():
+        raise ValueError(f"cannot read the parameter file {path}: it is not a file")

@@ -1,0 +1,222 @@
+"""Style files: the parameters of one trained transform net, and where it is from."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from statistics import mode
+from typing import Any
+
+from jaxstyle.files.hub import FORM, is_address, pull_style
+from jaxstyle.files.param_files import (
+    find_problems,
+    leaves,
+    load_header,
+    load_params,
+    raise_problems,
+    save_params,
+)
+
+FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
+
+ALL = "all"
+"""What stands for every style that ships, but not for its smaller nets."""
+
+SMALLER = re.compile(r".+-\d+")
+"""The names of smaller nets end in their width, as in ``great-wave-8``."""
+
+
+def save_style(
+    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None:
+    """Write a net's parameters, wholly or not at all.
+
+    Args:
+        params: as `jaxstyle.nets.init_net` makes them.
+        path: the file; one that exists is replaced.
+        metadata: what is to be known about the net; ``format`` and ``format_version``
+            are added.
+
+    Raises:
+        ValueError: the parameters are no net's, or the file cannot be written.
+
+    Examples:
+        >>> jaxstyle.save_style(net, "mine.safetensors", metadata={"title": "Noise"})
+        >>> again = jaxstyle.load_style("mine.safetensors")
+        >>> jnp.array_equal(again["conv1"]["kernel"], net["conv1"]["kernel"])
+        Array(True, dtype=bool)
+    """
+    raise_problems(_find_problems(params), path=path)
+    marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
+    save_params(params, path, metadata={**metadata, **marks})
+
+
+def load_style(name_or_path: str | Path) -> dict[str, Any]:
+    """Load the parameters of a trained net, as `jaxstyle.stylize` takes them.
+
+    Args:
+        name_or_path: a style that ships in the package, such as ``"starry-night"``
+            (``jaxstyle styles`` lists them), a file that `save_style`,
+            ``jaxstyle train`` or ``jaxstyle import`` has made, or ``hf:USER/REPO`` for
+            what ``jaxstyle push`` has put on the Hugging Face hub, with an optional
+            ``@REVISION``, which is fetched once and kept in the hub's cache.
+
+    Returns:
+        The parameters in float32, as `jaxstyle.nets.init_net` describes them.
+
+    Raises:
+        ValueError: there is no such style or file, it cannot be fetched, or the file is
+            damaged or holds something else; all problems are named at once.
+
+    Examples:
+        >>> net = jaxstyle.load_style("great-wave-8")
+        >>> net["conv1"]["kernel"].shape
+        (9, 9, 3, 8)
+    """
+    return load_style_file(find_style(name_or_path))[0]
+
+
+def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a net's parameters, in float32, and the metadata that were saved with them.
+
+    Raises:
+        ValueError: the file is missing or damaged, is no style, or its parameters are
+            no net's; all problems are named at once.
+    """
+    params, metadata = load_params(path)
+    _check_format(metadata, path=path)
+    raise_problems(_find_problems(params), path=path)
+    return params, metadata
+
+
+def load_style_header(path: str | Path) -> tuple[int, dict[str, str]]:
+    """Read a net's width and the metadata of its file, at once: no parameters, no JAX.
+
+    Raises:
+        ValueError: the file is missing or damaged, or is no style.
+    """
+    shapes, metadata = load_header(path)
+    _check_format(metadata, path=path)
+    channels = {name: shape[-1] for name, shape in shapes.items() if shape}
+    return likely_width(channels), metadata
+
+
+def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
+    found = metadata.get("format"), metadata.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ValueError(
+            f"{path} holds no style of this package's format; make one with "
+            "jaxstyle train or jaxstyle import"
+        )
+
+
+def find_style(name_or_path: str | Path) -> Path:
+    """Return the file of a style; ``great_wave`` will do for ``great-wave``.
+
+    One on the hub is fetched, see `jaxstyle.files.hub.pull_style`.
+
+    Raises:
+        ValueError: there is no such style and no such file, or it cannot be fetched.
+    """
+    if is_address(name_or_path):
+        return pull_style(str(name_or_path))
+    shipped = _find_shipped()
+    name = str(name_or_path).replace("_", "-")
+    path = shipped.get(name, Path(name_or_path))
+    if not path.exists():
+        known = ", ".join(
+            [*shipped, "a file made by jaxstyle train or jaxstyle import", FORM]
+        )
+        raise ValueError(f"no style {name_or_path}: expected {known}")
+    return path
+
+
+def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
+    """Return the files of styles, each once; see `ALL`.
+
+    Raises:
+        ValueError: there is no such style and no such file, one cannot be fetched, or
+            none ships.
+    """
+    found: dict[Path, Path] = {}
+    for wanted in names_or_paths:
+        paths = _full_styles() if wanted == ALL else [find_style(wanted)]
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _full_styles() -> list[Path]:
+    shipped = shipped_styles()
+    return [shipped[name] for name in shipped if not SMALLER.fullmatch(name)]
+
+
+def shipped_styles() -> dict[str, Path]:
+    """Return the files of the styles that are in the package, by name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if shipped := _find_shipped():
+        return shipped
+    raise ValueError(
+        "no style ships in this installation; make one with jaxstyle train or "
+        "jaxstyle import"
+    )
+
+
+def _find_shipped() -> dict[str, Path]:
+    folder = Path(str(resources.files("jaxstyle") / "styles"))
+    files = {path.stem: path for path in folder.glob("*.safetensors")}
+    return dict(sorted(files.items()))
+
+
+def likely_width(channels: Mapping[str, int]) -> int:
+    """Return the width that most residual blocks speak for, four times as wide.
+
+    Args:
+        channels: the output channels of a net's arrays, by their paths; some of them
+            may be wrong.
+    """
+    votes = [
+        number // 4 for path, number in channels.items() if path.startswith("residual")
+    ]
+    return max(1, mode(votes or [channels.get("conv1/kernel", 1)]))
+
+
+@cache
+def expected_shapes(width: int, norm: str, blocks: int) -> Mapping[str, Any]:
+    """Return `net_shapes`, which takes a second, found only once."""
+    from jaxstyle.nets.transform_net import net_shapes
+
+    return net_shapes(width=width, norm=norm, blocks=blocks)
+
+
+def _find_problems(params: Mapping[str, Any]) -> list[str]:
+    """Describe each way in which a tree differs from a net's."""
+    # Imported here: it needs JAX, and to list styles must not take its second.
+    from jaxstyle.nets.transform_net import NORMS, net_blocks
+
+    arrays = dict(leaves(params))
+    own = params.get("norm1", {})
+    names = tuple(sorted(own)) if isinstance(own, Mapping) else None
+    norm = next((norm for norm, known in NORMS.items() if known == names), "affine")
+    blocks = net_blocks(params)
+    channels = {path: array.shape[-1] for path, array in arrays.items() if array.shape}
+    width = likely_width(channels)
+    shapes = expected_shapes(width, norm, blocks)
+    problems = find_problems(params, shapes)
+    return (
+        problems
+        + [
+            f"{name} holds values that are not positive"
+            for name in ("input/std", "output/std")
+            if name in arrays and (arrays[name] <= 0).any()
+        ]
+        + [
+            f"{name} holds negative values"
+            for name, array in arrays.items()
+            if name.endswith("/variance") and (array < 0).any()
+        ]
+    )

@@ -1,0 +1,131 @@
+"""VGG parameters on disk: one safetensors file with the network's name and licence."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxstyle.files.param_files import (
+    find_problems,
+    leaves,
+    load_params,
+    raise_problems,
+    save_params,
+)
+from jaxstyle.vgg import layers
+
+FORMAT, FORMAT_VERSION = "jaxstyle-vgg", "1"
+
+
+class Origin(NamedTuple):
+    """Whose weights they are, and what they may be used for."""
+
+    attribution: str
+    licence: str
+
+
+OXFORD = Origin(
+    "Karen Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford",
+    "CC BY 4.0",
+)
+TORCHVISION = Origin("the torchvision contributors", "BSD 3-Clause")
+
+
+def save_vgg(
+    params: Mapping[str, Any],
+    path: str | Path,
+    *,
+    network: str,
+    origin: Origin,
+    source: str,
+    photos: int,
+) -> None:
+    """Write a VGG's parameters, wholly or not at all.
+
+    Args:
+        params: with mean activations; kernels may be in float16.
+        path: the file; one that exists is replaced.
+        network: its name, a key of `jaxstyle.vgg.layers.NETWORKS`.
+        origin: whose weights they are.
+        source: the file they were converted from, in free words.
+        photos: the number of photographs behind the mean activations.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "network": network,
+        "source": source,
+        "licence": origin.licence,
+        "attribution": origin.attribution,
+        "mean_activation_from": f"{photos} photographs",
+    }
+    save_params(params, path, metadata=metadata)
+
+
+def load_vgg_file(path: str | Path) -> dict[str, Any]:
+    """Read a VGG's parameters, whole or cut short, in float32.
+
+    Raises:
+        ValueError: the file is missing or damaged, is no VGG, or its parameters are not
+            those of the network that it names; all problems are named at once.
+    """
+    params, metadata = load_params(path)
+    found = metadata.get("format"), metadata.get("format_version")
+    if (
+        found != (FORMAT, FORMAT_VERSION)
+        or metadata.get("network") not in layers.NETWORKS
+    ):
+        raise ValueError(
+            f"{path} holds no VGG of this package's format; "
+            "make one with scripts/convert_vgg.py"
+        )
+    problems = find_problems(params, _expected_shapes(params, metadata["network"]))
+    raise_problems(problems + _implausible_values(params), path=path)
+    return params
+
+
+def parameter_shapes(network: str) -> dict[str, Any]:
+    """Return the shapes of a whole network's parameters, but for mean activations."""
+    shapes: dict[str, Any] = {"mean": (3,), "std": (3,)}
+    width_in = 3
+    for name in layers.convolution_names(network):
+        width = layers.width(name)
+        shapes[name] = {"kernel": (3, 3, width_in, width), "bias": (width,)}
+        width_in = width
+    return shapes
+
+
+def to_half(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Round the kernels to float16, which halves the file; keep all else in float32."""
+    return {
+        name: {**value, "kernel": np.asarray(value["kernel"], np.float16)}
+        if isinstance(value, Mapping)
+        else value
+        for name, value in params.items()
+    }
+
+
+def _expected_shapes(params: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """Return a network's shapes down to the deepest convolution that a tree holds."""
+    shapes = parameter_shapes(network)
+    names = layers.convolution_names(network)
+    present = [names.index(name) for name in names if name in params]
+    for name in names[max(present, default=0) + 1 :]:
+        del shapes[name]
+    for name in names[: max(present, default=0) + 1]:
+        shapes[name]["mean_activation"] = shapes[name]["bias"]
+    return shapes
+
+
+def _implausible_values(params: Mapping[str, Any]) -> list[str]:
+    """Name what would make the network divide by zero or less."""
+    least = {
+        name: array.min(initial=np.inf) if name == "std" else array.sum()
+        for name, array in leaves(params)
+        if name == "std" or name.endswith("/mean_activation")
+    }
+    return [f"{name} is not positive" for name, value in least.items() if value <= 0]

@@ -1,0 +1,168 @@
+"""The convolutions of transform nets: reflection padding, strides, upsampling.
+
+Each is one correlation, written twice. In general XLA's own convolution runs it. On
+CPUs, where that one is slow for few channels and for the gradient to the kernel, it
+runs by blocks: pixels are gathered into square blocks, which turns every convolution
+used here into a 3x3 correlation between blocks, with many channels, and Winograd's
+algorithm runs those (see `jaxstyle.kernels.winograd`). The results differ by rounding
+only.
+
+Along each axis, block by block::
+
+    9x9             blocks of 4 pixels  ->  blocks of 4 pixels
+    3x3, stride 2   blocks of 2 pixels  ->  single pixels
+    upsampling, 3x3      single pixels  ->  blocks of 2 pixels
+    3x3                  single pixels  ->  single pixels
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxstyle.kernels import winograd
+
+
+class Geometry(NamedTuple):
+    """How a convolution moves over its input: static, and hashable.
+
+    Attributes:
+        size: the side of the kernel, odd.
+        stride: the step between outputs, in pixels of the upsampled input.
+        upsampling: how often each pixel is repeated along both axes first.
+    """
+
+    size: int
+    stride: int = 1
+    upsampling: int = 1
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """The sides of the blocks of input and output."""
+        if self.size == 3:
+            return self.stride, self.upsampling
+        return self.size // 2, self.size // 2
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolve(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "k k c d"], geometry: Geometry
+) -> Float[Array, "n h*up/stride w*up/stride d"]:
+    """Upsample by repetition, pad by reflection, and correlate.
+
+    The kernel is 9x9, or 3x3 with a stride or an upsampling of 2. Height and width are
+    multiples of the side of the input's blocks.
+    """
+    y: Array = _by_platform(_with(geometry, by_blocks), _with(geometry, directly))(
+        x, kernel
+    )
+    return y
+
+
+def _forward(
+    x: Array, kernel: Array, geometry: Geometry
+) -> tuple[Array, tuple[Array, Array]]:
+    return convolve(x, kernel, geometry), (x, kernel)
+
+
+def _backward(
+    geometry: Geometry, saved: tuple[Array, Array], g: Array
+) -> tuple[Array, Array]:
+    g_x, g_kernel = _by_platform(
+        _transposed(_with(geometry, by_blocks)), _transposed(_with(geometry, directly))
+    )(*saved, g)
+    return g_x, g_kernel
+
+
+convolve.defvjp(_forward, _backward)
+
+
+def _by_platform(
+    on_cpu: Callable[..., Any], elsewhere: Callable[..., Any]
+) -> Callable[..., Any]:
+    return partial(lax.platform_dependent, cpu=on_cpu, default=elsewhere)
+
+
+def _with(geometry: Geometry, function: Callable[..., Array]) -> Callable[..., Array]:
+    return partial(function, geometry=geometry)
+
+
+def _transposed(function: Callable[..., Array]) -> Callable[..., Any]:
+    return lambda x, kernel, g: jax.vjp(function, x, kernel)[1](g)
+
+
+def directly(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
+    """Convolve pixel by pixel."""
+    up, margin = geometry.upsampling, geometry.size // 2
+    x = jnp.repeat(jnp.repeat(x, up, axis=1), up, axis=2)
+    x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), "reflect")
+    strides = (geometry.stride, geometry.stride)
+    return lax.conv_general_dilated(
+        x, kernel, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def by_blocks(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
+    """Convolve block by block."""
+    block_in, block_out = geometry.blocks
+    x = jnp.pad(
+        x,
+        ((0, 0), (block_in, block_in), (block_in, block_in), (0, 0)),
+        # Upsampled pixels come in pairs: reflected, the second is the first again.
+        "edge" if geometry.upsampling > 1 else "reflect",
+    )
+    correlated = winograd.correlate(
+        gather_blocks(x, block_in),
+        winograd.transform_kernel(block_kernel(kernel, geometry)),
+    )
+    return spread_blocks(correlated, block_out)
+
+
+def gather_blocks(
+    x: Float[Array, "n h w c"], side: int
+) -> Float[Array, "n h/side w/side side*side*c"]:
+    """Make the pixels of each block the channels of one pixel."""
+    n, h, w, c = x.shape
+    x = x.reshape(n, h // side, side, w // side, side, c).swapaxes(2, 3)
+    return x.reshape(n, h // side, w // side, side * side * c)
+
+
+def spread_blocks(
+    x: Float[Array, "n h w side*side*c"], side: int
+) -> Float[Array, "n h*side w*side c"]:
+    """Undo `gather_blocks`."""
+    n, h, w, channels = x.shape
+    x = x.reshape(n, h, w, side, side, -1).swapaxes(2, 3)
+    return x.reshape(n, h * side, w * side, channels // side**2)
+
+
+def block_kernel(
+    kernel: Float[Array, "k k c d"], geometry: Geometry
+) -> Float[Array, "3 3 in*in*c out*out*d"]:
+    """Return the 3x3 kernel between blocks that does what ``kernel`` does."""
+    if geometry.blocks == (1, 1):
+        return kernel
+    placed = jnp.asarray(_placement(geometry), kernel.dtype)
+    blocks = jnp.einsum(
+        "bioy,BIOx,yxcd->bBiIcoOd", placed, placed, kernel, precision="highest"
+    )
+    _, _, side_in, _, c, side_out, _, d = blocks.shape
+    return blocks.reshape(3, 3, side_in**2 * c, side_out**2 * d)
+
+
+def _placement(geometry: Geometry) -> np.ndarray:
+    """Return which taps of a kernel join which pixels, along one axis.
+
+    ``[b, i, o, y]`` is 1 where output pixel o of a block sees, through tap y, the input
+    pixel i of the block before (b = 0), the same (1) or the next (2).
+    """
+    size, stride, upsampling = geometry
+    block_in, block_out = geometry.blocks
+    b, i, o, y = np.indices((3, block_in, block_out, size))
+    seen = (stride * o + y - size // 2) // upsampling
+    return np.asarray(seen == (b - 1) * block_in + i, np.float32)

@@ -1,0 +1,104 @@
+"""What the perceptual loss is made of: weights as data, and choices as structure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+Scalar: TypeAlias = float | Float[Array, ""]
+
+StyleWeights: TypeAlias = Sequence[float] | Mapping[str, Sequence[float]]
+"""How much each of several styles counts, in all layers or by layer."""
+
+
+class Weights(NamedTuple):
+    """What counts how much: a weight per layer for content and style, and three more.
+
+    The layers are structure, the numbers are data: under `jax.jit` other numbers do not
+    recompile, and under `jax.vmap` they may differ from lane to lane.
+
+    Attributes:
+        content: the weight of `jaxstyle.losses.content_loss` by layer, such as
+            ``relu4_2``.
+        style: the weight of the style loss by layer.
+        total_variation: the weight of `jaxstyle.losses.total_variation`.
+        absolute_variation: the weight of `jaxstyle.losses.absolute_variation`.
+        isotropic_variation: the weight of `jaxstyle.losses.isotropic_variation`.
+
+    Examples:
+        How the loss depends on a weight, in one program:
+
+        >>> targets = jaxstyle.losses.make_targets(vgg, photo, [painting], weights)
+        >>> def loss_of(strength):
+        ...     style = {"relu1_1": strength}
+        ...     mine = jaxstyle.Weights(content={"relu2_1": 1.0}, style=style)
+        ...     return jaxstyle.losses.perceptual_loss(vgg, photo, targets, mine)[0]
+        >>> losses = jax.jit(jax.vmap(loss_of))(jnp.array([0.0, 1.0, 2.0]))
+        >>> (losses / losses[1]).round(3)
+        Array([0., 1., 2.], dtype=float32)
+    """
+
+    content: Mapping[str, Scalar]
+    style: Mapping[str, Scalar]
+    total_variation: Scalar = 0.0
+    absolute_variation: Scalar = 0.0
+    isotropic_variation: Scalar = 0.0
+
+
+PRECISIONS = ("float32", "bfloat16")
+"""What a network may compute in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """How the network looks at images, and how styles are compared: structure.
+
+    Attributes:
+        pooling: the network's pooling, as in `jaxstyle.vgg.features`.
+        padding: the border of its first convolution, as in `jaxstyle.vgg.features`.
+        style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`.
+        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``; the
+            precision of the images by default. Moments, losses and the gradient to
+            float32 images are in float32 in any case.
+        remat: whether the gradient computes each block of the network a second time,
+            in place of keeping its activations: the same numbers, for less memory and
+            a third more time. Tiles do so without it.
+        mesh: devices that divide the rows of an image among them, as in
+            `jaxstyle.vgg.features`. The loss and its gradient are the same.
+        tile: the largest side, in pixels, of the parts in which the network looks at
+            an image, one after the other; the whole image by default. The loss and its
+            gradient are the same, for less memory and more time.
+
+    Examples:
+        Under `jax.jit` an objective is a static argument; it is hashable.
+
+        >>> objective = jaxstyle.losses.Objective(style_loss="mean-std")
+        >>> targets = jaxstyle.losses.make_targets(
+        ...     vgg, photo, [painting], weights, objective=objective
+        ... )
+        >>> targets.objective == objective
+        True
+    """
+
+    pooling: str = "max"
+    padding: str = "zero"
+    style_loss: str = "gram"
+    precision: str | None = None
+    remat: bool = False
+    mesh: Mesh | None = None
+    tile: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError where there is no such precision, or no such pair."""
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"no precision {self.precision!r}; known are {', '.join(PRECISIONS)}"
+            )
+        if self.tile is not None and self.mesh is not None:
+            raise ValueError("tile and mesh do not go together; leave out one of them")
+
+
+PLAIN = Objective()
+"""That of Gatys et al. (2016), with the pooling that the network was trained with."""

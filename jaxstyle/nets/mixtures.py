@@ -1,0 +1,158 @@
+"""Arithmetic of styles: nets side by side for `jax.vmap`, and what lies between them.
+
+Nets that were trained from one another, or from the same first parameters, do the same
+with the same channels, and the mean of their parameters is a net that paints: its style
+lies between theirs, with strokes as sharp. See Wang et al. (2019), "Deep Network
+Interpolation for Continuous Imagery Effect Transition". The mean of nets of different
+origin is none, even where both paint alike: see `check_related`.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxstyle.nets.transform_net import Params
+
+UNRELATED = 0.1
+"""The cosine between kernels below which nets have nothing in common: those that ship
+have 0.71 to 0.83, nets drawn from different keys 0.00."""
+
+CONSTANTS = ("input", "negative_slope", "output")
+"""What training leaves alone in a net, so that it tells of its origin."""
+
+
+def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> Params:
+    """Return the mean of nets, a net for `jaxstyle.stylize`.
+
+    With one share for each net, it is ::
+
+        sum_i shares_i nets_i / sum_i shares_i
+
+    Pure: `jax.vmap` over the shares gives a stack of mixtures, and `jax.grad` goes to
+    shares and nets. A net with the only share comes back exactly. Shares may be
+    negative, which leads beyond a net.
+
+    It does not look at values, and mixes nets of different origin too, whose mean is no
+    style; the command line refuses those. Batch norm's running statistics are
+    averaged like all else, and are then not those of the mixture.
+
+    Args:
+        nets: parameters with equal names and shapes.
+        shares: one number for each net, whose sum is not 0.
+
+    Returns:
+        Parameters of the same names and shapes.
+
+    Raises:
+        ValueError: the nets differ in a name or a shape, there is none, or the shares
+            are not one for each.
+
+    Examples:
+        >>> mixture = jaxstyle.nets.mix_styles([net, net], [3, 1])
+        >>> mixture["conv1"]["kernel"].shape
+        (9, 9, 3, 8)
+    """
+    _check_alike(nets)
+    weights = jnp.asarray(shares, float)
+    if weights.shape != (len(nets),):
+        raise ValueError(
+            f"expected one share for each of {len(nets)} nets, shape ({len(nets)},), "
+            f"got shape {weights.shape}"
+        )
+    weights = weights / weights.sum()
+
+    def mean(*leaves: Array) -> Array:
+        mixed = sum(weight * x for weight, x in zip(weights, leaves, strict=True))
+        return jnp.asarray(mixed, jnp.result_type(*leaves))
+
+    mixture: Params = jax.tree.map(mean, *nets)
+    return mixture
+
+
+def stack_styles(nets: Sequence[Params]) -> Params:
+    """Return nets as one tree, whose arrays have the net as their first axis.
+
+    ``jax.vmap(jaxstyle.stylize, (0, None))`` takes it, and paints in each style.
+
+    Args:
+        nets: parameters with equal names and shapes.
+
+    Returns:
+        Parameters of the same names, each array with one axis more.
+
+    Raises:
+        ValueError: the nets differ in a name or a shape, or there is none.
+
+    Examples:
+        >>> jaxstyle.nets.stack_styles([net, net])["conv1"]["kernel"].shape
+        (2, 9, 9, 3, 8)
+    """
+    _check_alike(nets)
+    stack: Params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+    return stack
+
+
+def check_related(nets: Sequence[Params]) -> None:
+    """Raise where nets are seen to have no common origin, so that their mean is none.
+
+    Not pure: it looks at values. Nets that it lets pass may still be too far from each
+    other.
+
+    Raises:
+        ValueError: a net has other names, shapes or constants than the first, or
+            kernels that have nothing in common with its.
+    """
+    _check_alike(nets)
+    first, *others = nets
+    for number, net in enumerate(others, start=2):
+        for name in CONSTANTS:
+            mine, theirs = (jax.tree.leaves(x.get(name)) for x in (net, first))
+            if not all(map(np.array_equal, mine, theirs)):
+                raise ValueError(
+                    f"net {number} has other constants than net 1 in {name}, so it was "
+                    "not trained from the same net"
+                )
+        cosine = _cosine(_kernels(first), _kernels(net))
+        if cosine < UNRELATED:
+            raise ValueError(
+                f"net {number} has nothing in common with net 1 (the cosine between "
+                f"their kernels is {cosine:.2f}), so what lies between them is no "
+                "style; train one from the other"
+            )
+
+
+def _cosine(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def _kernels(net: Params) -> Float[np.ndarray, " n"]:
+    leaves = map(np.asarray, jax.tree.leaves(net))
+    return np.concatenate([leaf.ravel() for leaf in leaves if leaf.ndim == 4])
+
+
+def _check_alike(nets: Sequence[Params]) -> None:
+    """Raise unless all trees have the same arrays, but for their values."""
+    if not nets:
+        raise ValueError("expected at least one net, got none")
+    first, *others = map(_shapes, nets)
+    for number, shapes in enumerate(others, start=2):
+        names = [x for x in first | shapes if first.get(x) != shapes.get(x)]
+        if names:
+            expected, found = (x.get(names[0], "missing") for x in (first, shapes))
+            raise ValueError(
+                f"net {number} differs from net 1 in {len(names)} arrays, the first "
+                f"one is {names[0]}: {found} instead of {expected}; expected nets of "
+                "one width, norm and number of blocks"
+            )
+
+
+def _shapes(net: Params) -> dict[str, tuple[int, ...]]:
+    paths = jax.tree_util.tree_leaves_with_path(net)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf)
+        for path, leaf in paths
+    }

@@ -1,0 +1,21 @@
+from .keepers import Keeper, keep_average, keep_best
+from .optimizers import adam, lbfgs
+from .presets import PRESETS, Preset
+from .pyramid import optimize_image, pyramid_sizes
+from .steps import State, init_state, make_step, run_steps
+
+__all__ = [
+    "PRESETS",
+    "Keeper",
+    "Preset",
+    "State",
+    "adam",
+    "init_state",
+    "keep_average",
+    "keep_best",
+    "lbfgs",
+    "make_step",
+    "optimize_image",
+    "pyramid_sizes",
+    "run_steps",
+]

@@ -1,0 +1,5 @@
+"""Images larger than a device, and runs longer than a call."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

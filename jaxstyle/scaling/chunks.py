@@ -1,0 +1,76 @@
+"""Many steps in one program, with nothing coming back to the host in between."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+
+class Counted(Protocol):
+    """A tree of arrays that knows how many steps it has gone through."""
+
+    @property
+    def step(self) -> Int[Array, ""]:
+        """The number of steps."""
+
+
+State = TypeVar("State", bound=Counted)
+
+Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
+"""What a step measures, by name."""
+
+
+def repeat_step(
+    step: Callable[[State], tuple[State, Metrics]],
+    state: State,
+    count: ArrayLike,
+    *,
+    capacity: int,
+) -> tuple[State, Metrics]:
+    """Make up to ``count`` steps, stopping at a loss that is not finite.
+
+    The count is data: one compiled program serves all counts.
+
+    Args:
+        step: one step; ``loss`` is among its metrics.
+        state: where to start.
+        count: how many steps to make, at most ``capacity``.
+        capacity: the length of the metrics that are returned.
+
+    Returns:
+        The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
+        that were not made are NaN. The number made is the difference in ``state.step``.
+    """
+    _, shapes = jax.eval_shape(step, state)
+    history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
+    first = state.step
+
+    def goes_on(carry: tuple[State, Metrics, Array]) -> Array:
+        state, _, loss = carry
+        return (state.step - first < count) & jnp.isfinite(loss)
+
+    def advance(carry: tuple[State, Metrics, Array]) -> tuple[State, Metrics, Array]:
+        state, history, _ = carry
+        new, metrics = step(state)
+        at = state.step - first
+        history = jax.tree.map(partial(_put, at=at), history, metrics)
+        return new, history, metrics["loss"]
+
+    start = (state, history, jnp.zeros((), shapes["loss"].dtype))
+    state, history, _ = lax.while_loop(goes_on, advance, start)
+    return state, history
+
+
+def _put(values: Array, value: Array, *, at: Array) -> Array:
+    """Return values with another one in a place.
+
+    ``at[].set`` would be a scatter, which deterministic programs on GPUs make slow.
+    """
+    put = partial(lax.dynamic_update_index_in_dim, axis=0)
+    changed: Array = put(values, value.astype(values.dtype), at)
+    return changed

@@ -1,0 +1,289 @@
+"""Training: the parameters of a transform net are optimised (Johnson et al., 2016).
+
+The loop is that of style optimisation: `init_state` -> `make_step` ->
+``step(state, photos, problem)``, all pure. What moves is a net in place of pixels, and
+the photos to stylize come from outside, a batch for each step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Int, UInt8
+
+from jaxstyle.images.arrays import Images
+from jaxstyle.losses.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.losses.perceptual import Metrics, perceptual_loss
+from jaxstyle.losses.perceptual import Problem as Problem
+from jaxstyle.losses.targets import Targets, content_targets, style_targets
+from jaxstyle.nets import transform_net
+from jaxstyle.scaling.chunks import repeat_step
+from jaxstyle.training.photo_cache import take_batch as take_batch
+from jaxstyle.vgg import layers, network
+
+Photos: TypeAlias = UInt8[Array, "n h w 3"]
+
+
+class State(NamedTuple):
+    """Where the training stands.
+
+    Attributes:
+        params: the net's parameters.
+        optimizer_state: the optimizer's own.
+        step: the number of steps so far.
+    """
+
+    params: transform_net.Params
+    optimizer_state: optax.OptState
+    step: Int[Array, ""]
+
+
+Step: TypeAlias = Callable[[State, Photos, Problem], tuple[State, Metrics]]
+
+"""Whatever a step takes its batches from."""
+
+
+def make_problem(
+    params: network.Params,
+    styles: Sequence[Images],
+    weights: Weights,
+    *,
+    style_weights: StyleWeights | None = None,
+    objective: Objective = PLAIN,
+) -> Problem:
+    """Return the problem of painting photos in a style, or in a blend of several.
+
+    Args:
+        params: a VGG's parameters; the loss weights assume `jaxstyle.vgg.normalize`'s.
+        styles: one or more images ``[h, w, 3]`` of any sizes. Strokes come out as large
+            as they are in these images, in pixels.
+        weights: the weight of each term of the loss.
+        style_weights: as in `jaxstyle.losses.make_targets`.
+        objective: how styles are compared, and the network's borders and pooling.
+
+    Returns:
+        The problem. Its targets have no content, which each batch of photos brings.
+
+    Raises:
+        TypeError: an image is not floating-point.
+        ValueError: a shape or a layer is wrong.
+
+    Examples:
+        >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
+        >>> sorted(problem.targets.style)
+        ['relu1_1']
+    """
+    layers.check_layers(params, (*weights.content, *weights.style))
+    style = style_targets(
+        params, styles, weights, style_weights=style_weights, objective=objective
+    )
+    return Problem(params, Targets({}, style, None, objective), weights)
+
+
+def init_state(
+    params: transform_net.Params, optimizer: optax.GradientTransformation
+) -> State:
+    """Return the state before the first step of a net.
+
+    Args:
+        params: the net's, from `jaxstyle.nets.init_net`, or from `jaxstyle.load_style`
+            to go on from a trained one.
+        optimizer: that of the step.
+
+    Returns:
+        The state, in which no step has been made.
+
+    Examples:
+        >>> import optax
+        >>> jaxstyle.training.init_state(net, optax.adam(1e-3)).step
+        Array(0, dtype=int32)
+    """
+    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def run_steps(
+    step: Callable[[State, Any, Problem], tuple[State, Metrics]],
+    state: State,
+    photos: Any,
+    problem: Problem,
+    count: ArrayLike,
+    *,
+    capacity: int,
+) -> tuple[State, Metrics]:
+    """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
+
+    Nothing comes back to the host in between. The count is data: one compiled program
+    serves all counts.
+
+    Args:
+        step: one that takes its batch from all photos by `take_batch`, at the step of
+            its state; then it does what `make_step`'s does.
+        state: where to start.
+        photos: what the step takes for photos, the same in all steps.
+        problem: what to minimise.
+        count: how many steps to make, at most ``capacity``.
+        capacity: the length of the metrics that are returned.
+
+    Returns:
+        The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
+        that were not made are NaN. The number made is the difference in ``state.step``.
+
+    Examples:
+        >>> import functools
+        >>> def step(state, photos, problem):
+        ...     return state._replace(step=state.step + 1), {"loss": jnp.float32(1)}
+        >>> run = functools.partial(jaxstyle.training.run_steps, step, capacity=4)
+        >>> state = jaxstyle.training.State(net, optimizer_state=(), step=jnp.int32(0))
+        >>> state, metrics = jax.jit(run)(state, photos=(), problem=(), count=3)
+        >>> state.step, metrics["loss"]
+        (Array(3, dtype=int32), Array([ 1.,  1.,  1., nan], dtype=float32))
+    """
+
+    def advance(state: State) -> tuple[State, Metrics]:
+        return step(state, photos, problem)
+
+    return repeat_step(advance, state, count, capacity=capacity)
+
+
+NOISE = 30 / 255
+"""The largest change of a pixel by the noise of `stability_loss`."""
+
+
+def make_step(
+    optimizer: optax.GradientTransformation,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    stability: float = 0.0,
+) -> Step:
+    """Return the pure function that improves a net on one batch of photos.
+
+    Args:
+        optimizer: any optax transformation.
+        dtype: the precision of both networks' activations. Parameters, statistics and
+            losses are in float32 in any case.
+        stability: the weight of `stability_loss`; a step then takes two passes of the
+            net in place of one.
+
+    Returns:
+        ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
+        ``[n, h, w, 3]``. The metrics are scalars: the mean ``loss`` before the step,
+        its parts as `jaxstyle.losses.perceptual_loss` returns them, ``stability`` if it
+        has a weight, and ``gradient_norm``.
+
+    Examples:
+        A step takes seconds to compile, so here it is only traced:
+
+        >>> import optax
+        >>> optimizer = optax.adam(1e-3)
+        >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
+        >>> step = jax.jit(jaxstyle.training.make_step(optimizer))
+        >>> state = jaxstyle.training.init_state(net, optimizer)
+        >>> photos = (255 * photo[None]).astype(jnp.uint8)
+        >>> state, metrics = jax.eval_shape(step, state, photos, problem)
+        >>> sorted(metrics)
+        ['content', 'gradient_norm', 'loss', 'style', 'total_variation']
+    """
+
+    def step(state: State, photos: Photos, problem: Problem) -> tuple[State, Metrics]:
+        images = (photos / jnp.float32(255)).astype(dtype)
+
+        def loss_of(
+            params: transform_net.Params,
+        ) -> tuple[Array, tuple[Metrics, transform_net.Params]]:
+            stylized, kept = transform_net.stylize_in_training(params, images)
+            metrics = _measure(stylized, images, problem)
+            if stability:
+                key = jax.random.fold_in(jax.random.key(0), state.step)
+                part = stability * stability_loss(params, images, stylized, key)
+                metrics |= {"loss": metrics["loss"] + part, "stability": part}
+            return metrics["loss"], (metrics, kept)
+
+        evaluate = jax.value_and_grad(loss_of, has_aux=True)
+        (_, (metrics, params)), gradient = evaluate(state.params)
+        updates, optimizer_state = optimizer.update(
+            gradient, state.optimizer_state, state.params
+        )
+        new = State(
+            optax.apply_updates(params, updates), optimizer_state, state.step + 1
+        )
+        return new, metrics | {"gradient_norm": optax.tree.norm(gradient)}
+
+    return step
+
+
+def stability_loss(
+    params: transform_net.Params, images: Images, stylized: Images, key: Array
+) -> Array:
+    """Return the mean squared change of pictures when noise is added to the photos.
+
+    The noise is uniform, of +-30/255 at most, and independent in each pixel and
+    channel. What it changes would flicker in a video.
+
+    Source: Rainy & de Berker (2018), "Stabilizing neural style-transfer for video";
+    they add noise to some pixels only.
+
+    Args:
+        params: the net's.
+        images: photos ``[n, h, w, 3]``.
+        stylized: what the net makes of them.
+        key: of the noise.
+
+    Returns:
+        The mean over all pixels of all images, a scalar.
+
+    Examples:
+        >>> def stability(net, images, key):
+        ...     stylized = jaxstyle.stylize(net, images)
+        ...     return jaxstyle.training.stability_loss(net, images, stylized, key)
+        >>> jax.jit(stability)(net, photo[None], jax.random.key(1)) > 0
+        Array(True, dtype=bool)
+    """
+    noise = jax.random.uniform(key, images.shape, jnp.float32, -NOISE, NOISE)
+    noisy, _ = transform_net.stylize_in_training(
+        params, images + noise.astype(images.dtype)
+    )
+    return jnp.square((noisy - stylized).astype(jnp.float32)).mean()
+
+
+def evaluate(
+    params: transform_net.Params,
+    photos: Photos,
+    problem: Problem,
+    *,
+    dtype: DTypeLike = jnp.float32,
+) -> Metrics:
+    """Return the mean loss of a net on a batch of photos, and its parts.
+
+    Args:
+        params: the net's.
+        photos: 8-bit RGB, ``[n, h, w, 3]``.
+        problem: from `make_problem`.
+        dtype: the precision of both networks' activations.
+
+    Returns:
+        The ``loss`` and its parts as `jaxstyle.losses.perceptual_loss` returns them,
+        averaged over the batch. A net with batch norm uses its running statistics.
+
+    Examples:
+        >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
+        >>> photos = (255 * photo[None]).astype(jnp.uint8)
+        >>> metrics = jax.jit(jaxstyle.training.evaluate)(net, photos, problem)
+        >>> metrics["loss"].shape
+        ()
+    """
+    images = (photos / jnp.float32(255)).astype(dtype)
+    stylized = transform_net.stylize(params, images)
+    return _measure(stylized, images, problem)
+
+
+def _measure(stylized: Images, images: Images, problem: Problem) -> Metrics:
+    params, targets, weights = problem
+    content = content_targets(params, images, weights, objective=targets.objective)
+    loss, parts = perceptual_loss(
+        params, stylized, replace(targets, content=content), weights
+    )
+    return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}

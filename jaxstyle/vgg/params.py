@@ -1,0 +1,127 @@
+"""What is made of a VGG's parameters: rescaled, cut short, or prepared for CPUs."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from jaxstyle.kernels import winograd
+from jaxstyle.vgg.layers import Params, check_layers, convolutions, layer_names
+
+GRANULARITIES = ("layer", "filter")
+"""What mean activations may be normalised by; see `normalize`."""
+
+
+def normalize(params: Params, *, per: str = "layer") -> Params:
+    """Rescale the convolutions so that mean activations over photographs are 1.
+
+    ReLU and pooling commute with positive factors, so the activations of each layer
+    are exactly those of the given network divided by a constant, which makes one set of
+    loss weights fit the original Oxford network and torchvision's alike.
+
+    Args:
+        params: a VGG's parameters with their mean activations.
+        per: ``"filter"`` divides every filter by its own mean, as Gatys et al. (2016)
+            did; ``"layer"`` divides a layer by the mean over its filters, which keeps
+            the balance between its filters as it was trained.
+
+    Returns:
+        Parameters of the same structure, whose mean activations are rescaled too.
+
+    Raises:
+        ValueError: ``per`` is neither, or the parameters went through
+            `prepare_for_cpu` before.
+
+    Examples:
+        >>> layer = jaxstyle.load_vgg()["conv2_1"]
+        >>> round(float(layer["mean_activation"].mean()))
+        164
+        >>> layer = jaxstyle.vgg.normalize(vgg)["conv2_1"]
+        >>> round(float(layer["mean_activation"].mean()))
+        1
+    """
+    if per not in GRANULARITIES:
+        raise ValueError(f"mean activations are per layer or per filter, not {per!r}")
+    normalized = dict(params)
+    scale_in = jnp.ones(3)
+    for name in convolutions(params):
+        layer = params[name]
+        if "winograd_kernel" in layer:
+            raise ValueError("normalize the parameters before prepare_for_cpu")
+        means = jnp.asarray(layer["mean_activation"])
+        # A filter that is silent on photographs has no scale of its own.
+        floor = 1e-3 * means.mean()
+        scale = (
+            jnp.maximum(means, floor)
+            if per == "filter"
+            else jnp.full_like(means, means.mean())
+        )
+        normalized[name] = {
+            "kernel": layer["kernel"] * scale_in[:, None] / scale,
+            "bias": layer["bias"] / scale,
+            "mean_activation": means / scale,
+        }
+        scale_in = scale
+    return normalized
+
+
+def truncate(params: Params, layers: Sequence[str]) -> Params:
+    """Drop the convolutions that none of ``layers`` needs; the first one stays.
+
+    Images may then be smaller, and less is kept in memory.
+
+    Args:
+        params: a VGG's parameters.
+        layers: the names of those that are wanted.
+
+    Returns:
+        Parameters that are a part of the given ones.
+
+    Raises:
+        ValueError: a layer is not in ``params``; all such layers are named.
+
+    Examples:
+        >>> jaxstyle.vgg.layer_names(jaxstyle.vgg.truncate(vgg, ["relu1_1", "relu1_2"]))
+        ('relu1_1', 'relu1_2')
+    """
+    check_layers(params, layers)
+    known = layer_names(params)
+    deepest = max((known.index(layer) for layer in layers), default=0)
+    dropped = {name.replace("relu", "conv") for name in known[deepest + 1 :]}
+    return {name: value for name, value in params.items() if name not in dropped}
+
+
+def prepare_for_cpu(params: Params) -> Params:
+    """Move the kernels that gain from it into the Winograd domain.
+
+    The features stay the same to about 1e-5 relative; on a CPU they take about half
+    the time. The kernels grow fourfold.
+
+    Source: Lavin & Gray (2016), with points of interpolation of our own, whose rounding
+    errors are a quarter.
+
+    Args:
+        params: a VGG's parameters.
+
+    Returns:
+        Parameters for `jaxstyle.vgg.features` and what is built on it. `normalize`
+        takes them no more, `truncate` does.
+
+    Examples:
+        >>> fast = jaxstyle.vgg.prepare_for_cpu(vgg)
+        >>> sorted(fast["conv2_1"])
+        ['bias', 'mean_activation', 'winograd_kernel']
+    """
+    return {
+        name: _to_winograd(value) if name.startswith("conv") else value
+        for name, value in params.items()
+    }
+
+
+def _to_winograd(layer: Params) -> Params:
+    if "winograd_kernel" in layer:
+        return layer
+    *_, width_in, width_out = layer["kernel"].shape
+    if width_in * width_out < winograd.WORTHWHILE:
+        return layer
+    rest = {name: value for name, value in layer.items() if name != "kernel"}
+    return rest | {"winograd_kernel": winograd.transform_kernel(layer["kernel"])}
