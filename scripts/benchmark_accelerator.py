@@ -4,7 +4,7 @@
 
 What is measured is that of ``benchmark_optimize.py``, ``benchmark_training.py`` and
 ``benchmark_stylize.py``, at sizes that suit an accelerator: a step of style
-optimisation at 512 and 1024 pixels, training at 256 pixels in batches of 4 to 64, and
+optimization at 512 and 1024 pixels, training at 256 pixels in batches of 4 to 64, and
 stylizing 512x512 and 1920x1080 pixels. Each task runs on each side, in a process of its
 own, in turns: jaxstyle and eager PyTorch, which both may use TF32 for float32; PyTorch
 compiled; and all in bfloat16. Training is also done on photos in memory, all steps in
@@ -199,7 +199,7 @@ def count_operations(task: Task) -> float:
     """Return the operations of a step's convolutions.
 
     A gradient to activations takes as many as the layer, one to parameters as many
-    again. Style optimisation and training compute no gradient to VGG's parameters.
+    again. Style optimization and training compute no gradient to VGG's parameters.
     """
     pixels = task.size * (task.height or task.size) * task.batch
     if task.benchmark == "optimize":

@@ -1,4 +1,4 @@
-"""Time and weigh style optimisation against eager PyTorch, side by side.
+"""Time and weigh style optimization against eager PyTorch, side by side.
 
     python scripts/benchmark_optimize.py [--size 512] [--rounds 3] [--steps 8]
 
@@ -114,7 +114,7 @@ def torch_objective(content: Any, style: Any, params: Any, preset: Any) -> Any:
 
 
 def load_inputs(size: int) -> tuple[Any, Any, Any, Any]:
-    """Return the content, the style, the normalised network and the seed preset."""
+    """Return the content, the style, the normalized network and the seed preset."""
     import jax
 
     import jaxstyle

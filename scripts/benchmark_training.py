@@ -225,7 +225,7 @@ def save_torch_net(path: Path) -> None:
 
 
 def load_vgg() -> tuple[Any, Any]:
-    """Return the normalised network and the preset johnson2016."""
+    """Return the normalized network and the preset johnson2016."""
     import jaxstyle
     from jaxstyle.training.recipes import TRAINING_PRESETS
 

@@ -10,7 +10,7 @@ BLOCK = 64
 """The side of the blocks whose spectra are averaged."""
 
 ASIDE = range(3, 7)
-"""The distances of neighbouring frequencies, in cycles per block."""
+"""The distances of neighboring frequencies, in cycles per block."""
 
 
 def checkerboard(picture: Picture, *, period: int) -> float:
@@ -39,8 +39,8 @@ def _power(luma: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "BLOCK BLOCK"]:
     step = BLOCK // 2
     blocks = np.lib.stride_tricks.sliding_window_view(luma, (BLOCK, BLOCK))
     blocks = blocks[::step, ::step]
-    centred = blocks - blocks.mean((-2, -1), keepdims=True)
-    spectra = np.fft.fft2(centred * np.outer(window, window))
+    centerd = blocks - blocks.mean((-2, -1), keepdims=True)
+    spectra = np.fft.fft2(centerd * np.outer(window, window))
     power: np.ndarray = np.square(np.abs(spectra)).mean((0, 1))
     return power
 

@@ -1,11 +1,11 @@
-"""Compare trained nets with optimisation of the same objective, on held-out photos.
+"""Compare trained nets with optimization of the same objective, on held-out photos.
 
     python scripts/compare_nets.py --photos FOLDER --paintings FOLDER [STYLE ...]
 
-The objective of each net is read from its file. Optimisation starts from the photo and
+The objective of each net is read from its file. Optimization starts from the photo and
 takes one evaluation of the loss and its gradient for an iteration; the lowest loss so
 far counts. All losses are means over the photos, of pictures that are not clipped, as
-in training. The ratio is that of the net's loss to the last one of the optimisation.
+in training. The ratio is that of the net's loss to the last one of the optimization.
 """
 
 import argparse
@@ -31,19 +31,19 @@ PARTS = ("loss", "content", "style")
 
 def summarize(net: Net, found: Sequence[Comparison]) -> dict[str, str]:
     """Return the row of a net, by column: means over photos."""
-    iterations = len(found[0].optimised["loss"])
+    iterations = len(found[0].optimized["loss"])
     counts = [*(count for count in AT if count < iterations), iterations]
     mine = {name: _mean(each.net[name] for each in found) for name in PARTS}
     best = {
         count: {
-            name: _mean(_lowest(each.optimised, count)[name] for each in found)
+            name: _mean(_lowest(each.optimized, count)[name] for each in found)
             for name in PARTS
         }
         for count in counts
     }
     last = best[iterations]["loss"]
     ratios = [
-        each.net["loss"] / _lowest(each.optimised, iterations)["loss"] for each in found
+        each.net["loss"] / _lowest(each.optimized, iterations)["loss"] for each in found
     ]
     return {
         "style": net.name,
@@ -58,8 +58,8 @@ def summarize(net: Net, found: Sequence[Comparison]) -> dict[str, str]:
 
 
 def save_sheet(found: Sequence[Comparison], path: Path) -> None:
-    """Write rows of a photo, what the net makes of it, and what optimisation does."""
-    labels = ("photo", "net", f"{len(found[0].optimised['loss'])} iterations")
+    """Write rows of a photo, what the net makes of it, and what optimization does."""
+    labels = ("photo", "net", f"{len(found[0].optimized['loss'])} iterations")
     save_image(
         make_sheet([each.pictures for each in found], column_labels=labels), path
     )
@@ -85,7 +85,7 @@ def compare_all(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(description="Compare nets with optimisation.")
+    parser = argparse.ArgumentParser(description="Compare nets with optimization.")
     add_arguments(parser, count=4, size=256)
     add = parser.add_argument
     add("--iterations", type=positive_int, default=300)

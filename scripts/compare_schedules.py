@@ -1,4 +1,4 @@
-"""Compare coarse-to-fine optimisation with one scale, after as many evaluations.
+"""Compare coarse-to-fine optimization with one scale, after as many evaluations.
 
     python scripts/compare_schedules.py --output FOLDER PHOTO:PAINTING [...]
 

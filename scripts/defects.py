@@ -1,8 +1,8 @@
 """Measures of the known defects of transform nets.
 
 A measure is to see the defect and not the texture of a style, so each compares a
-picture with itself, with the photo it was made of or with the painting's colours.
-Pictures are ``[h, w, 3]`` in [0, 1]. Differences of colours are root mean squares over
+picture with itself, with the photo it was made of or with the painting's colors.
+Pictures are ``[h, w, 3]`` in [0, 1]. Differences of colors are root mean squares over
 red, green and blue, so that black and white differ by 1.
 """
 
@@ -20,16 +20,16 @@ PATCH = 8
 """The side of the patches that may be spots, and that a palette is made of."""
 
 REACH = 5
-"""A patch's neighbours are so many patches away at most, in either direction."""
+"""A patch's neighbors are so many patches away at most, in either direction."""
 
 ISOLATED = 2.5
 """The `isolation` from which on a patch stands out."""
 
 ROUGHNESS = 0.01
-"""What is added to the variety of neighbours: smaller differences do not show."""
+"""What is added to the variety of neighbors: smaller differences do not show."""
 
 FOREIGN = 0.06
-"""The distance from a palette from which on a colour is none of the painting's."""
+"""The distance from a palette from which on a color is none of the painting's."""
 
 BLOWN = 0.005
 """Pixels nearer than this to black or to white, in all channels, hold no detail."""
@@ -44,18 +44,18 @@ FLAT = 0.02
 """The `texture` of a photo below which it is flat."""
 
 
-# --- colours ------------------------------------------------------------------------
+# --- colors ------------------------------------------------------------------------
 
 
 def make_palette(paintings: Iterable[Picture]) -> Palette:
-    """Return the mean colours of all patches of paintings."""
+    """Return the mean colors of all patches of paintings."""
     return np.concatenate([_means(image, PATCH).reshape(-1, 3) for image in paintings])
 
 
 def off_palette(
     colors: Float[np.ndarray, "*n 3"], palette: Palette
 ) -> Float[np.ndarray, "*n"]:
-    """Return how far colours are from the nearest of a palette's."""
+    """Return how far colors are from the nearest of a palette's."""
     flat = colors.reshape(-1, 3)
     nearest = [_rms(color - palette).min() for color in flat]
     return np.array(nearest).reshape(colors.shape[:-1])
@@ -73,11 +73,11 @@ def blown_out(picture: Picture) -> Bool[np.ndarray, "h w"]:
 
 
 def isolation(picture: Picture) -> Float[np.ndarray, "rows columns"]:
-    """Return how far each patch stands out from its neighbours, in robust deviations.
+    """Return how far each patch stands out from its neighbors, in robust deviations.
 
         |m - median(n)| / (ROUGHNESS + median |n - median(n)|)
 
-    m is the patch's mean colour; n are those of the patches around it and its own,
+    m is the patch's mean color; n are those of the patches around it and its own,
     (2 REACH + 1)^2 in all. A blob up to about seven patches wide stands out.
     """
     means = _means(picture, PATCH)
@@ -91,7 +91,7 @@ def isolation(picture: Picture) -> Float[np.ndarray, "rows columns"]:
 def find_spots(picture: Picture, palette: Palette) -> Bool[np.ndarray, "rows columns"]:
     """Return which patches stand out and cannot be the style.
 
-    They have an `isolation` above `ISOLATED`, and a mean colour that is `FOREIGN` to
+    They have an `isolation` above `ISOLATED`, and a mean color that is `FOREIGN` to
     the palette or more pixels that are blown out than not.
     """
     foreign = off_palette(_means(picture, PATCH), palette) > FOREIGN
@@ -109,7 +109,7 @@ def spot_density(picture: Picture, photo: Picture, palette: Palette) -> float:
     return 1e6 * float(found.mean()) / PATCH**2
 
 
-# --- borders, flat regions, solid colours -------------------------------------------
+# --- borders, flat regions, solid colors -------------------------------------------
 
 
 def border_step(picture: Picture) -> float:
@@ -124,7 +124,7 @@ def border_step(picture: Picture) -> float:
 
 
 def texture(picture: Picture) -> Float[np.ndarray, "rows columns"]:
-    """Return the standard deviation of colours in each patch of `FLAT_PATCH` pixels."""
+    """Return the standard deviation of colors in each patch of `FLAT_PATCH` pixels."""
     squares = _means(np.square(picture, dtype=np.float64), FLAT_PATCH)
     variance = squares - np.square(_means(picture, FLAT_PATCH))
     deviations: np.ndarray = np.sqrt(np.maximum(variance.mean(-1), 0))
@@ -132,7 +132,7 @@ def texture(picture: Picture) -> Float[np.ndarray, "rows columns"]:
 
 
 def flat_colors(picture: Picture, photo: Picture) -> Float[np.ndarray, "patches 3"]:
-    """Return the mean colours of a picture's patches where its photo is flat."""
+    """Return the mean colors of a picture's patches where its photo is flat."""
     return _means(picture, FLAT_PATCH)[texture(photo) < FLAT]
 
 
@@ -142,7 +142,7 @@ def flat_textures(picture: Picture, photo: Picture) -> Float[np.ndarray, " patch
 
 
 def deviation(picture: Picture) -> float:
-    """Return the standard deviation of a whole picture's colours, in % of white."""
+    """Return the standard deviation of a whole picture's colors, in % of white."""
     return 100 * float(_rms((picture - picture.mean((0, 1))).ravel()))
 
 

@@ -40,7 +40,7 @@ GATYS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
 class Problem(NamedTuple):
-    """A perceptual loss on normalised activations."""
+    """A perceptual loss on normalized activations."""
 
     pooling: str
     content: Mapping[str, float]
@@ -61,7 +61,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Return the mean squared difference between neighbours, down plus across."""
+    """Return the mean squared difference between neighbors, down plus across."""
     down = F.mse_loss(image[:, 1:], image[:, :-1])
     return down + F.mse_loss(image[:, :, 1:], image[:, :, :-1])
 

@@ -24,7 +24,7 @@ SIZE = (52, 40)
 WIDTH = 4
 
 CONTRAST = {"examples": 100, "seed": 2}
-"""What the last convolution is multiplied by, so that pictures are not all grey."""
+"""What the last convolution is multiplied by, so that pictures are not all gray."""
 
 NETS: dict[str, Any] = {
     "examples": torch_nets.TransformerNet,

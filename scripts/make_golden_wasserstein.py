@@ -139,7 +139,7 @@ def wasserstein(found: Normal, style: Normal, root: Root) -> Tensor:
 
 
 def nine_point_variation(image: Tensor) -> Tensor:
-    """Return the mean squared difference between neighbours, diagonal ones included."""
+    """Return the mean squared difference between neighbors, diagonal ones included."""
     padded = F.pad(image, (1, 1, 1, 1), "replicate")
     inside = padded[:, 1:-1, 1:-1]
     straight = F.mse_loss(padded[:, 1:-1, 2:], inside)

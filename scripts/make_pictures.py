@@ -80,7 +80,7 @@ def find_picture(folder: Path, *, photo: str, style: str) -> Path:
 
 
 def make_variants(scratch: Path) -> Picture:
-    """Return one photo in one style: three strengths, and its own colours."""
+    """Return one photo in one style: three strengths, and its own colors."""
     variants = {
         "strength 0.3": ("--strength", "0.3"),
         "0.6": ("--strength", "0.6"),
@@ -130,7 +130,7 @@ def make_mixtures(scratch: Path) -> Picture:
 
 
 def make_example(scratch: Path) -> Picture:
-    """Return a photo, a painting, and what style optimisation makes of them."""
+    """Return a photo, a painting, and what style optimization makes of them."""
     output = scratch / "cat.png"
     run("optimize", CAT, PAINTING, "-o", output, "--size", "320")
     return make_sheet([list(map(shrink, (CAT, PAINTING, output)))])

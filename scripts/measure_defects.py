@@ -2,10 +2,10 @@
 
     python scripts/measure_defects.py --photos FOLDER --paintings FOLDER [STYLE ...]
 
-The photos are centre squares of those that the training has held out. `defects` and
+The photos are center squares of those that the training has held out. `defects` and
 `checkerboards` say how the measures are computed. What is in brackets is the same
 measure of the photos, or of the painting as the training saw it, whichever the header
-names. Solid colours stand for the worst of six, which is named.
+names. Solid colors stand for the worst of six, which is named.
 """
 
 import argparse
@@ -35,12 +35,12 @@ Cells: TypeAlias = dict[str, str]
 SOLIDS: Mapping[str, tuple[float, float, float]] = {
     "black": (0, 0, 0),
     "white": (1, 1, 1),
-    "grey": (0.5, 0.5, 0.5),
+    "gray": (0.5, 0.5, 0.5),
     "red": (1, 0, 0),
     "green": (0, 1, 0),
     "blue": (0, 0, 1),
 }
-"""The colours of images without any detail."""
+"""The colors of images without any detail."""
 
 SOLID_SIDE = 256
 
@@ -104,7 +104,7 @@ def measure_large(stylize: Stylize, photo: Picture, *, size: int) -> Cells:
 
 
 def measure_solids(stylize: Stylize, paintings: Sequence[Picture]) -> Cells:
-    """Measure what a net makes of solid colours."""
+    """Measure what a net makes of solid colors."""
     palette = defects.make_palette(paintings)
     shape = (SOLID_SIDE, SOLID_SIDE, 3)
     solids = {
@@ -130,7 +130,7 @@ def measure_solids(stylize: Stylize, paintings: Sequence[Picture]) -> Cells:
 
 
 def measure_net(net: Net, photos: Photos, *, large: int) -> tuple[Cells, Cells]:
-    """Measure a net on photos and on solid colours."""
+    """Measure a net on photos and on solid colors."""
     program = jax.jit(transform_net.stylize)
 
     def stylize(image: Picture) -> Picture:
@@ -147,7 +147,7 @@ def measure_net(net: Net, photos: Photos, *, large: int) -> tuple[Cells, Cells]:
         | measure_photos(pictures, photos, paintings)
         | measure_flat_regions(pictures, photos, paintings)
         | measure_large(stylize, photos[0], size=large),
-        {"solid colours": net.name} | measure_solids(stylize, paintings),
+        {"solid colors": net.name} | measure_solids(stylize, paintings),
     )
 
 

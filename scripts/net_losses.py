@@ -1,4 +1,4 @@
-"""The loss of a trained net on a photo, and what optimisation reaches instead."""
+"""The loss of a trained net on a photo, and what optimization reaches instead."""
 
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ class Pictures(NamedTuple):
 
     photo: Picture
     net: Picture
-    optimised: Picture
+    optimized: Picture
 
 
 class Comparison(NamedTuple):
@@ -35,12 +35,12 @@ class Comparison(NamedTuple):
 
     Attributes:
         net: the net's loss and its parts, by name.
-        optimised: those of the optimisation, at every iteration.
+        optimized: those of the optimization, at every iteration.
         pictures: what both have made.
     """
 
     net: dict[str, float]
-    optimised: dict[str, Float[np.ndarray, " iterations"]]
+    optimized: dict[str, Float[np.ndarray, " iterations"]]
     pictures: Pictures
 
 
@@ -80,11 +80,11 @@ def compare(
     *,
     iterations: int,
 ) -> Comparison:
-    """Measure a net on a photo, and optimise the same from there."""
+    """Measure a net on a photo, and optimize the same from there."""
     image = photo / np.float32(255)
     measured = programs.evaluate(net.params, photo[None], problem)
     stylized = np.clip(programs.stylize(net.params, image), 0, 1)
-    losses, best = optimise(programs, problem, image, iterations=iterations)
+    losses, best = optimize(programs, problem, image, iterations=iterations)
     return Comparison(
         {name: float(value) for name, value in measured.items()},
         losses,
@@ -92,10 +92,10 @@ def compare(
     )
 
 
-def optimise(
+def optimize(
     programs: Programs, problem: Problem, photo: Picture, *, iterations: int
 ) -> tuple[dict[str, Float[np.ndarray, " iterations"]], Picture]:
-    """Optimise the pixels of a photo.
+    """Optimize the pixels of a photo.
 
     Returns:
         The loss and its parts at every iteration, and the picture with the lowest loss.

@@ -9,9 +9,9 @@ quarter, by the squared distance of features in relu2_2, or by that of pixels.
 It is made for a training of minutes, not days. Differences from the paper:
 
 * The net adds to the bicubic enlargement, and at first adds nothing. The paper's
-  paints all of the picture, and histogram matching then gives it the right colours.
-* Repetition before convolutions (Odena et al., 2016) in place of transposed ones, 3x3
-  kernels in place of 9x9, and no batch norm (Lim et al., 2017).
+  paints all of the picture, and histogram matching then gives it the right colors.
+* Repetition before convolutions (Odena et al., 2016) instead of transposed ones, 3x3
+  kernels instead of 9x9, and no batch norm (Lim et al., 2017).
 * VGG-16 pools by averages in training, and its mean activations are 1, which scales the
   loss.
 * The reduction is that of `jax.image.resize`, which is antialiased, with a = -0.5.

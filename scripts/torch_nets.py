@@ -1,7 +1,7 @@
 """Both transform nets that are known from PyTorch, to compare with.
 
 Written from their description, independently of this package's code, for batches
-``[n, 3, h, w]`` in the pixels of each: 0 to 255 for `TransformerNet`, normalised as for
+``[n, 3, h, w]`` in the pixels of each: 0 to 255 for `TransformerNet`, normalized as for
 ImageNet for `SeedNet`. Height and width are multiples of four. The names of their
 parameters are those of the checkpoints that are in circulation.
 """
@@ -116,7 +116,7 @@ class SeedBlock(nn.Module):  # type: ignore[misc]
 
 
 class SeedNet(nn.Module):  # type: ignore[misc]
-    """The net of the seed implementation: ImageNet-normalised pixels, in and out."""
+    """The net of the seed implementation: ImageNet-normalized pixels, in and out."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()

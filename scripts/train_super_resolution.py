@@ -159,7 +159,7 @@ def make_crops(photos: Source, arguments: argparse.Namespace) -> Batches:
 
 
 def load_squares(photos: Source, *, size: int) -> Photos:
-    """Return the centre squares of photos, made of a size, in [0, 1]."""
+    """Return the center squares of photos, made of a size, in [0, 1]."""
     squares = list(validation_batches(photos, size=size, batch=1))
     return np.concatenate(squares) / np.float32(255)
 

@@ -148,7 +148,7 @@ def read_arguments(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
 def load_photos(
     net: Net, arguments: argparse.Namespace
 ) -> UInt8[np.ndarray, "n size size 3"]:
-    """Return the centre squares of photos that a net has never seen, evenly spaced.
+    """Return the center squares of photos that a net has never seen, evenly spaced.
 
     Raises:
         ValueError: the photos are not those of the training, or cannot be read.

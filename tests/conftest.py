@@ -61,7 +61,7 @@ def raw() -> Params:
 
 @pytest.fixture(scope="session")
 def shallow(raw: Params) -> Params:
-    """Its first three layers, normalised: quick to compile and to run."""
+    """Its first three layers, normalized: quick to compile and to run."""
     return dict(jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu2_1"])))
 
 

@@ -70,7 +70,7 @@ def compile_divided(
     return program, jax.device_put(placed, where), jax.device_put(rest, whole)
 
 
-def compare_optimisation(mesh: Any) -> dict[str, Any]:
+def compare_optimization(mesh: Any) -> dict[str, Any]:
     """Make the same steps on one device and on all."""
     vgg = jaxstyle.vgg.normalize(
         jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu3_1"])
@@ -135,7 +135,7 @@ def main() -> None:
     results = {
         "devices": mesh.size,
         "net": compare_nets(mesh),
-        "optimisation": compare_optimisation(mesh),
+        "optimization": compare_optimization(mesh),
     }
     print(json.dumps(results))
 

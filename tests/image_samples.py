@@ -26,7 +26,7 @@ def noise(height: int, width: int, *channels: int) -> np.ndarray:
 
 
 def blocks(height: int = 16, width: int = 32) -> np.ndarray:
-    """Four quadrants of different colours, which JPEG keeps nearly exactly."""
+    """Four quadrants of different colors, which JPEG keeps nearly exactly."""
     image = np.full((height, width, 3), 200, np.uint8)
     image[: height // 2, : width // 2] = 255, 0, 0
     image[height // 2 :, : width // 2] = 0, 160, 0
@@ -35,12 +35,12 @@ def blocks(height: int = 16, width: int = 32) -> np.ndarray:
 
 
 def smooth(height: int = 40, width: int = 60) -> np.ndarray:
-    """Colour ramps in [0, 1], which every format keeps well."""
+    """Color ramps in [0, 1], which every format keeps well."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     return np.stack([x, y, 1 - (x + y) / 2], -1)
 
 
-def grey(values: np.ndarray) -> np.ndarray:
+def gray(values: np.ndarray) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=-1)
 
 

@@ -23,15 +23,15 @@ def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
 
 
 def quick_net(seed: int = 0, *, width: int = 4) -> dict[str, Any]:
-    """Return a net of noise around grey, without waiting for anything to compile."""
+    """Return a net of noise around gray, without waiting for anything to compile."""
     noise = np.random.default_rng(seed)
     net: dict[str, Any] = jax.tree.map(
         lambda shape: np.float32(noise.normal(size=shape)),
         expected_shapes(width, "affine", 1),
         is_leaf=lambda x: isinstance(x, tuple),
     )
-    grey = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.01, np.float32)}
-    return {**net, "input": grey, "output": grey}
+    gray = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.01, np.float32)}
+    return {**net, "input": gray, "output": gray}
 
 
 def random_images(*shape: int) -> np.ndarray:

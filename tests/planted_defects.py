@@ -4,7 +4,7 @@ import numpy as np
 
 
 def canvas(height: int = 128, width: int = 128, *, seed: int = 0) -> np.ndarray:
-    """Return a rough blue-grey picture, like paint."""
+    """Return a rough blue-gray picture, like paint."""
     rng = np.random.default_rng(seed)
     rough = rng.normal(scale=0.08, size=(height, width, 1))
     return np.clip(np.array([0.3, 0.4, 0.6]) + rough, 0, 1).astype(np.float32)

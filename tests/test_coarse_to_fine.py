@@ -1,4 +1,4 @@
-"""Style optimisation from coarse to fine: whole runs."""
+"""Style optimization from coarse to fine: whole runs."""
 
 from typing import Any
 

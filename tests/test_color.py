@@ -1,4 +1,4 @@
-"""Keeping the photo's colours: luma of the one, chroma of the other."""
+"""Keeping the photo's colors: luma of the one, chroma of the other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,7 @@ def random_images(*shape: int, least: float = 0.0, most: float = 1.0) -> np.ndar
 
 @pytest.fixture
 def pale() -> tuple[np.ndarray, np.ndarray]:
-    """Two images whose colours are mild enough for every result to exist."""
+    """Two images whose colors are mild enough for every result to exist."""
     return random_images(5, 6, least=0.4, most=0.6), random_images(
         6, 5, least=0.35, most=0.65
     ).swapaxes(0, 1)
@@ -59,7 +59,7 @@ def test_luma_is_of_the_stylized_and_chroma_of_the_content(
 
 
 @either
-def test_an_image_keeps_its_own_colours(
+def test_an_image_keeps_its_own_colors(
     pale: tuple[np.ndarray, np.ndarray], keep: Any
 ) -> None:
     np.testing.assert_allclose(keep(pale[0], pale[0]), pale[0], atol=1e-6)
@@ -68,7 +68,7 @@ def test_an_image_keeps_its_own_colours(
 
 
 @either
-def test_a_grey_content_gives_greys(keep: Any) -> None:
+def test_a_gray_content_gives_grays(keep: Any) -> None:
     content = np.repeat(random_images(4, 5)[..., :1], 3, axis=-1)
     found = np.asarray(keep(content, random_images(5, 4).swapaxes(0, 1)))
     np.testing.assert_allclose(found, found[..., :1].repeat(3, -1), atol=1e-6)
@@ -132,11 +132,11 @@ def test_gradients(pale: tuple[np.ndarray, np.ndarray], keep: Any) -> None:
 
 
 @either
-def test_gradients_of_greys_are_finite(keep: Any) -> None:
-    grey = jnp.full((2, 2, 3), 0.5)
+def test_gradients_of_grays_are_finite(keep: Any) -> None:
+    gray = jnp.full((2, 2, 3), 0.5)
     for argument in (0, 1):
         f = jax.grad(lambda *x: keep(*x).sum(), argument)
-        gradient = jax.jit(f)(grey, grey)
+        gradient = jax.jit(f)(gray, gray)
         assert jnp.isfinite(gradient).all()
 
 
@@ -160,7 +160,7 @@ def test_bad_images_are_refused(keep: Any) -> None:
 # --- the luma alone -----------------------------------------------------------------
 
 
-def test_luminance_is_grey_with_the_same_luma() -> None:
+def test_luminance_is_gray_with_the_same_luma() -> None:
     images = random_images(2, 3, 4)
     found = np.asarray(luminance(images))
     assert found.shape == images.shape

@@ -1,4 +1,4 @@
-"""Giving a style the colours of the content."""
+"""Giving a style the colors of the content."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,14 +51,14 @@ def luma(images: Any) -> np.ndarray:
 def assert_same_moments(found: Any, expected: Any) -> None:
     (mean, covariance), (wanted_mean, wanted) = moments(found), moments(expected)
     np.testing.assert_allclose(mean, wanted_mean, atol=1e-5)
-    # What regularises takes some 1e-4 of these covariances.
+    # What regularizes takes some 1e-4 of these covariances.
     np.testing.assert_allclose(covariance, wanted, atol=1e-3 * np.abs(wanted).max())
 
 
 # --- means and covariances ----------------------------------------------------------
 
 
-def test_colours_get_the_mean_and_the_covariances_of_the_content() -> None:
+def test_colors_get_the_mean_and_the_covariances_of_the_content() -> None:
     found = match_colors(STYLE, CONTENT)
     assert found.shape == STYLE.shape
     assert_same_moments(found, CONTENT)
@@ -66,7 +66,7 @@ def test_colours_get_the_mean_and_the_covariances_of_the_content() -> None:
     assert np.abs(moments(STYLE)[1] - moments(CONTENT)[1]).max() > 1e-3
 
 
-def test_colours_are_moved_by_a_symmetric_positive_map() -> None:
+def test_colors_are_moved_by_a_symmetric_positive_map() -> None:
     found = np.asarray(match_colors(STYLE, CONTENT), np.float64)
     values, moved = STYLE.reshape(-1, 3), found.reshape(-1, 3)
     design = np.concatenate([values, np.ones((len(values), 1))], axis=1)
@@ -94,13 +94,13 @@ def test_an_image_matches_itself_already() -> None:
     np.testing.assert_allclose(match_luminance(GREY, GREY), GREY, atol=1e-5)
 
 
-def test_a_grey_content_makes_the_style_grey() -> None:
+def test_a_gray_content_makes_the_style_gray() -> None:
     found = np.asarray(match_colors(STYLE, GREY))
     np.testing.assert_allclose(found, found[..., :1].repeat(3, -1), atol=2 * LEVEL)
     assert_same_moments(found.mean(-1, keepdims=True), GREY[..., :1])
 
 
-def test_a_grey_style_stays_a_single_line_of_colours() -> None:
+def test_a_gray_style_stays_a_single_line_of_colors() -> None:
     found = np.asarray(match_colors(GREY, CONTENT))
     np.testing.assert_allclose(moments(found)[0], moments(CONTENT)[0], atol=1e-5)
     spread = np.linalg.eigvalsh(moments(found)[1])
@@ -118,11 +118,11 @@ def test_a_flat_style_becomes_the_mean(match: Any) -> None:
 @pytest.mark.parametrize("match", [match_colors, match_luminance])
 def test_a_flat_content_flattens_the_style(match: Any) -> None:
     found = np.asarray(match(STYLE, FLAT))
-    colour = FLAT[0, 0] if match is match_colors else luma(FLAT)[0, 0]
-    np.testing.assert_allclose(found, found * 0 + colour, atol=2 * LEVEL)
+    color = FLAT[0, 0] if match is match_colors else luma(FLAT)[0, 0]
+    np.testing.assert_allclose(found, found * 0 + color, atol=2 * LEVEL)
 
 
-def test_noise_of_less_than_a_level_is_not_blown_up_to_the_contents_colours() -> None:
+def test_noise_of_less_than_a_level_is_not_blown_up_to_the_contents_colors() -> None:
     rng = np.random.default_rng(3)
     noise = rng.uniform(-LEVEL / 20, LEVEL / 20, STYLE.shape).astype(np.float32)
     found = np.asarray(match_colors(0.5 + noise, CONTENT))
@@ -185,7 +185,7 @@ def test_histograms_of_flat_images() -> None:
 
 
 @every
-def test_results_are_images_where_the_matched_colours_are_none(match: Any) -> None:
+def test_results_are_images_where_the_matched_colors_are_none(match: Any) -> None:
     rng = np.random.default_rng(6)
     style = (0.9 * rng.beta(0.5, 5, (16, 16, 3))).astype(np.float32)
     content = rng.integers(0, 2, (16, 16, 1)).repeat(3, -1).astype(np.float32)

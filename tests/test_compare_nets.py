@@ -1,4 +1,4 @@
-"""Nets are measured as their training measured them, and against optimisation."""
+"""Nets are measured as their training measured them, and against optimization."""
 
 import argparse
 import contextlib
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import ship_style
 from compare_nets import main
-from net_losses import Programs, compare, make_problem, optimise
+from net_losses import Programs, compare, make_problem, optimize
 from trained_nets import Net, load_net, load_nets, load_photos, print_table
 from training_runs import lines, save_data, shared_cache, train
 
@@ -135,8 +135,8 @@ def test_a_style_that_ships_is_read_as_its_run_is(
 
 
 def test_unknown_settings_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="another version: colour; known are summary"):
-        load_net(changed(tmp_path, settings={"colour": 1}), data)
+    with pytest.raises(ValueError, match="another version: color; known are summary"):
+        load_net(changed(tmp_path, settings={"color": 1}), data)
 
 
 @pytest.mark.parametrize("key", ["settings", "arguments", "data"])
@@ -198,11 +198,11 @@ def test_losses_are_those_of_the_validation(
         assert mean == pytest.approx(last[f"validation_{name}"], rel=1e-5)
 
 
-def test_optimisation_starts_from_the_photo_and_gets_better(
+def test_optimization_starts_from_the_photo_and_gets_better(
     net: Net, problem: Problem, programs: Programs
 ) -> None:
     photo = load_photos(net, arguments())[0] / np.float32(255)
-    losses, picture = optimise(programs, problem, photo, iterations=20)
+    losses, picture = optimize(programs, problem, photo, iterations=20)
     assert losses["content"][0] == pytest.approx(0, abs=1e-6)
     assert losses["loss"].shape == (20,)
     assert losses["loss"].min() < losses["loss"][0] / 2
@@ -217,7 +217,7 @@ def test_the_picture_that_is_kept_has_the_lowest_loss(
     net: Net, problem: Problem, programs: Programs
 ) -> None:
     photo = load_photos(net, arguments())[0] / np.float32(255)
-    first = optimise(programs, problem, photo, iterations=1)[1]
+    first = optimize(programs, problem, photo, iterations=1)[1]
     np.testing.assert_array_equal(first, photo)
 
 

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> N
     [np.array([[0, np.nan]], np.float32), np.array([[0, -1]], np.int32)],
     ids=["NaN", "negative"],
 )
-def test_grey_without_a_meaning_is_refused(tmp_path: Path, values: np.ndarray) -> None:
+def test_gray_without_a_meaning_is_refused(tmp_path: Path, values: np.ndarray) -> None:
     Image.fromarray(values).save(path := tmp_path / "x.tif")
     assert "some pixels are NaN" in refusal(path)
 

@@ -96,7 +96,7 @@ def test_crops_are_of_all_sizes_and_places_and_half_are_mirrored(
     mirrored = left > right
     assert 0.4 < mirrored.mean() < 0.6
     assert (top < bottom).all()
-    # From the centres of the first and last pixels to the edges.
+    # From the centers of the first and last pixels to the edges.
     side = (bottom - top) * 16 / 15
     x = (np.minimum(left, right) - side * 3 / 4 / 32) * 4 / 3
     y = top - side / 32
@@ -159,7 +159,7 @@ def test_a_large_jpeg_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- validation ---------------------------------------------------------------------
 
 
-def test_validation_takes_every_centre_once_in_order(tmp_path: Path) -> None:
+def test_validation_takes_every_center_once_in_order(tmp_path: Path) -> None:
     write_photos(tmp_path, 8, width=64, height=32)
     (tmp_path / "003.jpg").write_bytes(b"no image")
     source, report = open_source(str(tmp_path)), Report()

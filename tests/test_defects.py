@@ -32,7 +32,7 @@ def spots(picture: np.ndarray, *, photo: np.ndarray | None = None) -> float:
     return float(density * height * width / 1e6)
 
 
-# --- colours ------------------------------------------------------------------------
+# --- colors ------------------------------------------------------------------------
 
 
 def test_a_painting_keeps_to_its_own_palette() -> None:
@@ -49,7 +49,7 @@ def test_black_and_white_are_one_apart() -> None:
     np.testing.assert_allclose(found, [[1, 0], [np.sqrt(1 / 3), 0.5]])
 
 
-def test_the_nearest_colour_counts() -> None:
+def test_the_nearest_color_counts() -> None:
     palette = np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
     assert off_palette(np.array([0.6, 0.6, 0.6]), palette) == pytest.approx(0.1)
 
@@ -70,7 +70,7 @@ def test_clean_pictures_have_no_spots() -> None:
 
 
 @pytest.mark.parametrize("color", [(1, 1, 1), (0, 0, 0), ORANGE])
-def test_a_blob_of_another_colour_is_a_spot(color: tuple[float, float, float]) -> None:
+def test_a_blob_of_another_color_is_a_spot(color: tuple[float, float, float]) -> None:
     assert spots(with_blob(canvas(), color)) == pytest.approx(4)
 
 
@@ -91,14 +91,14 @@ def test_what_stands_out_in_the_photo_is_no_spot() -> None:
     assert spots(picture, photo=with_blob(photo, ORANGE, at=96)) == pytest.approx(4)
 
 
-def test_a_blob_in_a_colour_of_the_painting_is_no_spot() -> None:
+def test_a_blob_in_a_color_of_the_painting_is_no_spot() -> None:
     picture = with_blob(canvas(), ORANGE)
     painting = np.full((16, 16, 3), ORANGE)
     assert find_spots(picture, make_palette([canvas()])).sum() == 4
     assert find_spots(picture, make_palette([canvas(), painting])).sum() == 0
 
 
-def test_a_blob_without_detail_is_a_spot_in_any_colour() -> None:
+def test_a_blob_without_detail_is_a_spot_in_any_color() -> None:
     picture = with_blob(canvas(), (1, 1, 1))
     white = np.ones((16, 16, 3))
     assert find_spots(picture, make_palette([canvas(), white])).sum() == 4
@@ -156,7 +156,7 @@ def test_ten_times_the_amplitude_is_twenty_decibels_more() -> None:
     assert strong - weak == pytest.approx(20, abs=1)
 
 
-# --- borders, flat regions, solid colours -------------------------------------------
+# --- borders, flat regions, solid colors -------------------------------------------
 
 
 @pytest.mark.parametrize("step", [-0.1, 0.1])

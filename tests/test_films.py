@@ -22,12 +22,12 @@ COLOURS = np.array(
 )
 
 
-def flat(colour: np.ndarray, height: int = 24, width: int = 32) -> np.ndarray:
-    return np.broadcast_to(np.float32(colour / 255), (height, width, 3))
+def flat(color: np.ndarray, height: int = 24, width: int = 32) -> np.ndarray:
+    return np.broadcast_to(np.float32(color / 255), (height, width, 3))
 
 
 def frames() -> Iterator[np.ndarray]:
-    """Yield one frame of each colour."""
+    """Yield one frame of each color."""
     yield from map(flat, COLOURS)
 
 
@@ -156,16 +156,16 @@ def test_frames_are_taken_one_by_one(tmp_path: Path, suffix: str) -> None:
 
     def make() -> Iterator[np.ndarray]:
         nonlocal alive
-        for colour in COLOURS:
+        for color in COLOURS:
             alive += 1
             assert alive <= 2, "earlier frames are still in memory"
-            yield np.ascontiguousarray(flat(colour)).view(Frame)
+            yield np.ascontiguousarray(flat(color)).view(Frame)
 
     save_film(make(), tmp_path / f"x{suffix}", size=(24, 32))
     assert alive <= 1
 
 
-def test_an_mp4_has_its_index_first_and_says_what_its_colours_mean(
+def test_an_mp4_has_its_index_first_and_says_what_its_colors_mean(
     tmp_path: Path,
 ) -> None:
     import av
@@ -178,7 +178,7 @@ def test_an_mp4_has_its_index_first_and_says_what_its_colours_mean(
     assert (frame.colorspace, frame.color_range) == (1, 1)
 
 
-def test_each_frame_of_a_gif_has_colours_of_its_own(tmp_path: Path) -> None:
+def test_each_frame_of_a_gif_has_colors_of_its_own(tmp_path: Path) -> None:
     ramp = np.linspace(0, 1, 250, dtype=np.float32).reshape(10, 25)
     film = [np.stack([ramp * (c == k) for c in range(3)], -1) for k in range(3)]
     save_film(film, path := tmp_path / "x.gif", size=(10, 25))
@@ -322,7 +322,7 @@ def test_a_film_too_large_for_its_format_is_refused(
     tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"x{suffix}"
-    film = [flat(colour, 1, 1) for colour in COLOURS]
+    film = [flat(color, 1, 1) for color in COLOURS]
     reason = refusal(path, lambda path: save_film(film, path, size=(1, 70000)))
     assert reason.startswith("cannot write the film PATH: ")
     assert list(tmp_path.iterdir()) == []

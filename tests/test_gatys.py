@@ -1,4 +1,4 @@
-"""Style optimisation: single steps, many steps, and whole runs."""
+"""Style optimization: single steps, many steps, and whole runs."""
 
 from collections.abc import Callable
 from functools import cache, partial

@@ -25,7 +25,7 @@ REMEDY = "if this change is meant, run: python scripts/make_golden.py SOURCE.onn
 JOHNSON = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 GATYS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
-# As in scripts/make_golden.py: pooling, and the loss on normalised activations.
+# As in scripts/make_golden.py: pooling, and the loss on normalized activations.
 PROBLEMS = {
     "seed": ("max", Weights({"relu3_3": 0.5}, dict.fromkeys(JOHNSON, 1e7))),
     "average": ("average", Weights({"relu4_2": 1.0}, dict.fromkeys(GATYS, 1e3), 10.0)),

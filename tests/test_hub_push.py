@@ -197,7 +197,7 @@ def test_private_does_not_publish_in_a_repository_that_is_public(
     assert hub.store == {}
 
 
-def test_a_licence_is_stated(hub: Hub) -> None:
+def test_a_license_is_stated(hub: Hub) -> None:
     assert (
         b"\nlicense: cc-by-4.0\n" in pushed(hub, "--license", "cc-by-4.0")["README.md"]
     )
@@ -312,7 +312,7 @@ def test_a_card_that_cannot_be_read_is_named(hub: Hub, capsys: Captured) -> None
     assert "it is not text in UTF-8" in refusal(hub, capsys, *command)
 
 
-def test_a_licence_that_the_hub_does_not_know_is_told(
+def test_a_license_that_the_hub_does_not_know_is_told(
     hub: Hub, capsys: Captured
 ) -> None:
     command = ("wave.safetensors", "alice/wave", "--license", "nonsense")
@@ -321,7 +321,7 @@ def test_a_licence_that_the_hub_does_not_know_is_told(
     assert '"license" must be one of' in line
 
 
-def test_a_licence_is_for_the_made_card_only(hub: Hub, capsys: Captured) -> None:
+def test_a_license_is_for_the_made_card_only(hub: Hub, capsys: Captured) -> None:
     options = ("--license", "mit", "--card", "card.md")
     line = refusal(hub, capsys, "wave.safetensors", "alice/wave", *options)
     assert "--card: not allowed with argument --license" in line

@@ -12,7 +12,7 @@ every_init = pytest.mark.parametrize("name", INITS)
 
 @pytest.fixture(scope="module")
 def styles() -> list[jax.Array]:
-    """Two flat styles of different sizes, each of several colours far from 0 and 1."""
+    """Two flat styles of different sizes, each of several colors far from 0 and 1."""
     generator = np.random.default_rng(0)
     first = generator.normal([0.5, 0.45, 0.4], [0.02, 0.05, 0.08], (40, 30, 3))
     second = generator.normal([0.5, 0.55, 0.6], [0.02, 0.05, 0.08], (20, 35, 3))
@@ -77,7 +77,7 @@ def test_noise_is_uniform(styles: list[jax.Array]) -> None:
     np.testing.assert_allclose(shares, 0.1, atol=0.01)
 
 
-def test_gray_is_mid_grey_to_one_of_255_levels(
+def test_gray_is_mid_gray_to_one_of_255_levels(
     content: jax.Array, styles: list[jax.Array]
 ) -> None:
     gray = init("gray", content, styles)
@@ -101,11 +101,11 @@ def test_style_stats_have_the_mean_and_variance_of_all_styles(
     assert deviations[2] > 1.1 * float(styles[0][..., 2].std())  # the means differ
 
 
-def test_style_stats_of_a_flat_style_are_its_colour(content: jax.Array) -> None:
-    for colour in ([0.2, 0.5, 0.9], [0.0, 1.0, 0.5]):
-        flat = jnp.broadcast_to(jnp.array(colour), (8, 8, 3))
+def test_style_stats_of_a_flat_style_are_its_color(content: jax.Array) -> None:
+    for color in ([0.2, 0.5, 0.9], [0.0, 1.0, 0.5]):
+        flat = jnp.broadcast_to(jnp.array(color), (8, 8, 3))
         image = init("style-stats", content, [flat])
         assert image.min() >= 0
         assert image.max() <= 1
-        error = jnp.abs(image - jnp.array(colour)).max()
+        error = jnp.abs(image - jnp.array(color)).max()
         assert 0 < error < 6e-3

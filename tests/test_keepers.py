@@ -1,4 +1,4 @@
-"""Keepers: which picture an optimisation shows, of all that it went through."""
+"""Keepers: which picture an optimization shows, of all that it went through."""
 
 from functools import partial
 from typing import Any

@@ -13,7 +13,7 @@ from image_samples import (
     assert_close,
     blocks,
     cmyk,
-    grey,
+    gray,
     noise,
     oriented,
     read,
@@ -28,10 +28,10 @@ def png_chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + checksum
 
 
-def png_16_bit(values: np.ndarray, *, colour_type: int, clear: bytes = b"") -> bytes:
+def png_16_bit(values: np.ndarray, *, color_type: int, clear: bytes = b"") -> bytes:
     """Encode what Pillow cannot write: 16 bits in several channels or with tRNS."""
     height, width = values.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -53,16 +53,16 @@ def test_8_bit_rgb_is_exact(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(load_image(str(path)), load_image(path))
 
 
-def test_8_bit_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
+def test_8_bit_gray_becomes_three_equal_channels(tmp_path: Path) -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(8, 32)
     Image.fromarray(pixels).save(path := tmp_path / "x.png")
-    assert_close(read(path), grey(pixels))
+    assert_close(read(path), gray(pixels))
 
 
 def test_one_bit_is_black_and_white(tmp_path: Path) -> None:
     pixels = noise(7, 13) > 127
     Image.fromarray(pixels).save(path := tmp_path / "x.png")
-    assert_close(read(path), grey(pixels * 255))
+    assert_close(read(path), gray(pixels * 255))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".gif"])
@@ -99,23 +99,23 @@ RAMP = np.linspace(0, 65535, 512).round().astype(np.uint16).reshape(16, 32)
     ("suffix", "dtype", "mode"),
     [(".png", "<u2", "I;16"), (".tif", ">u2", "I;16B"), (".tif", "<i4", "I")],
 )
-def test_16_bit_grey_keeps_its_range(
+def test_16_bit_gray_keeps_its_range(
     tmp_path: Path, suffix: str, dtype: str, mode: str
 ) -> None:
     Image.fromarray(RAMP.astype(dtype)).save(path := tmp_path / f"x{suffix}")
     with Image.open(path) as image:
         assert image.mode == mode
-    assert_close(read(path), grey(RAMP / 257), within=0.501)
+    assert_close(read(path), gray(RAMP / 257), within=0.501)
 
 
-def test_dark_16_bit_grey_stays_dark(tmp_path: Path) -> None:
+def test_dark_16_bit_gray_stays_dark(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 2570, np.uint16)).save(path := tmp_path / "x.png")
     assert_close(read(path), 10)
 
 
 def test_16_bit_rgb_keeps_its_range(tmp_path: Path) -> None:
     values = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)
-    (path := tmp_path / "x.png").write_bytes(png_16_bit(values, colour_type=2))
+    (path := tmp_path / "x.png").write_bytes(png_16_bit(values, color_type=2))
     assert_close(read(path), values / 257, within=1)
 
 
@@ -128,14 +128,14 @@ def test_16_bit_rgb_keeps_its_range(tmp_path: Path) -> None:
         ([0.0, 0.0, 0.0], [0, 0, 0]),
     ],
 )
-def test_float_grey_is_white_at_one_or_at_a_larger_maximum(
+def test_float_gray_is_white_at_one_or_at_a_larger_maximum(
     tmp_path: Path, values: list[float], expected: list[int]
 ) -> None:
     Image.fromarray(np.array([values], np.float32)).save(path := tmp_path / "x.tif")
     assert_close(read(path)[0, :, 0], expected)
 
 
-def test_32_bit_grey_beyond_16_bits_is_white_at_its_maximum(tmp_path: Path) -> None:
+def test_32_bit_gray_beyond_16_bits_is_white_at_its_maximum(tmp_path: Path) -> None:
     values = np.array([[0, 2**30, 2**31 - 1]], np.int32)
     Image.fromarray(values).save(path := tmp_path / "x.tif")
     assert_close(read(path)[0, :, 0], [0, 128, 255])
@@ -144,9 +144,9 @@ def test_32_bit_grey_beyond_16_bits_is_white_at_its_maximum(tmp_path: Path) -> N
 # --- transparency -------------------------------------------------------------------
 
 
-def over_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def over_white(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     opacity = alpha[..., None] / 255
-    return np.rint(colour * opacity + 255 * (1 - opacity))
+    return np.rint(color * opacity + 255 * (1 - opacity))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
@@ -157,16 +157,16 @@ def test_rgba_is_laid_over_white(tmp_path: Path, suffix: str) -> None:
     assert_close(read(path), over_white(pixels[..., :3], pixels[..., 3]))
 
 
-def test_grey_with_alpha_is_laid_over_white(tmp_path: Path) -> None:
+def test_gray_with_alpha_is_laid_over_white(tmp_path: Path) -> None:
     pixels = noise(16, 16, 2)
     Image.fromarray(pixels).save(path := tmp_path / "x.png")
-    assert_close(read(path), over_white(grey(pixels[..., 0]), pixels[..., 1]))
+    assert_close(read(path), over_white(gray(pixels[..., 0]), pixels[..., 1]))
 
 
 @pytest.mark.skipif(
     int(PIL.__version__.split(".")[0]) < 13, reason="older Pillow cannot read this"
 )
-def test_premultiplied_grey_is_laid_over_white(tmp_path: Path) -> None:
+def test_premultiplied_gray_is_laid_over_white(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     pixels = np.array([[[50, 100], [0, 0], [255, 255]]], np.uint8)
     Image.fromarray(pixels).save(path)
@@ -194,7 +194,7 @@ def test_palette_with_an_alpha_channel_is_laid_over_white(tmp_path: Path) -> Non
         (".gif", 1, [255, 0, 255]),
     ],
 )
-def test_palette_with_clear_colours_is_laid_over_white(
+def test_palette_with_clear_colors_is_laid_over_white(
     tmp_path: Path, suffix: str, transparency: bytes | int, alpha: list[int]
 ) -> None:
     image = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
@@ -203,7 +203,7 @@ def test_palette_with_clear_colours_is_laid_over_white(
     assert_close(read(path), over_white(200 * np.eye(3)[None], np.array([alpha])))
 
 
-def test_one_clear_value_of_rgb_and_grey_is_laid_over_white(tmp_path: Path) -> None:
+def test_one_clear_value_of_rgb_and_gray_is_laid_over_white(tmp_path: Path) -> None:
     rgb = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     Image.fromarray(rgb).save(path := tmp_path / "x.png", transparency=(1, 2, 3))
     assert_close(read(path), [[[255, 255, 255], [4, 5, 6]]])
@@ -211,10 +211,10 @@ def test_one_clear_value_of_rgb_and_grey_is_laid_over_white(tmp_path: Path) -> N
     assert_close(read(path), [[[1, 1, 1], [255, 255, 255]]])
 
 
-def test_one_clear_value_of_16_bit_grey_is_laid_over_white(tmp_path: Path) -> None:
+def test_one_clear_value_of_16_bit_gray_is_laid_over_white(tmp_path: Path) -> None:
     values = np.array([[0, 256, 1000, 257 * 9]])
     path = tmp_path / "x.png"
-    path.write_bytes(png_16_bit(values, colour_type=0, clear=struct.pack(">H", 1000)))
+    path.write_bytes(png_16_bit(values, color_type=0, clear=struct.pack(">H", 1000)))
     assert_close(read(path)[0, :, 0], [0, 1, 255, 9])
 
 
@@ -223,8 +223,8 @@ def test_one_clear_value_of_16_bit_grey_is_laid_over_white(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
 def test_the_first_frame_is_read(tmp_path: Path, suffix: str) -> None:
-    colours = ["#c80000", "#00c800", "#0000c8"]
-    first, *others = (Image.new("RGB", (12, 8), colour) for colour in colours)
+    colors = ["#c80000", "#00c800", "#0000c8"]
+    first, *others = (Image.new("RGB", (12, 8), color) for color in colors)
     path = tmp_path / f"x{suffix}"
     options = FINEST.get(suffix, {})
     first.save(path, save_all=True, append_images=others, **options)
@@ -261,10 +261,10 @@ def test_exif_orientation_is_undone(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_wide_grey_is_turned_too(tmp_path: Path, suffix: str) -> None:
+def test_wide_gray_is_turned_too(tmp_path: Path, suffix: str) -> None:
     stored = np.rot90(RAMP).copy()
     Image.fromarray(stored).save(path := tmp_path / f"x{suffix}", exif=oriented(6))
-    assert_close(read(path), grey(RAMP / 257), within=0.501)
+    assert_close(read(path), gray(RAMP / 257), within=0.501)
 
 
 @pytest.mark.parametrize(

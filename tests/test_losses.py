@@ -309,10 +309,10 @@ def test_contrast_counts_by_its_square_or_by_itself(content: jax.Array) -> None:
 
 
 def isotropic(image: Any) -> float:
-    """Return the isotropic variation of an image [h, w] in grey, compiled."""
-    grey = jnp.asarray(image, jnp.float32)[..., None]
+    """Return the isotropic variation of an image [h, w] in gray, compiled."""
+    gray = jnp.asarray(image, jnp.float32)[..., None]
     return float(
-        jax.jit(isotropic_variation)(jnp.broadcast_to(grey, (*image.shape, 3)))
+        jax.jit(isotropic_variation)(jnp.broadcast_to(gray, (*image.shape, 3)))
     )
 
 
@@ -325,7 +325,7 @@ def test_isotropic_variation_of_a_ramp() -> None:
 
 def test_isotropic_variation_of_a_checkerboard() -> None:
     board = np.indices((4, 6)).sum(0) % 2.0
-    # Diagonal neighbours are equal, but for those between the edge and its repetition:
+    # Diagonal neighbors are equal, but for those between the edge and its repetition:
     # of 5x7 on either diagonal, two rows of 5 and two columns of 3.
     diagonals = 2 * (2 * 5 + 2 * 3) / (5 * 7) / 12
     assert isotropic(board) == pytest.approx(2 * ((5 / 6 + 3 / 4) / 3 + diagonals))
@@ -341,8 +341,8 @@ def test_isotropic_variation_judges_directions_more_alike() -> None:
     down, across = np.indices((64, 64))
     upright, diagonal = across % 4 < 2, (across + down) / 2**0.5 % 4 < 2
     ratio = isotropic(diagonal) / isotropic(upright)
-    grey = [jnp.asarray(x, jnp.float32)[..., None] for x in (diagonal, upright)]
-    plain = float(variation(grey[0]) / variation(grey[1]))
+    gray = [jnp.asarray(x, jnp.float32)[..., None] for x in (diagonal, upright)]
+    plain = float(variation(gray[0]) / variation(gray[1]))
     assert 1 < ratio < plain
 
 

@@ -63,7 +63,7 @@ def test_a_cast_on_flat_regions_is_seen() -> None:
     assert cells[header] == "0.0 (0.0)"
 
 
-def test_a_net_that_does_nothing_keeps_solid_colours() -> None:
+def test_a_net_that_does_nothing_keeps_solid_colors() -> None:
     painting = np.concatenate(
         [np.full((8, 8, 3), color, np.float32) for color in SOLIDS.values()]
     )
@@ -74,7 +74,7 @@ def test_a_net_that_does_nothing_keeps_solid_colours() -> None:
     assert cells["texture, % (painting)"].split()[1] == "0.0"
 
 
-def test_the_worst_solid_colour_is_named() -> None:
+def test_the_worst_solid_color_is_named() -> None:
     def darken_red(image: np.ndarray) -> np.ndarray:
         picture = image.copy()
         if image[0, 0].tolist() == [1, 0, 0]:

@@ -171,7 +171,7 @@ def test_other_code_has_another_digest() -> None:
     assert digest_code(notebook) != before
 
 
-def test_style_optimisation_step_by_step() -> None:
+def test_style_optimization_step_by_step() -> None:
     name = "optimize_step_by_step"
     notebook, found = run_small(
         name,

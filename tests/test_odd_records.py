@@ -71,8 +71,8 @@ def test_a_bad_record_is_skipped_and_reported(tmp_path: Path, kind: str) -> None
     np.testing.assert_array_equal(half, batches[:, 2:])
 
 
-def ink(colour: tuple[int, int, int]) -> Image.Image:
-    return Image.fromarray(np.full((40, 60, 3), colour, np.uint8))
+def ink(color: tuple[int, int, int]) -> Image.Image:
+    return Image.fromarray(np.full((40, 60, 3), color, np.uint8))
 
 
 def palette() -> bytes:
@@ -88,13 +88,13 @@ def half_clear() -> bytes:
 
 
 ODD = {
-    "grey": (encode(Image.new("L", (60, 40), 100)), "grey", (100, 100, 100)),
+    "gray": (encode(Image.new("L", (60, 40), 100)), "gray", (100, 100, 100)),
     "CMYK": (encode(ink((200, 40, 40)).convert("CMYK")), "CMYK", (200, 40, 40)),
     "palette": (palette(), "palette", (200, 40, 40)),
     "clear": (half_clear(), "alpha", (227, 147, 147)),
-    "grey, clear": (
+    "gray, clear": (
         encode(Image.new("LA", (60, 40), (0, 128)), "PNG"),
-        "grey",
+        "gray",
         (127, 127, 127),
     ),
     "16 bits": (encode(np.full((40, 60), 25700, np.uint16), "PNG"), "I;16", (100,) * 3),
@@ -108,11 +108,11 @@ ODD = {
 
 @pytest.mark.parametrize("kind", ODD)
 def test_an_odd_record_is_repaired_and_reported(tmp_path: Path, kind: str) -> None:
-    data, name, colour = ODD[kind]
+    data, name, color = ODD[kind]
     (tmp_path / "odd.jpg").write_bytes(data)
     report = Report()
     batches = take(open_source(str(tmp_path)), 3, report=report)
-    np.testing.assert_allclose(batches, np.broadcast_to(colour, batches.shape), atol=6)
+    np.testing.assert_allclose(batches, np.broadcast_to(color, batches.shape), atol=6)
     expected = {} if name is None else {name: 1}
     assert report.counts == expected | {"skipped": 0}
     assert report.summary() == ("" if name is None else f"repaired 1 {name}")
@@ -175,12 +175,12 @@ def test_a_summary_names_the_first_few() -> None:
     for name in "fedcbag":
         report.skipped(name, "truncated")
         report.skipped(name, "truncated")
-    report.repaired("x", "grey")
-    report.repaired("x", "grey")
+    report.repaired("x", "gray")
+    report.repaired("x", "gray")
     report.repaired("y", "CMYK")
     named = "; ".join(f"{name}: truncated" for name in "abcdefg"[:NAMES_LISTED])
     assert report.summary() == (
-        f"repaired 1 CMYK, 1 grey, skipped 7 ({named}; and {7 - NAMES_LISTED} more)"
+        f"repaired 1 CMYK, 1 gray, skipped 7 ({named}; and {7 - NAMES_LISTED} more)"
     )
 
 
@@ -189,7 +189,7 @@ def test_threads_may_report_at_once() -> None:
 
     def work(number: int) -> None:
         for i in range(300):
-            report.repaired(f"{number} {i}", "grey")
+            report.repaired(f"{number} {i}", "gray")
             report.skipped(f"{number} {i}", "truncated")
             report.summary()
 
@@ -198,4 +198,4 @@ def test_threads_may_report_at_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert report.counts == {"grey": 2400, "skipped": 2400}
+    assert report.counts == {"gray": 2400, "skipped": 2400}

@@ -283,7 +283,7 @@ RGB = np.rint(smooth(24, 32) * 255).astype(np.uint8)
 AWKWARD: Mapping[str, tuple[Image.Image, Mapping[str, Any]]] = {
     "alpha.png": (Image.fromarray(np.dstack([RGB, RGB[..., :1]])), {}),
     "palette.gif": (Image.fromarray(RGB).quantize(8), {}),
-    "grey.png": (Image.fromarray(RGB[..., 0]), {}),
+    "gray.png": (Image.fromarray(RGB[..., 0]), {}),
     "cmyk.jpg": (cmyk(np.dstack([RGB, RGB[..., :1]])), {}),
     "16-bit.png": (Image.fromarray(RGB[..., 0].astype(np.uint16) * 257), {}),
     "rotated.jpg": (Image.fromarray(np.rot90(RGB).copy()), {"exif": oriented(6)}),

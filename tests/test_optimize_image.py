@@ -1,4 +1,4 @@
-"""The whole optimisation in one pure function."""
+"""The whole optimization in one pure function."""
 
 from functools import partial
 from itertools import product

@@ -1,4 +1,4 @@
-"""What ``jaxstyle optimize`` makes a picture from: styles, regions, colours, inits."""
+"""What ``jaxstyle optimize`` makes a picture from: styles, regions, colors, inits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -240,7 +240,7 @@ def test_a_scene_that_does_not_fit_is_refused(
     assert named in refused_picture(capsys, *options, styles=BOTH)
 
 
-# --- colours ------------------------------------------------------------------------
+# --- colors ------------------------------------------------------------------------
 
 
 def chroma(picture: np.ndarray) -> np.ndarray:
@@ -256,7 +256,7 @@ def test_preserve_color_keeps_the_chroma_of_the_photo() -> None:
     assert np.abs(chroma(make("--steps", "9", *TWO_SCALES)) - chroma(whole)).max() > 0.1
 
 
-def test_match_color_brings_the_colours_nearer_to_the_photo() -> None:
+def test_match_color_brings_the_colors_nearer_to_the_photo() -> None:
     options = ("--steps", "20", "--strength", "0.9")
     mean = photo().mean((0, 1))
     plain, *matched = (
@@ -275,12 +275,12 @@ def test_match_color_brings_the_colours_nearer_to_the_photo() -> None:
 # --- what it starts from ------------------------------------------------------------
 
 
-def test_gray_starts_from_grey_with_a_trace_of_noise() -> None:
+def test_gray_starts_from_gray_with_a_trace_of_noise() -> None:
     picture = make("--steps", "1", "--init", "gray")
     assert_close(picture, 128 / 255)  # of 127.5 to 128.5
 
 
-def test_style_stats_starts_from_noise_in_the_colours_of_the_styles() -> None:
+def test_style_stats_starts_from_noise_in_the_colors_of_the_styles() -> None:
     pictures = [
         make("--steps", "1", "--init", "style-stats", "--seed", seed, styles=BOTH)
         for seed in "00 1".replace(" ", "")

@@ -37,9 +37,9 @@ def test_a_tree_and_its_metadata_survive(
     tmp_path: Path, params: dict[str, Any]
 ) -> None:
     path = tmp_path / "net.safetensors"
-    save_params(params, path, metadata={"network": "tiny", "licence": "mine"})
+    save_params(params, path, metadata={"network": "tiny", "license": "mine"})
     loaded, metadata = load_params(path)
-    assert metadata == {"network": "tiny", "licence": "mine"}
+    assert metadata == {"network": "tiny", "license": "mine"}
     assert set(loaded) == set(params)
     np.testing.assert_array_equal(loaded["mean"], params["mean"])
     for name in ("kernel", "bias"):

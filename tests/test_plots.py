@@ -27,8 +27,8 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
-def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
-    return bool((np.abs(picture.astype(int) - colour).max(-1) < 8).any())
+def has_color(picture: np.ndarray, color: tuple[int, int, int]) -> bool:
+    return bool((np.abs(picture.astype(int) - color).max(-1) < 8).any())
 
 
 def svg(folder: Path, curves: dict[str, Any], **options: Any) -> str:
@@ -48,12 +48,12 @@ def test_curves_are_drawn_and_named(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     save_loss_plot({"loss": FALLING}, path)
     one = pixels(path)
-    assert has_colour(one, BLUE)
-    assert not has_colour(one, ORANGE)
+    assert has_color(one, BLUE)
+    assert not has_color(one, ORANGE)
     curves = {"loss": FALLING, "style": (FALLING[0], FALLING[1] / 2)}
     save_loss_plot(curves, path)
-    assert has_colour(pixels(path), BLUE)
-    assert has_colour(pixels(path), ORANGE)
+    assert has_color(pixels(path), BLUE)
+    assert has_color(pixels(path), ORANGE)
     names = texts(svg(tmp_path, curves))
     assert {"step", "loss", "style"} <= set(names)
     assert names.count("loss") == 2  # the axis and the curve
@@ -166,7 +166,7 @@ def test_a_training_shows_both_losses(tmp_path: Path) -> None:
     held_out = [{"step": n, "validation_loss": 150 / (n + 1)} for n in (0, 100, 199)]
     plot_losses([*training, *held_out], path)
     both = pixels(path)
-    assert all(has_colour(both, colour) for colour in (BLUE, ORANGE))
+    assert all(has_color(both, color) for color in (BLUE, ORANGE))
     plot_losses([{**line, "loss": line["loss"] / 1e6} for line in training], path)
     assert (pixels(path) != both).any()
     assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""Style optimisation in bfloat16 ends where it does in float32."""
+"""Style optimization in bfloat16 ends where it does in float32."""
 
 from functools import partial
 from itertools import product
@@ -47,24 +47,24 @@ def pairs() -> tuple[jax.Array, jax.Array]:
 
 
 @partial(jax.jit, static_argnames="objective")
-def optimise(vgg: Params, photos: Any, paintings: Any, objective: Objective) -> Any:
+def optimize(vgg: Params, photos: Any, paintings: Any, objective: Objective) -> Any:
     """Return a picture after 20 steps, and its loss in float32, for each pair."""
 
-    def optimise_one(photo: jax.Array, painting: jax.Array) -> Any:
+    def optimize_one(photo: jax.Array, painting: jax.Array) -> Any:
         picture, _ = jaxstyle.optimize_image(
             vgg, photo, [painting], weights=WEIGHTS, steps=20, objective=objective
         )
         targets = make_targets(vgg, photo, [painting], WEIGHTS, objective=FLOAT32)
         return picture, perceptual_loss(vgg, picture, targets, WEIGHTS)[0]
 
-    return jax.vmap(optimise_one)(photos, paintings)
+    return jax.vmap(optimize_one)(photos, paintings)
 
 
 def test_ten_pairs_end_within_2_percent(
     vgg: Params, pairs: tuple[jax.Array, jax.Array]
 ) -> None:
-    _, expected = optimise(vgg, *pairs, objective=FLOAT32)
-    pictures, losses = optimise(vgg, *pairs, objective=BFLOAT16)
+    _, expected = optimize(vgg, *pairs, objective=FLOAT32)
+    pictures, losses = optimize(vgg, *pairs, objective=BFLOAT16)
     assert pictures.dtype == jnp.float32
     assert (losses != expected).all()
     np.testing.assert_allclose(losses, expected, rtol=0.02)
@@ -72,7 +72,7 @@ def test_ten_pairs_end_within_2_percent(
 
 def test_flat_images_stay_finite(vgg: Params) -> None:
     flat, black = jnp.full((1, 32, 32, 3), 0.5), jnp.zeros((1, 32, 32, 3))
-    pictures, losses = optimise(vgg, flat, black, objective=BFLOAT16)
+    pictures, losses = optimize(vgg, flat, black, objective=BFLOAT16)
     assert jnp.isfinite(pictures).all()
     assert jnp.isfinite(losses).all()
 

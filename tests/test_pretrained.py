@@ -57,15 +57,15 @@ def test_shipped_file_is_small_and_complete() -> None:
 def test_shipped_file_names_its_origin() -> None:
     _, metadata = load_params(SHIPPED)
     assert metadata["network"] == "vgg16"
-    assert metadata["licence"] == "CC BY 4.0"
+    assert metadata["license"] == "CC BY 4.0"
     assert "Simonyan" in metadata["attribution"]
     assert metadata["mean_activation_from"] == "1396 photographs"
-    licence = (SHIPPED.parent / "LICENSE.md").read_text()
-    assert "Simonyan" in licence
+    license = (SHIPPED.parent / "LICENSE.md").read_text()
+    assert "Simonyan" in license
     assert "Attribution 4.0" in (SHIPPED.parent / "CC-BY-4.0.txt").read_text()
 
 
-def test_shipped_input_is_the_mean_colour_in_rgb() -> None:
+def test_shipped_input_is_the_mean_color_in_rgb() -> None:
     params = load_vgg()
     np.testing.assert_allclose(params["mean"] * 255, [123.68, 116.779, 103.939])
     np.testing.assert_allclose(params["std"] * 255, [1, 1, 1])

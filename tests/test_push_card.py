@@ -77,7 +77,7 @@ def test_a_net_from_pytorch_says_what_it_was(tmp_path: Path) -> None:
     assert "source sha256   1a2b" in record
 
 
-def test_a_licence_is_stated_if_known(tmp_path: Path) -> None:
+def test_a_license_is_stated_if_known(tmp_path: Path) -> None:
     assert card_of(tmp_path, license="mit").data.license == "mit"
     assert card_of(tmp_path, license="mit: #x").data.license == "mit: #x"
     facts = {"width": 4, "license": "cc0-1.0"}

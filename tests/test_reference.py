@@ -161,8 +161,8 @@ def test_pages_ask_no_other_server(site: Path) -> None:
     ("docstring", "complaint"),
     [
         ("See `jax.jit`, `stylize` and `jaxstyle.stylize`.", ""),
-        ("See `stylise`.", "stylise"),
-        ("See `jaxstyle.stylise`.", "jaxstyle.stylise"),
+        ("See `stylize`.", "stylize"),
+        ("See `jaxstyle.stylize`.", "jaxstyle.stylize"),
         ("See `jax.jitt`.", "jax.jitt"),
         ("See `an end that is missing.", "without end-string"),
     ],

@@ -41,8 +41,8 @@ def eight() -> dict[str, Any]:
     return found
 
 
-def test_eight_devices_optimise_like_one(eight: dict[str, Any]) -> None:
-    found = eight["optimisation"]
+def test_eight_devices_optimize_like_one(eight: dict[str, Any]) -> None:
+    found = eight["optimization"]
     assert found["losses"] < 1e-9
     assert found["image"] < 1e-7 < 1e-3 < found["moved"]
 
@@ -51,7 +51,7 @@ def test_eight_devices_stylize_like_one(eight: dict[str, Any]) -> None:
     assert eight["net"]["image"] < 1e-9 < 1e-2 < eight["net"]["changed"]
 
 
-@pytest.mark.parametrize("what", ["optimisation", "net"])
+@pytest.mark.parametrize("what", ["optimization", "net"])
 def test_activations_stay_where_they_are(eight: dict[str, Any], what: str) -> None:
     found = eight[what]
     assert found["gathered"] <= 1.2 * IMAGE  # with padding

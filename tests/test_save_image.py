@@ -9,7 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from image_samples import assert_close, blocks, grey, noise, read, refusal, smooth
+from image_samples import assert_close, blocks, gray, noise, read, refusal, smooth
 from PIL import Image, JpegImagePlugin
 
 from jaxstyle.files.image_files import (
@@ -72,7 +72,7 @@ def test_jax_arrays_of_every_precision_are_saved(tmp_path: Path, dtype: str) -> 
 
 def test_values_are_clipped_and_rounded_to_the_nearest(tmp_path: Path) -> None:
     values = np.array([-1e300, -0.1, 0.49 / 255, 0.51 / 255, 99.6 / 255, 1.1, 1e300])
-    save_image(grey(values[None]), path := tmp_path / "x.png")
+    save_image(gray(values[None]), path := tmp_path / "x.png")
     assert_close(read(path)[0, :, 0], [0, 0, 0, 1, 100, 255, 255])
 
 

@@ -76,8 +76,8 @@ def test_letters_grow_with_the_images_within_bounds() -> None:
     heights = []
     for side in (16, 400, 3000):
         image = flat(side, 16, 0.5)
-        labelled = make_sheet([[image]], column_labels=["x"])
-        heights.append(len(labelled) - len(make_sheet([[image]])) - GAP)
+        labeled = make_sheet([[image]], column_labels=["x"])
+        heights.append(len(labeled) - len(make_sheet([[image]])) - GAP)
     assert heights == [15, 25, 50]
 
 

@@ -77,7 +77,7 @@ def test_strength_mixes_photo_and_picture(
     assert_picture("out.png", (1 - strength) * photo + strength * picture)
 
 
-def test_preserve_color_keeps_the_photos_colours(nets: dict[str, Params]) -> None:
+def test_preserve_color_keeps_the_photos_colors(nets: dict[str, Params]) -> None:
     run(["stylize", "photo.png", *STYLE, "-o", "out.png", "--preserve-color"])
     photo = jax.numpy.asarray(load_image("photo.png"))
     picture = jax.numpy.asarray(expected(nets["wave"], "photo.png"))

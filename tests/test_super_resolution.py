@@ -60,10 +60,10 @@ def test_the_luma_is_in_studio_range() -> None:
 
 
 def test_psnr_of_a_known_difference() -> None:
-    grey = jnp.full((2, 12, 12, 3), 0.5)
-    lighter = grey + jnp.array([0.1, 0.01])[:, None, None, None] * 255 / 219
-    np.testing.assert_allclose(psnr(lighter, grey), [20, 40], rtol=1e-4)
-    assert psnr(grey, grey).tolist() == [np.inf, np.inf]
+    gray = jnp.full((2, 12, 12, 3), 0.5)
+    lighter = gray + jnp.array([0.1, 0.01])[:, None, None, None] * 255 / 219
+    np.testing.assert_allclose(psnr(lighter, gray), [20, 40], rtol=1e-4)
+    assert psnr(gray, gray).tolist() == [np.inf, np.inf]
 
 
 def test_ssim_of_plain_images_is_that_of_their_means() -> None:
@@ -97,7 +97,7 @@ def test_blur_is_a_gaussian() -> None:
     np.testing.assert_allclose(found[0, ..., 0], expected, rtol=1e-5)
 
 
-def test_sizes_change_but_plain_colours_and_means_do_not() -> None:
+def test_sizes_change_but_plain_colors_and_means_do_not() -> None:
     plain = jnp.full((1, 16, 24, 3), 0.3)
     small, again = jax.jit(lambda x: (shrink(x), enlarge(shrink(x))))(plain)
     assert small.shape == (1, 4, 6, 3)

@@ -112,7 +112,7 @@ def test_photos_are_read_once_and_counted(
     assert "loss=" in training_bar
     assert end == ""
     _, report = done.out.splitlines()
-    assert report.startswith("photos: repaired 1 grey, skipped 1 (07.png: ")
+    assert report.startswith("photos: repaired 1 gray, skipped 1 (07.png: ")
 
 
 def test_every_step_is_logged_and_all_is_done_in_time(cached: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_run_ends_with_its_losses_and_what_was_wrong_with_photos(
         f"run/style.safetensors: 5 steps, loss {logged[-2]['loss']:.5g}, "
         f"validation loss {logged[-1]['validation_loss']:.5g}"
     )
-    assert report.startswith("photos: repaired 1 grey, skipped 1 (07.png: ")
+    assert report.startswith("photos: repaired 1 gray, skipped 1 (07.png: ")
 
 
 def test_every_step_and_validation_is_logged(finished: Finished, data: Path) -> None:

@@ -1,4 +1,4 @@
-"""VGG features: layers, poolings, borders, batch axes, normalisation, errors."""
+"""VGG features: layers, poolings, borders, batch axes, normalization, errors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -268,7 +268,7 @@ def test_the_written_gradients_are_those_of_the_convolution() -> None:
     assert_gradients(vgg.convolve, x, kernel)
 
 
-# --- normalisation ------------------------------------------------------------------
+# --- normalization ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +329,7 @@ def test_normalization_by_anything_else_is_refused(shallow: Params) -> None:
         jaxstyle.vgg.normalize(shallow, per="network")
 
 
-def test_the_input_normalisation_is_part_of_the_parameters(
+def test_the_input_normalization_is_part_of_the_parameters(
     shallow: Params, content: jax.Array
 ) -> None:
     """Pixels and statistics in other units give the same features."""

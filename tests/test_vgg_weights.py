@@ -77,7 +77,7 @@ def correlate(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("narrow_vgg")
-def test_converted_oxford_weights_see_bgr_less_the_mean_colour(tmp_path: Path) -> None:
+def test_converted_oxford_weights_see_bgr_less_the_mean_color(tmp_path: Path) -> None:
     convolutions = make_convolutions("vgg16")
     write_onnx(tmp_path / "x.onnx", convolutions)
     _, params = from_onnx(tmp_path / "x.onnx")
@@ -90,27 +90,27 @@ def test_converted_oxford_weights_see_bgr_less_the_mean_colour(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("narrow_vgg")
-def test_converted_torchvision_weights_see_normalised_rgb(tmp_path: Path) -> None:
+def test_converted_torchvision_weights_see_normalized_rgb(tmp_path: Path) -> None:
     convolutions = make_convolutions("vgg19")
     tensors = torchvision_tensors(convolutions)
     torch_writer.save_arrays(tmp_path / "x.pth", tensors, layout="legacy")
     network, params = from_torchvision(tmp_path / "x.pth")
     assert network == "vgg19"
     image = np.random.default_rng(0).random((16, 18, 3), np.float32)
-    normalised = (image - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    normalized = (image - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     kernel, bias = convolutions["conv1_1"]
-    expected = np.maximum(correlate(normalised, kernel) + bias, 0)
+    expected = np.maximum(correlate(normalized, kernel) + bias, 0)
     got = vgg.features(params, jax.numpy.asarray(image))["relu1_1"]
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(params["conv5_4"]["bias"], convolutions["conv5_4"][1])
 
 
 @pytest.mark.usefixtures("narrow_vgg")
-def test_batch_normalisation_is_refused(tmp_path: Path) -> None:
+def test_batch_normalization_is_refused(tmp_path: Path) -> None:
     tensors = torchvision_tensors(make_convolutions("vgg16"))
     tensors["features.1.running_mean"] = np.zeros(2, np.float32)
     torch_writer.save_arrays(tmp_path / "x.pth", tensors)
-    with pytest.raises(ValueError, match="batch normalisation"):
+    with pytest.raises(ValueError, match="batch normalization"):
         from_torchvision(tmp_path / "x.pth")
 
 

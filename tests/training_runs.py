@@ -45,7 +45,7 @@ def shared_cache(folders: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def save_data(folder: Path) -> None:
-    """Write a painting, another, and twelve photos, one of them grey, one damaged."""
+    """Write a painting, another, and twelve photos, one of them gray, one damaged."""
     Image.fromarray(noise(30, 24, 3)).save(folder / "style.png")
     Image.fromarray(noise(24, 24, 3) // 3).save(folder / "style2.png")
     photos = folder / "photos"

@@ -69,7 +69,7 @@ def add_loss(parser: argparse.ArgumentParser, *, variation: str) -> None:
     add(
         "--activations",
         metavar="layer|filter|raw",
-        help="normalise the network's mean activations to 1 by layer or by filter, "
+        help="normalize the network's mean activations to 1 by layer or by filter, "
         "or leave them raw",
     )
     add(

@@ -10,7 +10,7 @@ def add_parser(commands: Commands) -> None:
         help="publish a style on the Hugging Face hub, with a model card",
         description="Publish a style on the Hugging Face hub: style.safetensors as "
         "it is, with all that it records; README.md, a model card made of that record; "
-        "and example.jpg, a photo in this style. One commit puts them in place of "
+        "and example.jpg, a photo in this style. One commit puts them instead of "
         "those that are there. Needs huggingface_hub (pip install huggingface_hub) and "
         "a token: set HF_TOKEN, or log in with: hf auth login.",
     )
@@ -27,9 +27,9 @@ def add_parser(commands: Commands) -> None:
     card.add_argument(
         "--license",
         metavar="ID",
-        help="the licence that the card states, such as mit or cc-by-4.0 (default: "
+        help="the license that the card states, such as mit or cc-by-4.0 (default: "
         "what the style records, else none)",
     )
     card.add_argument(
-        "--card", metavar="FILE.md", help="a card of your own in place of that one"
+        "--card", metavar="FILE.md", help="a card of your own instead of that one"
     )

@@ -42,7 +42,7 @@ class LossSettings(Protocol):
 
     @property
     def activations(self) -> str:
-        """How its mean activations are normalised."""
+        """How its mean activations are normalized."""
 
     @property
     def pooling(self) -> str:
@@ -121,7 +121,7 @@ def make_objective(settings: LossSettings) -> Objective:
 
 
 def load_params(settings: LossSettings) -> network.Params:
-    """Return the network's parameters, normalised and as deep as the layers ask."""
+    """Return the network's parameters, normalized and as deep as the layers ask."""
     layers = (*settings.content, *settings.style)
     params = vgg_params.truncate(load_vgg(settings.vgg), layers)
     if settings.activations == "raw":

@@ -118,7 +118,7 @@ def _transform(graph: _Graph, params: Params, x: str) -> str:
 
     def layer(x: str, own: Params, index: int, geometry: Geometry) -> str:
         x = _convolve(graph, own[f"conv{index}"], x, geometry)
-        return _normalise(graph, own.get(f"norm{index}", {}), x)
+        return _normalize(graph, own.get(f"norm{index}", {}), x)
 
     pixels = params["input"]
     x = graph.add("Sub", x, _channels(pixels["mean"]))
@@ -161,7 +161,7 @@ def _convolve(graph: _Graph, own: Params, x: str, geometry: Geometry) -> str:
     return graph.add("Conv", x, kernel, _array(own["bias"]), strides=strides)
 
 
-def _normalise(graph: _Graph, own: Params, x: str) -> str:
+def _normalize(graph: _Graph, own: Params, x: str) -> str:
     """Add a norm, whose mean and variance are its own if it is batch norm."""
     mean = _channels(own["mean"]) if "mean" in own else _mean(graph, x)
     x = graph.add("Sub", x, mean)

@@ -11,7 +11,7 @@ from jaxstyle.files.style_files import expected_shapes
 from jaxstyle.nets.transform_net import Params, net_blocks, net_norm, net_width
 
 _NEUTRAL = {"scale": np.ones, "bias": np.zeros}
-"""What an affine norm has in place of parameters that a plain one lacks."""
+"""What an affine norm has instead of parameters that a plain one lacks."""
 
 
 def to_torch(params: Params) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ names            ``conv1.conv2d.weight``,    ``downsampling.N.weight``,
                  ``res1.conv1.conv2d.bias``  ``residuals.N.conv.N.bias``
 instance norm    with scale and bias         without
 residual branch  ends with its second norm   ends with a ReLU
-pixels           0 to 255, in and out        normalised as for ImageNet, in and out
+pixels           0 to 255, in and out        normalized as for ImageNet, in and out
 ===============  ==========================  ======================================
 
 In the second layout each N is a place among all modules, norms and paddings included.
@@ -37,7 +37,7 @@ RESIDUAL_BLOCKS = 5
 
 
 class Layout(NamedTuple):
-    """How one kind of state dict is recognised and read.
+    """How one kind of state dict is recognized and read.
 
     Attributes:
         mark: one name that fits shows that a state dict is of this kind.

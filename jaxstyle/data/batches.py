@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.data.crops import Crop, centre_crop, decode, draw_crop
+from jaxstyle.data.crops import Crop, center_crop, decode, draw_crop
 from jaxstyle.data.crops import Report as Report
 from jaxstyle.data.sources import Source
 from jaxstyle.data.worker_threads import iterate
@@ -127,7 +127,7 @@ def validation_batches(
     report: Report | None = None,
     workers: int | None = None,
 ) -> Batches:
-    """Yield the centre square of every image once, uint8 ``[b, size, size, 3]``.
+    """Yield the center square of every image once, uint8 ``[b, size, size, 3]``.
 
     Records come in order; those that cannot be decoded are left out. All batches are
     full: images left over at the end are dropped, unless there are fewer than one
@@ -140,7 +140,7 @@ def validation_batches(
 
     _check(source, size=size, batch=batch, start=0, shorter_side=(size, size))
     report = Report() if report is None else report
-    crop = centre_crop(size)
+    crop = center_crop(size)
     decoded = grain.MapDataset.range(len(source)).map(
         lambda index: _try_decode(source, index, crop, size=size, report=report)
     )

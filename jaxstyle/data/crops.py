@@ -1,6 +1,6 @@
 """Encoded images to square crops, and a report of what had to be repaired or skipped.
 
-Colour is treated for speed: embedded profiles and orientations of plain RGB images are
+Color is treated for speed: embedded profiles and orientations of plain RGB images are
 not looked at. All other kinds of pixels go through `jaxstyle.files.pillow_rgb.to_srgb`.
 """
 
@@ -29,7 +29,7 @@ NAMES_LISTED = 5
 NAMES_KEPT = 1000
 """How many skipped records a report remembers with their reasons."""
 
-_KINDS = {"L": "grey", "LA": "grey", "CMYK": "CMYK", "P": "palette", "RGBA": "alpha"}
+_KINDS = {"L": "gray", "LA": "gray", "CMYK": "CMYK", "P": "palette", "RGBA": "alpha"}
 
 
 class Report:
@@ -105,7 +105,7 @@ def draw_crop(rng: np.random.Generator, shorter_side: tuple[int, int]) -> Crop:
     return Crop(int(rng.integers(low, high + 1)), x, y, bool(turn < 0.5))
 
 
-def centre_crop(size: int) -> Crop:
+def center_crop(size: int) -> Crop:
     """Return the crop that keeps the whole of the shorter side."""
     return Crop(size, 0.5, 0.5, mirrored=False)
 

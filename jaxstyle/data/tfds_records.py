@@ -99,7 +99,7 @@ def _image_feature(features: Any, name: str) -> Any:
 
 
 class Files(Protocol):
-    """Serialised examples."""
+    """Serialized examples."""
 
     def __len__(self) -> int:
         """Return how many there are."""

@@ -109,7 +109,7 @@ def push_files(
     hub = _library()
     api = hub.HfApi(**_user_agent())
     with _explained(f"cannot push to {repo}"):
-        # None leaves it to the user's or organisation's own default.
+        # None leaves it to the user's or organization's own default.
         page = str(api.create_repo(repo, private=private or None, exist_ok=True))
         public = private and not api.model_info(repo).private
     if public:

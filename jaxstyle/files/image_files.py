@@ -1,6 +1,6 @@
 """Image files on disk, read into and written from float32 RGB arrays in [0, 1].
 
-Reading normalises whatever Pillow decodes: pixels arrive upright, in sRGB and opaque,
+Reading normalizes whatever Pillow decodes: pixels arrive upright, in sRGB and opaque,
 with 8 bits of precision. Writing keeps the settings that made the picture in the same
 two EXIF tags for every format.
 """

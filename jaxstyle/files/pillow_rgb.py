@@ -37,7 +37,7 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
     Raises:
         ValueError: pixels are NaN, infinite, or integers below 0.
     """
-    if image.mode == "La":  # premultiplied grey, which Pillow converts to LA only
+    if image.mode == "La":  # premultiplied gray, which Pillow converts to LA only
         image = image.convert("LA")
     picture = _apply_profile(_without_alpha(image), image.info.get("icc_profile"))
     if image.has_transparency_data:
@@ -46,7 +46,7 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
 
 
 def _without_alpha(image: "Image.Image") -> "Image.Image":
-    """Return the colours as 8-bit L, RGB or CMYK; wide pixels are scaled to fit."""
+    """Return the colors as 8-bit L, RGB or CMYK; wide pixels are scaled to fit."""
     from PIL import Image
 
     if image.mode not in _WHITE:
@@ -58,29 +58,29 @@ def _without_alpha(image: "Image.Image") -> "Image.Image":
     return Image.fromarray(np.rint(scaled * 255).astype(np.uint8))
 
 
-def _apply_profile(colours: "Image.Image", profile: bytes | None) -> "Image.Image":
+def _apply_profile(colors: "Image.Image", profile: bytes | None) -> "Image.Image":
     """Convert L, RGB or CMYK to sRGB, by the embedded profile where one fits."""
     from PIL import ImageCms
 
     if not profile:
-        return colours.convert("RGB")
+        return colors.convert("RGB")
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
     flags |= ImageCms.Flags.HIGHRESPRECALC  # or linear profiles are banded near black
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
     srgb = ImageCms.createProfile("sRGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if colours.mode == "L" and source.profile.xcolor_space == "RGB ":
-            colours = colours.convert("RGB")
+        if colors.mode == "L" and source.profile.xcolor_space == "RGB ":
+            colors = colors.convert("RGB")
         return ImageCms.buildTransform(
-            source, srgb, colours.mode, "RGB", intent, flags
-        ).apply(colours)
+            source, srgb, colors.mode, "RGB", intent, flags
+        ).apply(colors)
     except (OSError, ImageCms.PyCMSError):  # damaged, or for another kind of pixels
-        return colours.convert("RGB")
+        return colors.convert("RGB")
 
 
 def _opacity(image: "Image.Image") -> "Image.Image":
-    """Return the opacity of an image that has transparency, as 8-bit or 1-bit grey."""
+    """Return the opacity of an image that has transparency, as 8-bit or 1-bit gray."""
     from PIL import Image
 
     if image.mode in _WHITE:  # Pillow would compare just 8 bits with the clear value

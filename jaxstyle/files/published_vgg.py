@@ -1,7 +1,7 @@
 """Published VGG-16 and VGG-19 weights, converted to this package's parameter tree.
 
 Oxford's original weights, which Keras publishes too, take BGR pixels from 0 to 255
-minus a mean colour; torchvision's take normalised RGB. Both come out as a tree for RGB
+minus a mean color; torchvision's take normalized RGB. Both come out as a tree for RGB
 in [0, 1] that carries its own ``mean`` and ``std``; see `jaxstyle.vgg.network`.
 """
 
@@ -96,13 +96,13 @@ def from_torchvision(path: str | Path) -> Network:
         The network's name and its parameters, without mean activations.
 
     Raises:
-        ValueError: the file cannot be read, has batch normalisation, or is neither
+        ValueError: the file cannot be read, has batch normalization, or is neither
             VGG-16 nor VGG-19.
     """
     tensors = load_torch_state_dict(path)
     if any(name.endswith("running_mean") for name in tensors):
         raise ValueError(
-            f"{path} has batch normalisation, as vgg16_bn and vgg19_bn have; "
+            f"{path} has batch normalization, as vgg16_bn and vgg19_bn have; "
             "take the file of vgg16 or vgg19"
         )
     names = (re.fullmatch(r"features\.(\d+)\.weight", name) for name in tensors)

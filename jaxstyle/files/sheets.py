@@ -58,8 +58,8 @@ def draw_text(text: str, *, size: int) -> Picture:
     width = max(1, round(font.getlength(text)))
     picture = Image.new("L", (width, round(1.25 * size)), "white")
     ImageDraw.Draw(picture).text((0, size), text, "black", font, anchor="ls")
-    grey = np.asarray(picture, np.float32) / 255
-    return np.repeat(grey[..., None], 3, axis=-1)
+    gray = np.asarray(picture, np.float32) / 255
+    return np.repeat(gray[..., None], 3, axis=-1)
 
 
 def _lay_out(rows: Sequence[Sequence[Picture]]) -> Picture:

@@ -1,4 +1,4 @@
-"""VGG parameters on disk: one safetensors file with the network's name and licence."""
+"""VGG parameters on disk: one safetensors file with the network's name and license."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ class Origin(NamedTuple):
     """Whose weights they are, and what they may be used for."""
 
     attribution: str
-    licence: str
+    license: str
 
 
 OXFORD = Origin(
@@ -59,7 +59,7 @@ def save_vgg(
         "format_version": FORMAT_VERSION,
         "network": network,
         "source": source,
-        "licence": origin.licence,
+        "license": origin.license,
         "attribution": origin.attribution,
         "mean_activation_from": f"{photos} photographs",
     }

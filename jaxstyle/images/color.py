@@ -1,10 +1,10 @@
-"""Keep the colours of the photo, in one of three ways.
+"""Keep the colors of the photo, in one of three ways.
 
-* Before: give the style the content's colours, and transfer all of it: `match_colors`,
+* Before: give the style the content's colors, and transfer all of it: `match_colors`,
   or `match_histograms`.
-* Around: transfer the luma only. Optimise `luminance` of the content in the style that
+* Around: transfer the luma only. Optimize `luminance` of the content in the style that
   `match_luminance` returns, and then put the chroma back: `keep_chroma`.
-* After: take the colours of a picture that is there already: `keep_colors`.
+* After: take the colors of a picture that is there already: `keep_colors`.
 
 Source: Gatys et al. (2016b), "Preserving color in neural artistic style transfer".
 """
@@ -27,12 +27,12 @@ def keep_colors(content: Images, stylized: Images) -> Images:
 
     In Y'IQ and Y'CbCr alike, chroma are multiples of the differences R' - Y', G' - Y'
     and B' - Y'. To keep these and to take over the luma is to move the content along
-    the greys:
+    the grays:
 
         result = Y'(stylized) + s (content - Y'(content)),    s = 1
 
     Where that leaves [0, 1], s is the greatest number below 1 with which it does not:
-    luma and hue stay as they are, and the colour is paler. (Clipping each of red,
+    luma and hue stay as they are, and the color is paler. (Clipping each of red,
     green and blue would change all three.)
 
     Source: Gatys et al. (2016b), "Preserving color in neural artistic style transfer",
@@ -40,7 +40,7 @@ def keep_colors(content: Images, stylized: Images) -> Images:
     histograms, since a trained net has seen its style already.
 
     Args:
-        content: the image whose colours to keep, ``[*n, h, w, 3]`` in [0, 1].
+        content: the image whose colors to keep, ``[*n, h, w, 3]`` in [0, 1].
         stylized: of the same shape; its luma is clipped to [0, 1].
 
     Raises:
@@ -60,15 +60,15 @@ def keep_colors(content: Images, stylized: Images) -> Images:
 def keep_chroma(content: Images, stylized: Images) -> Images:
     """Return the content's chroma exactly, with the nearest luma to the stylized.
 
-    The luma is clipped, pixel by pixel, to where a colour with this chroma exists:
+    The luma is clipped, pixel by pixel, to where a color with this chroma exists:
 
         c = content - Y'(content)
         result = clip(Y'(stylized), -min(c), 1 - max(c)) + c
 
-    The content's own luma always lies in between. So the hue and the colourfulness of
-    the photo stay to the last digit, and in its strongest colours there is little room
-    for strokes. `keep_colors` does the opposite: all strokes, and paler colours where
-    they do not fit. Take this one where the colours matter most, `keep_colors` where
+    The content's own luma always lies in between. So the hue and the colorfulness of
+    the photo stay to the last digit, and in its strongest colors there is little room
+    for strokes. `keep_colors` does the opposite: all strokes, and paler colors where
+    they do not fit. Take this one where the colors matter most, `keep_colors` where
     the strokes do.
 
     Args:
@@ -87,7 +87,7 @@ def keep_chroma(content: Images, stylized: Images) -> Images:
 
 
 def luminance(images: Images) -> Images:
-    """Return the luma as grey images ``[*n, h, w, 3]``.
+    """Return the luma as gray images ``[*n, h, w, 3]``.
 
     Raises:
         TypeError: the images are not floating-point.
@@ -98,7 +98,7 @@ def luminance(images: Images) -> Images:
 
 
 def match_luminance(style: Images, content: Images) -> Images:
-    """Return the style in grey, its luma shifted and scaled to suit the content's.
+    """Return the style in gray, its luma shifted and scaled to suit the content's.
 
         result = sd(content) / sd(style) (Y'(style) - mean(style)) + mean(content)
 
@@ -119,18 +119,18 @@ def match_luminance(style: Images, content: Images) -> Images:
 
 
 def match_colors(style: Images, content: Images) -> Images:
-    """Return the style with the mean colour and the covariances of the content.
+    """Return the style with the mean color and the covariances of the content.
 
         result = A (style - mean(style)) + mean(content),    A S A^T = C
 
     with the covariances S and C of red, green and blue, clipped to [0, 1]. Many A do
     this. This one is symmetric, the optimal transport between Gaussians (Pitié and
-    Kokaram, 2007): of all it moves the colours least, so blue stays bluish where it
+    Kokaram, 2007): of all it moves the colors least, so blue stays bluish where it
     can. The image analogies' root C^1/2 S^-1/2, which Gatys et al. take, also turns the
-    colours, by 10 to 36 degrees between paintings and photos, and stretches them more.
+    colors, by 10 to 36 degrees between paintings and photos, and stretches them more.
 
-    The variance of rounding to 8 bits is added to all variances: grey and flat images
-    can be matched, and differences as small as that are no colour to stretch.
+    The variance of rounding to 8 bits is added to all variances: gray and flat images
+    can be matched, and differences as small as that are no color to stretch.
 
     Args:
         style: the image to change, ``[*n, h, w, 3]`` in [0, 1].
@@ -150,7 +150,7 @@ def match_histograms(style: Images, content: Images) -> Images:
     The pixel of rank r among n becomes the content's quantile (r + 1/2) / n, between
     two pixels interpolated linearly. Equal values share the mean of their ranks, and so
     stay equal; a flat style becomes the content's median. Every channel goes by itself,
-    which can make colours that neither image has, as yellow in the sky of a woodcut;
+    which can make colors that neither image has, as yellow in the sky of a woodcut;
     try `match_colors` first.
 
     The ranks count as constants: the gradient in the style is zero.

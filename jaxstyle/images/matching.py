@@ -64,8 +64,8 @@ def _moments(
     points: Float[Array, "*n s c"], noise: float
 ) -> tuple[Float[Array, "*n 1 c"], Matrix]:
     mean = points.mean(-2, keepdims=True)
-    centred = points - mean
-    covariance = jnp.einsum("...si,...sj->...ij", centred, centred) / points.shape[-2]
+    centerd = points - mean
+    covariance = jnp.einsum("...si,...sj->...ij", centerd, centerd) / points.shape[-2]
     return mean, covariance + noise * jnp.eye(points.shape[-1], dtype=points.dtype)
 
 

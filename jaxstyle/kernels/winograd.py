@@ -5,13 +5,13 @@ A 4x4 tile of the output takes 36 multiplications per pair of channels, not 144:
     y = A^T [ (G k G^T) * (B^T x B) ] A
 
 where x is a 6x6 tile of the input, k a kernel, and ``*`` multiplies element by element
-and sums over channels: 36 matrix products in place of a convolution. XLA on the CPU
+and sums over channels: 36 matrix products instead of a convolution. XLA on the CPU
 runs those at full speed, so wide layers take about half the time.
 
 This differs from the paper in its points of interpolation. The paper takes 0, 1, -1,
 2, -2; with 0, 2/3, -2/3, 3/2, -3/2 the rounding errors in float32 are a quarter.
 
-Neighbouring tiles share two pixels. They are cut by reshaping into blocks of four,
+Neighboring tiles share two pixels. They are cut by reshaping into blocks of four,
 never by gathering, and the gradient is written out as the transposed algorithm: the
 one that JAX derives scatters, and takes ten times as long.
 """
@@ -79,8 +79,8 @@ def correlate(
 ) -> Float[Array, "n h w d"]:
     """Correlate with transformed 3x3 kernels wherever they fit."""
     n, h, w, _ = x.shape
-    products = jnp.einsum("ptc,pcd->ptd", _analyse_image(x), kernel)
-    return _synthesise(products, n, _tiles(h), _tiles(w))[:, : h - 2, : w - 2]
+    products = jnp.einsum("ptc,pcd->ptd", _analyze_image(x), kernel)
+    return _synthesize(products, n, _tiles(h), _tiles(w))[:, : h - 2, : w - 2]
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -91,11 +91,11 @@ def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     n, h, w, _ = x.shape
     g = _pad_to(_pad_to(g, 1, 4 * _tiles(h)), 2, 4 * _tiles(w))
-    products = _transposed_synthesise(g)
+    products = _transposed_synthesize(g)
     back = jnp.einsum("ptd,pcd->ptc", products, kernel)
     back = back.reshape(6, 6, n, _tiles(h), _tiles(w), -1)
-    g_x = _transposed_analyse(_transposed_analyse(back, axis=3), axis=1)
-    g_kernel = jnp.einsum("ptc,ptd->pcd", _analyse_image(x), products)
+    g_x = _transposed_analyze(_transposed_analyze(back, axis=3), axis=1)
+    g_kernel = jnp.einsum("ptc,ptd->pcd", _analyze_image(x), products)
     return g_x[:, :h, :w], g_kernel
 
 
@@ -132,14 +132,14 @@ def _blocks(x: Array, axis: int) -> Array:
     return x.reshape(*x.shape[:axis], -1, 4, *x.shape[axis + 1 :])
 
 
-def _analyse_image(x: Float[Array, "n h w c"]) -> Float[Array, "36 t c"]:
+def _analyze_image(x: Float[Array, "n h w c"]) -> Float[Array, "36 t c"]:
     """Return ``B^T x B`` for every tile, the tiles of all images in one axis."""
     _, h, w, c = x.shape
     x = _pad_to(_pad_to(x, 1, 4 * _tiles(h) + 4), 2, 4 * _tiles(w) + 4)
-    return _analyse(_analyse(x, axis=1), axis=3).reshape(36, -1, c)
+    return _analyze(_analyze(x, axis=1), axis=3).reshape(36, -1, c)
 
 
-def _analyse(x: Array, *, axis: int) -> Array:
+def _analyze(x: Array, *, axis: int) -> Array:
     """Apply ``B^T`` along an axis of 4 (t + 1) pixels; the results lead: [6, ..t..]."""
     blocks = _blocks(x, axis)
     last = blocks.shape[axis]
@@ -150,8 +150,8 @@ def _analyse(x: Array, *, axis: int) -> Array:
     return jnp.stack(_combine(_B_T, parts))
 
 
-def _transposed_analyse(y: Array, *, axis: int) -> Array:
-    """Transpose `_analyse`: add up tiles where they overlap."""
+def _transposed_analyze(y: Array, *, axis: int) -> Array:
+    """Transpose `_analyze`: add up tiles where they overlap."""
     parts = _combine(_B_T.T, list(y))
     own = [_pad(part, axis, 0, 1) for part in parts[:4]]
     following = [_pad(part, axis, 1, 0) for part in parts[4:]]
@@ -159,7 +159,7 @@ def _transposed_analyse(y: Array, *, axis: int) -> Array:
     return _merge(blocks, axis)
 
 
-def _synthesise(
+def _synthesize(
     products: Float[Array, "36 t d"], n: int, down: int, across: int
 ) -> Float[Array, "n 4*down 4*across d"]:
     """Apply ``A^T y A`` to every tile, as one matrix product, and join the tiles."""
@@ -168,10 +168,10 @@ def _synthesise(
     return pixels.reshape(n, 4 * down, 4 * across, -1)
 
 
-def _transposed_synthesise(
+def _transposed_synthesize(
     g: Float[Array, "n 4*down 4*across d"],
 ) -> Float[Array, "36 t d"]:
-    """Transpose `_synthesise`."""
+    """Transpose `_synthesize`."""
     n, h, w, d = g.shape
     pixels = g.reshape(n, h // 4, 4, w // 4, 4, d).transpose(2, 4, 0, 1, 3, 5)
     products = jnp.asarray(_SYNTHESIS.T, g.dtype) @ pixels.reshape(16, -1)

@@ -63,7 +63,7 @@ class Objective:
             precision of the images by default. Moments, losses and the gradient to
             float32 images are in float32 in any case.
         remat: whether the gradient computes each block of the network a second time,
-            in place of keeping its activations: the same numbers, for less memory and
+            instead of keeping its activations: the same numbers, for less memory and
             a third more time. Tiles do so without it.
         mesh: devices that divide the rows of an image among them, as in
             `jaxstyle.vgg.features`. The loss and its gradient are the same.

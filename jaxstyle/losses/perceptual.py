@@ -24,7 +24,7 @@ from jaxstyle.vgg import layers, network
 
 
 class Problem(NamedTuple):
-    """What is minimised: the perceptual loss with these parameters, as data.
+    """What is minimized: the perceptual loss with these parameters, as data.
 
     Attributes:
         params: a VGG's parameters.

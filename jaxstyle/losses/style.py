@@ -63,7 +63,7 @@ def gram_loss(moments: Moments, target: Float[Array, "*n c c"]) -> Float[Array, 
 def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
     """Return the mean squared difference between the channels' means.
 
-    It is the faintest of these losses, for it sees colours and amounts of texture only.
+    It is the faintest of these losses, for it sees colors and amounts of texture only.
 
     Source: Li et al. (2017), "Demystifying neural style transfer": the maximum mean
     discrepancy with a linear kernel.

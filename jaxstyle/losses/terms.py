@@ -157,11 +157,11 @@ def style_loss(
 
 
 def total_variation(images: Images) -> Float[Array, "*n"]:
-    """Return the mean squared difference between neighbours, down plus across.
+    """Return the mean squared difference between neighbors, down plus across.
 
     A side of a single pixel adds nothing.
 
-    Source: the regulariser of Mahendran & Vedaldi (2015) with an exponent of 2, as
+    Source: the regularizer of Mahendran & Vedaldi (2015) with an exponent of 2, as
     Johnson et al. (2016) use it; theirs is the sum, which grows with the image.
 
     Args:
@@ -182,7 +182,7 @@ def total_variation(images: Images) -> Float[Array, "*n"]:
 
 
 def absolute_variation(images: Images) -> Float[Array, "*n"]:
-    """Return the mean absolute difference between neighbours, down plus across.
+    """Return the mean absolute difference between neighbors, down plus across.
 
     It weighs a sharp edge no more than a gradual one of the same height, where
     `total_variation` prefers the gradual one. A side of a single pixel adds nothing.
@@ -211,7 +211,7 @@ def absolute_variation(images: Images) -> Float[Array, "*n"]:
 
 
 def isotropic_variation(images: Images) -> Float[Array, "*n"]:
-    """Return the mean squared difference between neighbours, diagonal ones included.
+    """Return the mean squared difference between neighbors, diagonal ones included.
 
         2 ( across / 3 + down / 3 + falling diagonal / 12 + rising diagonal / 12 )
 

@@ -21,7 +21,7 @@ from jaxstyle.nets.transform_net import (
     Norm,
     Params,
     make_net,
-    normalise,
+    normalize,
 )
 
 Sizes = Int[Array, "n 2"]
@@ -51,7 +51,7 @@ def stylize_padded(
             first = 2 if module.geometry.upsampling == 1 else 1
             return call(_reflect(x, rounded * x.shape[1] // height, first=first))
         if isinstance(module, Norm) and module.kind != "batch":
-            return _normalise(module, x, rounded * x.shape[1] // height)
+            return _normalize(module, x, rounded * x.shape[1] // height)
         return call(*arguments)
 
     x = _reflect(images, sizes, first=2)
@@ -78,7 +78,7 @@ def _reflect(
     return jax.vmap(reflect_one)(x, sizes)
 
 
-def _normalise(
+def _normalize(
     norm: Norm, x: Float[Array, "n h w c"], sizes: Sizes
 ) -> Float[Array, "n h w c"]:
     """Apply an instance norm with the mean and variance of the images alone."""
@@ -87,10 +87,10 @@ def _normalise(
     columns = jnp.arange(width) < sizes[:, 1:]
     inside = (rows[:, :, None] & columns[:, None, :])[..., None]
     count = sizes.prod(-1)[:, None, None, None]
-    return normalise_where(norm, x, inside, count)
+    return normalize_where(norm, x, inside, count)
 
 
-def normalise_where(
+def normalize_where(
     norm: Norm, x: Float[Array, "n h w c"], inside: Array, count: ArrayLike
 ) -> Float[Array, "n h w c"]:
     """Apply an instance norm with the mean and variance of some positions.
@@ -108,4 +108,4 @@ def normalise_where(
     own: dict[str, Array] = {
         name: norm.get_variable("params", name) for name in NORMS[norm.kind]
     }
-    return normalise(x, mean, variance, own)
+    return normalize(x, mean, variance, own)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels.convolutions import Geometry, directly
-from jaxstyle.nets.padded import normalise_where
+from jaxstyle.nets.padded import normalize_where
 from jaxstyle.nets.transform_net import (
     SMALLEST_SIDE,
     STRIDE,
@@ -63,7 +63,7 @@ def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images:
         if isinstance(module, Convolution):
             return _convolve(module, x, rows * x.shape[1] // all_rows)
         if isinstance(module, Norm) and module.kind != "batch":
-            return _normalise(module, x, rows * x.shape[1] // all_rows)
+            return _normalize(module, x, rows * x.shape[1] // all_rows)
         return call(*arguments)
 
     with nn.intercept_methods(replace):
@@ -100,9 +100,9 @@ def _reflect(
     return x
 
 
-def _normalise(
+def _normalize(
     norm: Norm, x: Float[Array, "n h w c"], rows: int
 ) -> Float[Array, "n h w c"]:
     """Apply an instance norm with the mean and variance of the first rows."""
     inside = jnp.arange(x.shape[1])[:, None, None] < rows
-    return normalise_where(norm, x, inside, rows * x.shape[2])
+    return normalize_where(norm, x, inside, rows * x.shape[2])

@@ -23,7 +23,7 @@ from jaxstyle.nets.transform_net import (
     STRIDE,
     Params,
     net_blocks,
-    normalise,
+    normalize,
 )
 from jaxstyle.scaling.windows import Window, cover_image
 
@@ -86,7 +86,7 @@ def _encode(params: Params, sweep: "_Sweep", x: Array) -> Array:
     layer = _activated(params.get("norm2", {}), sweep.measure(layer, stride=2), layer)
     layer = _convolved(params["conv3"], Geometry(3, stride=2), layer)
     x, moments = sweep.store(layer, stride=4)
-    return nn.relu(_normalised(params.get("norm3", {}), moments, x))
+    return nn.relu(_normalized(params.get("norm3", {}), moments, x))
 
 
 def _add_residuals(params: Params, sweep: "_Sweep", x: Array) -> Array:
@@ -102,7 +102,7 @@ def _add_residuals(params: Params, sweep: "_Sweep", x: Array) -> Array:
         layer = _activated(own.get("norm1", {}), moments, _cut(y, stride=4))
         layer = _convolved(own["conv2"], Geometry(3), layer)
         y, moments = sweep.store(layer, stride=4)
-        y = _normalised(own.get("norm2", {}), moments, y)
+        y = _normalized(own.get("norm2", {}), moments, y)
         return x + jnp.asarray(nn.leaky_relu(y, slope)), None
 
     x, _ = lax.scan(add, x, jax.tree.map(lambda *own: jnp.stack(own), *blocks))
@@ -141,13 +141,13 @@ def _convolved(own: Own, geometry: Geometry, layer: Layer) -> Layer:
 
 
 def _activated(own: Own, moments: "_Moments", layer: Layer) -> Layer:
-    return _then(lambda x: nn.relu(_normalised(own, moments, x)), layer)
+    return _then(lambda x: nn.relu(_normalized(own, moments, x)), layer)
 
 
-def _normalised(own: Own, moments: "_Moments", x: Array) -> Array:
+def _normalized(own: Own, moments: "_Moments", x: Array) -> Array:
     """Apply instance norm, or batch norm, which has moments of its own."""
     mean = own.get("mean", moments.mean)
-    return normalise(x, mean, own.get("variance", moments.variance), own)
+    return normalize(x, mean, own.get("variance", moments.variance), own)
 
 
 # --- windows ------------------------------------------------------------------------

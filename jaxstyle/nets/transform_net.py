@@ -9,7 +9,7 @@ convention for pixels (see `init_net`), so that nets of any origin run through
         -> upsampling, 3x3 -> upsampling, 3x3 -> 9x9
 
 with a norm and a ReLU after all but the last. Differences from Johnson et al.:
-upsampling by repetition in place of transposed convolutions, against checkerboards
+upsampling by repetition instead of transposed convolutions, against checkerboards
 (Odena et al., 2016); reflection padding at every convolution; no tanh at the end.
 """
 
@@ -89,7 +89,7 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Normalise each channel."""
+        """Normalize each channel."""
         own = {
             name: self.param(name, _INITIAL[name], x.shape[-1:])
             for name in NORMS[self.kind]
@@ -102,7 +102,7 @@ class Norm(nn.Module):
             self._note("variance", own["variance"], variance)
         else:
             mean, variance = own["mean"], own["variance"]
-        return normalise(x, mean, variance, own)
+        return normalize(x, mean, variance, own)
 
     def _note(self, name: str, old: Array, new: Array) -> None:
         """Hand the next running value of a statistic to `stylize_in_training`."""
@@ -112,7 +112,7 @@ class Norm(nn.Module):
         )
 
 
-def normalise(
+def normalize(
     x: Float[Array, "n h w c"], mean: Array, variance: Array, own: Mapping[str, Array]
 ) -> Float[Array, "n h w c"]:
     """Shift and scale channels to mean 0 and variance 1, then by a norm's parameters.
@@ -291,7 +291,7 @@ def stylize(params: Params, images: Images) -> Images:
     reflection, and the result is cropped.
 
     Source: the net of Johnson et al. (2016), with the instance norm of Ulyanov et al.
-    (2016). Differences: upsampling by repetition in place of transposed convolutions,
+    (2016). Differences: upsampling by repetition instead of transposed convolutions,
     against checkerboards (Odena et al., 2016); padding by reflection at every
     convolution; no tanh at the end.
 

@@ -1,4 +1,4 @@
-"""Images to start an optimisation from."""
+"""Images to start an optimization from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -23,7 +23,7 @@ def noise(content: Image, styles: Sequence[Image], key: Array) -> Image:
 
 
 def gray(content: Image, styles: Sequence[Image], key: Array) -> Image:
-    """Start from mid grey, with noise of less than one of 255 levels.
+    """Start from mid gray, with noise of less than one of 255 levels.
 
     The noise lets flat areas take a side.
     """
@@ -35,7 +35,7 @@ def style_stats(content: Image, styles: Sequence[Image], key: Array) -> Image:
 
     They are found by channel, over the average of the styles' distributions; the noise
     is normal and then cut to [0, 1], which brings its mean and variance a little nearer
-    to those of grey.
+    to those of gray.
     """
     means = jnp.stack([style.mean((0, 1)) for style in styles])
     squares = jnp.stack([jnp.square(style).mean((0, 1)) for style in styles])

@@ -1,4 +1,4 @@
-"""Keepers: which picture an optimisation is to show, of all that it went through.
+"""Keepers: which picture an optimization is to show, of all that it went through.
 
 Like an optax transformation, a keeper is a few pure functions and an explicit state.
 """
@@ -16,7 +16,7 @@ Kept: TypeAlias = Any
 
 
 class Keeper(NamedTuple):
-    """What is kept of an optimisation.
+    """What is kept of an optimization.
 
     Attributes:
         init: ``init(image) -> kept``, for the image to start from.

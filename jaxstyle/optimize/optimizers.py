@@ -16,9 +16,9 @@ from jaxstyle.scaling.sharding import lay_rows, lay_whole
 def lbfgs(
     *, memory_size: int = 50, exponent: float = 0.25, mesh: Mesh | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Return L-BFGS with full steps, in a basis that favours coarse structure.
+    """Return L-BFGS with full steps, in a basis that favors coarse structure.
 
-    It moves z in place of the image K z, where K multiplies a frequency of f cycles per
+    It moves z instead of the image K z, where K multiplies a frequency of f cycles per
     image by ``max(f, 1) ** -exponent``. That leaves up to a tenth less of the loss
     after as many evaluations as L-BFGS on the pixels themselves (``exponent=0``) takes;
     see ``scripts/benchmark_convergence.py``. There is no line search, as in most
@@ -28,7 +28,7 @@ def lbfgs(
     Args:
         memory_size: how many past steps shape the next; each takes the memory of two
             images.
-        exponent: how much coarse structure is favoured.
+        exponent: how much coarse structure is favored.
         mesh: devices that divide the rows of the image among them, from
             `jaxstyle.scaling.make_row_mesh`. Each transforms the spectrum of the whole
             image.
@@ -99,7 +99,7 @@ def in_spectral_basis(
 ) -> optax.GradientTransformationExtraArgs:
     """Run an optimizer in a basis in which coarse structure moves more easily.
 
-    It optimises z in place of the image x = K z, where K multiplies a frequency of f
+    It optimizes z instead of the image x = K z, where K multiplies a frequency of f
     cycles per image by ``max(f, 1) ** -exponent``, up to a constant. K is symmetric, so
     that the gradient to z is K times the gradient to x.
     """

@@ -1,4 +1,4 @@
-"""Named settings of style optimisation: plain data, importable without JAX."""
+"""Named settings of style optimization: plain data, importable without JAX."""
 
 import math
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Preset:
         style: weight of the style loss by layer.
         isotropic_variation: weight of the nine-point total variation.
         init: the image to start from: ``"content"``, ``"noise"``, ``"gray"`` or
-            ``"style-stats"``, noise in the style's colours.
+            ``"style-stats"``, noise in the style's colors.
         steps: how many times the loss and its gradient are evaluated, at all scales
             together.
         coarsest: the least longer side of a scale, in pixels; ``None`` for one scale.
@@ -37,7 +37,7 @@ class Preset:
         style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`.
         vgg: the network, as `jaxstyle.load_vgg` takes it.
         activations: ``"layer"`` or ``"filter"``, the granularity in which mean
-            activations are normalised to 1 (see `jaxstyle.vgg.normalize`), or
+            activations are normalized to 1 (see `jaxstyle.vgg.normalize`), or
             ``"raw"``.
         pooling: the network's pooling, as in `jaxstyle.vgg.features`.
         padding: of the network's first convolution, as in `jaxstyle.vgg.features`.

@@ -1,4 +1,4 @@
-"""Style optimisation from coarse to fine: large strokes first, details last.
+"""Style optimization from coarse to fine: large strokes first, details last.
 
 At each scale the content and the styles are resized, and the picture and the state of
 the optimizer are handed over, resized too.
@@ -100,7 +100,7 @@ def change_scale(
 
     It starts from the picture that was kept, and the keeper starts anew. What the scale
     before could not hold is missing there. With ``detail``, an image of the new size,
-    the picture gets what that image loses on the way down and up again; an optimisation
+    the picture gets what that image loses on the way down and up again; an optimization
     that starts from its content would otherwise have to find it a second time.
 
     The moments of

@@ -1,4 +1,4 @@
-"""Style optimisation: the pixels are the parameters (Gatys et al., 2015 and 2016).
+"""Style optimization: the pixels are the parameters (Gatys et al., 2015 and 2016).
 
 The loop is ``init_state`` -> ``make_step`` -> ``step(state, problem)``, all pure. One
 step is one evaluation of the loss and its gradient. Images come one at a time here;
@@ -22,7 +22,7 @@ from jaxstyle.scaling.chunks import repeat_step
 
 
 class State(NamedTuple):
-    """Where the optimisation stands.
+    """Where the optimization stands.
 
     Attributes:
         image: where the loss is evaluated next.
@@ -142,7 +142,7 @@ def run_steps(
     Args:
         step: from `make_step`.
         state: where to start.
-        problem: what to minimise.
+        problem: what to minimize.
         count: how many steps to make, at most ``capacity``.
         capacity: the length of the metrics that are returned.
 

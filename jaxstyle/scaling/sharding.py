@@ -84,7 +84,7 @@ def _constrain(x: Array, sharding: NamedSharding) -> Array:
 def divide_images(tree: Any, height: int, mesh: Mesh) -> Any:
     """Let devices divide the rows of all images of a tree, evenly.
 
-    It is for what goes from program to program, such as the state of an optimisation:
+    It is for what goes from program to program, such as the state of an optimization:
     arguments and results can be divided only evenly.
     So rows of zeros are appended, which `join_images` leaves out again.
 

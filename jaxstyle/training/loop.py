@@ -1,7 +1,7 @@
-"""Training: the parameters of a transform net are optimised (Johnson et al., 2016).
+"""Training: the parameters of a transform net are optimized (Johnson et al., 2016).
 
-The loop is that of style optimisation: `init_state` -> `make_step` ->
-``step(state, photos, problem)``, all pure. What moves is a net in place of pixels, and
+The loop is that of style optimization: `init_state` -> `make_step` ->
+``step(state, photos, problem)``, all pure. What moves is a net instead of pixels, and
 the photos to stylize come from outside, a batch for each step.
 """
 
@@ -124,7 +124,7 @@ def run_steps(
             its state; then it does what `make_step`'s does.
         state: where to start.
         photos: what the step takes for photos, the same in all steps.
-        problem: what to minimise.
+        problem: what to minimize.
         count: how many steps to make, at most ``capacity``.
         capacity: the length of the metrics that are returned.
 
@@ -166,7 +166,7 @@ def make_step(
         dtype: the precision of both networks' activations. Parameters, statistics and
             losses are in float32 in any case.
         stability: the weight of `stability_loss`; a step then takes two passes of the
-            net in place of one.
+            net instead of one.
 
     Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# The layers of the presets of style optimisation but for relu5_1, which adds little and
+# The layers of the presets of style optimization but for relu5_1, which adds little and
 # takes a third of the time; 64 : 16 : 4 : 1, with a mean of 1.
 _SHALLOW_STYLE = {
     layer: 4 * 4.0**-depth / sum(4.0**-d for d in range(4))
@@ -37,7 +37,7 @@ class TrainingPreset:
         precision: ``"float32"`` or ``"bfloat16"``, of activations.
         vgg: the network that looks at the pictures, as `jaxstyle.load_vgg` takes it.
         activations: ``"layer"`` or ``"filter"``, the granularity in which mean
-            activations are normalised to 1 (see `jaxstyle.vgg.params.normalize`), or
+            activations are normalized to 1 (see `jaxstyle.vgg.params.normalize`), or
             ``"raw"``.
         pooling: a key of `jaxstyle.vgg.pooling.POOLINGS`.
         padding: of the network's first convolution, a key of
@@ -69,7 +69,7 @@ class TrainingPreset:
     stability: float = 0.0
 
 
-# The seed adds up the absolute differences between neighbours over a batch of four
+# The seed adds up the absolute differences between neighbors over a batch of four
 # 256x256 crops whose pixels are divided by ImageNet's standard deviations, of mean
 # 0.226, and weighs the sum with 1e-6. Ours is the mean over one image of pixels in
 # [0, 1], which is averaged over the batch. Each direction has 3 * 255 * 256
@@ -78,7 +78,7 @@ _SEED_VARIATION = 1e-6 * 4 * 3 * 255 * 256 / 0.226
 
 TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
     "default": TrainingPreset(
-        summary="Wasserstein distances in place of Gram matrices: lively colours",
+        summary="Wasserstein distances instead of Gram matrices: lively colors",
         content={"relu3_3": 0.25},
         style=_SHALLOW_STYLE,
         style_size=512,

@@ -56,7 +56,7 @@ def smallest_side(params: Params) -> int:
 
 
 def stride(layer: str) -> int:
-    """Return how many pixels apart two neighbours in a layer are."""
+    """Return how many pixels apart two neighbors in a layer are."""
     return int(2 ** (block_number(layer) - 1))
 
 

@@ -1,6 +1,6 @@
 """VGG-16 and VGG-19 as feature extractors (Simonyan & Zisserman, 2015).
 
-The parameters are one tree: the input normalisation, and per convolution its kernel,
+The parameters are one tree: the input normalization, and per convolution its kernel,
 its bias and its mean activation over natural photographs::
 
     {"mean": [3], "std": [3],
@@ -124,7 +124,7 @@ class VGG(nn.Module):
         block, features = 1, {}
         for name in self.convolutions:
             if name == FIRST:
-                x = self._normalise(x)
+                x = self._normalize(x)
             if block_number(name) > block:
                 block = block_number(name)
                 x = self._end(self.pool(x), block)
@@ -133,7 +133,7 @@ class VGG(nn.Module):
             x = features[name.replace("conv", "relu")] = self._end(x, block)
         return features
 
-    def _normalise(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+    def _normalize(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
         """Return what the first convolution takes, in the network's precision."""
         mean = self.param("mean", nn.initializers.zeros, (3,))
         std = self.param("std", nn.initializers.ones, (3,))
@@ -173,7 +173,7 @@ def features(
         pooling: ``"max"`` as the network was trained, ``"average"`` as Gatys et al.
             (2016) prefer, or ``"l2"``.
         padding: what the first convolution sees around the image: ``"zero"``, the mean
-            colour, as the network was trained, or ``"replicate"``, the nearest pixel,
+            color, as the network was trained, or ``"replicate"``, the nearest pixel,
             which leaves fewer marks along the border. All others pad with zeros.
         mesh: devices that divide the rows of the images among them, from
             `jaxstyle.scaling.make_row_mesh`; by default nothing is said of devices.

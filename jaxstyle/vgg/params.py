@@ -8,7 +8,7 @@ from jaxstyle.kernels import winograd
 from jaxstyle.vgg.layers import Params, check_layers, convolutions, layer_names
 
 GRANULARITIES = ("layer", "filter")
-"""What mean activations may be normalised by; see `normalize`."""
+"""What mean activations may be normalized by; see `normalize`."""
 
 
 def normalize(params: Params, *, per: str = "layer") -> Params:

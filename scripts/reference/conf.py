@@ -56,7 +56,7 @@ SHORTER = {
     stringify_annotation(ArrayLike, "smart"): "ArrayLike",
     stringify_annotation(DTypeLike, "smart"): "DTypeLike",
 }
-"""What types in signatures are called, in place of what they stand for."""
+"""What types in signatures are called, instead of what they stand for."""
 
 
 def setup(app: Sphinx) -> None:

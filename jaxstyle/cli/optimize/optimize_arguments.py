@@ -24,9 +24,9 @@ def add_parser(commands: Commands) -> None:
     """Add the command with all its arguments."""
     parser = commands.add_parser(
         "optimize",
-        help="turn a photo and a painting into a picture, by optimising its pixels",
+        help="turn a photo and a painting into a picture, by optimizing its pixels",
         description="Turn a photo and one or more paintings into a picture, by "
-        "optimising its pixels\nfrom coarse to fine (Gatys et al., 2016).",
+        "optimizing its pixels\nfrom coarse to fine (Gatys et al., 2016).",
         epilog=describe_presets(PRESETS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
         "recorded in it",
     )
     _add_picture(parser.add_argument_group("picture"))
-    _add_colors_and_regions(parser.add_argument_group("colours and regions"))
+    _add_colors_and_regions(parser.add_argument_group("colors and regions"))
     add_loss(parser, variation="isotropic_variation")
     _add_run(parser.add_argument_group("run"))
     _add_outputs(parser.add_argument_group("more to look at"))
@@ -93,19 +93,19 @@ def _add_colors_and_regions(group: argparse._ArgumentGroup) -> None:
     add(
         "--preserve-color",
         action="store_true",
-        help="keep the photo's colours: only its brightness is painted",
+        help="keep the photo's colors: only its brightness is painted",
     )
     add(
         "--match-color",
         choices=("covariance", "histogram"),
-        help="give the paintings the photo's colours first: the mean and covariance "
+        help="give the paintings the photo's colors first: the mean and covariance "
         "of its pixels, or the histograms",
     )
     add(
         "--masks",
         metavar="IMAGE",
         nargs="+",
-        help="one for each painting: white where it belongs in the photo, grey for "
+        help="one for each painting: white where it belongs in the photo, gray for "
         "less; what is black in all stays as it is",
     )
     add(
@@ -202,7 +202,7 @@ def _add_outputs(group: argparse._ArgumentGroup) -> None:
         metavar="NAME=X,X,...",
         type=sweep,
         action="append",
-        help=f"try several values of {', '.join(SWEPT)}: OUT becomes a labelled sheet, "
+        help=f"try several values of {', '.join(SWEPT)}: OUT becomes a labeled sheet, "
         "beside which every picture is written. Of several --sweep all combinations "
         "are tried, and the first makes the rows of the sheet. A comma in the name of "
         "a file is written \\,",

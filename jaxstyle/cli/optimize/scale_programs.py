@@ -42,7 +42,7 @@ class Program(NamedTuple):
         layout: where its images lie.
         enter: ``enter(state, scenes) -> state``, from the last state of the scale
             before, if there is one; there is a scene for each lane.
-        make_problem: ``make_problem(scenes, weights)``, what is minimised.
+        make_problem: ``make_problem(scenes, weights)``, what is minimized.
         run_steps: ``run_steps(state, problem, count) -> (state, metrics)``, which
             reuses the memory of the state; the count is that of `count_steps`.
         state: the shapes of the state.

@@ -25,14 +25,14 @@ MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
     "covariance": color.match_colors,
     "histogram": color.match_histograms,
 }
-"""How the paintings can be given the photo's colours."""
+"""How the paintings can be given the photo's colors."""
 
 
 class Inputs(NamedTuple):
     """What was read from files.
 
     Attributes:
-        photo: the content in its own colours.
+        photo: the content in its own colors.
         scene: what the picture is made from, at full size.
         sizes: the picture's longer side at every scale, from coarse to fine.
         style_scale: the paintings' longer side relative to the picture's.
@@ -88,7 +88,7 @@ def load_inputs(
 def load_scene(
     arguments: argparse.Namespace, photo: Image, styles: list[Image]
 ) -> Scene:
-    """Return photo and paintings in the colours that are wanted, with their masks."""
+    """Return photo and paintings in the colors that are wanted, with their masks."""
     content = photo
     if arguments.match_color is not None:
         match = jax.jit(MATCH[arguments.match_color])

@@ -32,7 +32,7 @@ def leave_colors(content: Images, stylized: Images) -> Images:
 
 
 FINISHES: dict[bool, Finish] = {False: leave_colors, True: keep_colors}
-"""What becomes of stylized images, by whether the photo's colours are preserved."""
+"""What becomes of stylized images, by whether the photo's colors are preserved."""
 
 
 def paint(

@@ -68,7 +68,7 @@ def add_parser(commands: Commands) -> None:
     add(
         "--preserve-color",
         action="store_true",
-        help="keep the photo's colours: only its brightness is stylized",
+        help="keep the photo's colors: only its brightness is stylized",
     )
     add(
         "--devices",

@@ -24,7 +24,7 @@ LOST = re.compile("(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNK
 ValueErrors."""
 
 AUTO = "auto"
-"""In place of a coordinator: whatever started the processes tells them."""
+"""Instead of a coordinator: whatever started the processes tells them."""
 
 
 def join_processes(arguments: argparse.Namespace) -> None:

@@ -105,7 +105,7 @@ def _add_net(parser: argparse.ArgumentParser) -> None:
     add(
         "--norm",
         metavar="affine|instance|batch",
-        help=f"how the net normalises {_by_preset('norm')}",
+        help=f"how the net normalizes {_by_preset('norm')}",
     )
     add(
         "--init",

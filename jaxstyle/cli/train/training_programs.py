@@ -58,7 +58,7 @@ def make_problem(
 
     Args:
         settings: of the training.
-        params: the network's parameters, as deep as the layers ask, and normalised.
+        params: the network's parameters, as deep as the layers ask, and normalized.
         styles: the paintings as the network sees them.
         blend: how much each counts.
     """

@@ -44,7 +44,7 @@ class Run(NamedTuple):
     Attributes:
         folder: where everything is written.
         inputs: what was read from files.
-        problem: what is minimised.
+        problem: what is minimized.
         programs: what was compiled.
         album: all photos, if they are in memory.
         every: after how many steps what is done.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_samples import FINEST, assert_close, blocks, cmyk, grey, noise, read
+from image_samples import FINEST, assert_close, blocks, cmyk, gray, noise, read
 from PIL import Image, ImageCms
 
 # --- profiles, in the format of ICC version 2 ----------------------------------------
@@ -35,12 +35,12 @@ def rgb_profile(primaries: np.ndarray, *, gamma: float) -> bytes:
     return _profile(b"RGB ", b"XYZ ", tags | curves)
 
 
-def grey_profile(*, gamma: float) -> bytes:
+def gray_profile(*, gamma: float) -> bytes:
     return _profile(b"GRAY", b"XYZ ", {b"kTRC": _gamma(gamma)})
 
 
 def black_ink_profile() -> bytes:
-    """Return a CMYK profile in which only the black ink is visible, as a dark grey."""
+    """Return a CMYK profile in which only the black ink is visible, as a dark gray."""
     identity = bytes(range(256))
     inks = np.indices((2, 2, 2, 2))[3].reshape(-1)  # the black ink varies fastest
     grid = b"".join(bytes([(255, 50)[ink], 128, 128]) for ink in inks)
@@ -125,31 +125,31 @@ def test_display_p3_is_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "profile"),
     [
-        pytest.param("u1", grey_profile(gamma=1), id="grey profile"),
-        pytest.param("u2", grey_profile(gamma=1), id="grey profile, 16 bits"),
-        pytest.param("u1", LINEAR, id="colour profile"),
+        pytest.param("u1", gray_profile(gamma=1), id="gray profile"),
+        pytest.param("u2", gray_profile(gamma=1), id="gray profile, 16 bits"),
+        pytest.param("u1", LINEAR, id="color profile"),
     ],
 )
-def test_grey_is_converted(tmp_path: Path, dtype: str, profile: bytes) -> None:
+def test_gray_is_converted(tmp_path: Path, dtype: str, profile: bytes) -> None:
     values = np.arange(0, 256, 5)[None]
     pixels = (values * (257 if dtype == "u2" else 1)).astype(dtype)
     Image.fromarray(pixels).save(path := tmp_path / "x.tif", icc_profile=profile)
-    assert_close(read(path), grey(srgb_encoded(values / 255)), within=1.5)
+    assert_close(read(path), gray(srgb_encoded(values / 255)), within=1.5)
 
 
 @pytest.mark.parametrize(
-    ("channels", "profile"), [(2, grey_profile(gamma=1)), (4, LINEAR)]
+    ("channels", "profile"), [(2, gray_profile(gamma=1)), (4, LINEAR)]
 )
-def test_a_profile_applies_to_the_colours_but_not_to_alpha(
+def test_a_profile_applies_to_the_colors_but_not_to_alpha(
     tmp_path: Path, channels: int, profile: bytes
 ) -> None:
     pixels = np.full((4, 4, channels), 128, np.uint8)
     pixels[:2, :, -1] = 255
     Image.fromarray(pixels).save(path := tmp_path / "x.png", icc_profile=profile)
-    colour = srgb_encoded(np.array(128 / 255))
+    color = srgb_encoded(np.array(128 / 255))
     image = read(path)
-    assert_close(image[:2], colour, within=1.5)
-    assert_close(image[2:], 255 + (colour - 255) * 128 / 255, within=1.5)
+    assert_close(image[:2], color, within=1.5)
+    assert_close(image[2:], 255 + (color - 255) * 128 / 255, within=1.5)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
@@ -171,7 +171,7 @@ def pillow_profile(name: str) -> bytes:
     [
         pytest.param(pillow_profile("sRGB"), id="sRGB"),
         pytest.param(pillow_profile("LAB"), id="Lab does not fit"),
-        pytest.param(grey_profile(gamma=1), id="grey does not fit"),
+        pytest.param(gray_profile(gamma=1), id="gray does not fit"),
         pytest.param(black_ink_profile(), id="CMYK does not fit"),
         pytest.param(b"no profile at all", id="text"),
         pytest.param(pillow_profile("sRGB")[:200], id="truncated"),
