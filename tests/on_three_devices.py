@@ -83,7 +83,7 @@ def test_devices_divide_what_is_too_large_for_one(
     command = ("optimize", "content.png", "style.png", "-o", "divided.png", *SHALLOW)
     assert run([*command, *COARSE_TO_FINE]) == 0
     said = capsys.readouterr().err
-    assert "0.0 are free; going on divided among 3 devices" in said
+    assert "0.0 GB is free; continuing sharded across 3 devices" in said
     assert_picture("divided.png", whole, within=1.1 / 255)
 
 
@@ -96,7 +96,9 @@ def test_tiles_come_after_devices(
     command = ("optimize", "content.png", "style.png", "-o", "out.png", *SHALLOW)
     assert run([*command, "--steps", "2"]) == 0
     said = capsys.readouterr().err
-    assert said.index("divided among 3") < said.index("going on in tiles of 30 pixels")
+    assert said.index("sharded across 3") < said.index(
+        "continuing in tiles of 30 pixels"
+    )
 
 
 @in_pictures
@@ -111,8 +113,11 @@ def test_a_sweep_is_divided_picture_by_picture() -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (("--devices", "4"), "--devices 4 is too many: there are 3"),
-        (("--devices", "2", "--tile", "20"), "--devices and --tile do not go together"),
+        (("--devices", "4"), "--devices 4 is more than the 3 available; use at most 3"),
+        (
+            ("--devices", "2", "--tile", "20"),
+            "--devices and --tile exclude each other; give one of them",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -168,6 +173,6 @@ def test_a_photo_that_is_too_large_for_one_device_is_divided(
     command = ("stylize", "photo.png", "--style", "wave.safetensors", "-o", "out.png")
     assert run(command) == 0
     said = capsys.readouterr().err
-    assert "going on divided among 3 devices" in said
-    assert "compiling for 36x20 pixels divided among 3 devices on " in said
+    assert "continuing sharded across 3 devices" in said
+    assert "compiling for 36x20 pixels sharded across 3 devices on " in said
     assert_picture("out.png", expected(nets["wave"], "photo.png"))

@@ -318,5 +318,5 @@ def test_the_stub_names_the_modules_where_things_are(package: ModuleType) -> Non
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="stylize"):
-        _ = jaxstyle.stylize  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="stylizes"):
+        _ = jaxstyle.stylizes  # type: ignore[attr-defined]

@@ -97,7 +97,7 @@ def test_a_checkpoint_that_memory_does_not_suffice_for_is_not_begun(
     save(folder, 1)
     monkeypatch.setattr(checkpoints, "free_host_memory", lambda: 100)
     with pytest.raises(
-        ValueError, match=r"step 2 in .*: it takes 0\.0 GB, and 0\.0 are"
+        ValueError, match=r"step 2 in .*: needs 0\.0 GB, but only 0\.0 GB is"
     ):
         save(folder, 2)
     assert find_checkpoints(folder) == [1]

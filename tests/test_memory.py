@@ -71,7 +71,7 @@ def test_a_program_that_is_too_large_is_refused(
     offer(monkeypatch, 4_000_000)
     check_memory(program)
     offer(monkeypatch, 3_000_000)
-    with pytest.raises(TooLargeError, match=r"it takes 0\.0 GB, and 0\.0 are free"):
+    with pytest.raises(TooLargeError, match=r"needs 0\.0 GB, but only 0\.0 GB is free"):
         check_memory(program)
 
 
@@ -81,8 +81,8 @@ def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
 ) -> None:
     offer(monkeypatch, 1000)
     assert refused_picture(capsys, *TWO_SCALES) == (
-        "jaxstyle optimize: error: not enough memory for --size 45: it takes 0.0 GB, "
-        "and 0.0 are free; about --size 0 would fit"
+        "jaxstyle optimize: error: not enough memory for --size 45: needs 0.0 GB, "
+        "but only 0.0 GB is free; about --size 0 would fit"
     )
 
 
@@ -97,7 +97,10 @@ def test_a_picture_that_is_too_large_is_looked_at_in_tiles(
     command = ("optimize", "content.png", "style.png", "-o", "tiled.png", *SHALLOW)
     assert run([*command, *TWO_SCALES, "--steps", "3"]) == 0
     said = capsys.readouterr().err
-    assert "it takes 0.0 GB, and 0.0 are free; going on in tiles of 40 pixels" in said
+    assert (
+        "needs 0.0 GB, but only 0.0 GB is free; continuing in tiles of 40 pixels"
+        in said
+    )
     assert_picture("tiled.png", whole, within=1.1 / 255)
 
 
@@ -109,8 +112,8 @@ def test_a_training_that_is_too_large_is_refused(
     offer(monkeypatch, 1000)
     assert run(["train", *TINY, "-o", "out", "--quiet"]) == 2
     assert capsys.readouterr().err == (
-        "jaxstyle train: error: not enough memory for --batch 2 at --size 16: it "
-        "takes 0.0 GB, and 0.0 are free; use a smaller --batch or --size\n"
+        "jaxstyle train: error: not enough memory for --batch 2 at --size 16: "
+        "needs 0.0 GB, but only 0.0 GB is free; use a smaller --batch or --size\n"
     )
     assert list(Path("out").iterdir()) == []
 
@@ -149,7 +152,10 @@ def test_a_photo_that_is_too_large_is_painted_in_tiles(
     command = ("stylize", "photo.png", "--style", "wave.safetensors", "-o", "out.png")
     assert run(command) == 0
     said = capsys.readouterr().err
-    assert "it takes 0.0 GB, and 0.0 are free; going on in tiles of 20 pixels" in said
+    assert (
+        "needs 0.0 GB, but only 0.0 GB is free; continuing in tiles of 20 pixels"
+        in said
+    )
     assert "compiling for 36x20 pixels in tiles of 20 pixels on " in said
     assert_picture("out.png", expected(nets["wave"], "photo.png"))
 
@@ -161,6 +167,6 @@ def test_a_photo_that_is_too_large_even_so_is_named(
     offer(monkeypatch, 1000)
     assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
     assert capsys.readouterr().err == (
-        "jaxstyle stylize: error: not enough memory for photo.png: it takes 0.0 GB, "
-        "and 0.0 are free; use a smaller --max-size\n"
+        "jaxstyle stylize: error: not enough memory for photo.png: needs 0.0 GB, "
+        "but only 0.0 GB is free; use a smaller --max-size\n"
     )

@@ -249,7 +249,7 @@ def test_a_lack_of_memory_is_known_before_the_first_picture(
     before = set(picture_folder.iterdir())
     assert optimize("--sweep", "style=style.png,style2.png") == 2
     assert set(picture_folder.iterdir()) == before
-    assert "it takes 4.0 GB, and 1.0 are free; about --size 16" in (
+    assert "needs 4.0 GB, but only 1.0 GB is free; about --size 16" in (
         capsys.readouterr().err
     )
 

@@ -246,7 +246,7 @@ def test_photos_that_are_too_large_for_memory_are_refused(
     assert (done.code, done.out) == (2, "")
     assert done.err == (
         "jaxstyle train: error: not enough memory for 9 photos of 18x18 pixels beside "
-        "the training: it takes 0.0 GB, and 0.0 are free; use fewer photos, a smaller "
-        "--size, or no --data-cache\n"
+        "the training: needs 0.0 GB, but only 0.0 GB is free; use fewer photos, a "
+        "smaller --size, or no --data-cache\n"
     )
     assert list(Path("large").iterdir()) == []

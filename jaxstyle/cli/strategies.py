@@ -1,4 +1,9 @@
-"""How a command computes pictures that memory may not suffice for at once."""
+"""How a command fits a picture into memory: whole, sharded over devices, or in tiles.
+
+Before computing, `stylize` and `optimize` check the memory they need. If one device is
+too small, the image is sharded across all devices; failing that, it is processed in
+tiles.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -9,17 +14,17 @@ from jax.sharding import Mesh
 from jaxstyle.scaling.memory import TooLargeError
 from jaxstyle.scaling.sharding import make_row_mesh
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 TILE = 512
-"""The side of tiles where memory does not suffice for the whole picture."""
+"""The side of tiles, in pixels, if the whole picture does not fit in memory."""
 
 
-class Way(NamedTuple):
-    """How to compute a picture: whole, divided among devices, or in tiles.
+class Strategy(NamedTuple):
+    """How to compute a picture: whole, sharded over devices, or in tiles.
 
     Attributes:
-        devices: how many divide its rows.
+        devices: the number of devices that share its rows.
         tile: the side, in pixels, of the tiles that one device computes in turn.
     """
 
@@ -28,63 +33,83 @@ class Way(NamedTuple):
 
     @property
     def mesh(self) -> Mesh | None:
-        """The devices, if there are several."""
+        """The mesh of the devices, ``None`` for a single one."""
         return make_mesh(self.devices)
 
     def __str__(self) -> str:
-        """Return the way in words."""
+        """Name the strategy for messages."""
         if self.devices > 1:
-            return f"divided among {self.devices} devices"
+            return f"sharded across {self.devices} devices"
         return "whole" if self.tile is None else f"in tiles of {self.tile} pixels"
 
 
+WHOLE = Strategy()
+
+
 def make_mesh(devices: int) -> Mesh | None:
-    """Return the mesh of the first devices of this process, none for a single one."""
+    """Make the mesh of the first ``devices`` of this process, ``None`` for one."""
     return None if devices == 1 else make_row_mesh(jax.local_devices()[:devices])
 
 
-def check_ways(devices: int | None, tile: int | None) -> None:
-    """Raise a ValueError where there are fewer devices, or both are wanted."""
-    if devices is not None and tile is not None:
-        raise ValueError("--devices and --tile do not go together")
-    there = jax.local_device_count()
-    if devices is not None and devices > there:
-        raise ValueError(f"--devices {devices} is too many: there are {there}")
-
-
-def find_ways(devices: int | None, tile: int | None, *, longest: int) -> list[Way]:
-    """Return the ways to compute a picture, each for less memory than the one before.
-
-    Args:
-        devices: how many are wanted, if that is said.
-        tile: the side of tiles that is wanted, if it is said.
-        longest: the longer side of the picture, in pixels; no tiles are larger.
-    """
-    if devices is not None:
-        return [Way(devices)]
-    if tile is not None:
-        return [Way(tile=tile if tile < longest else None)]
-    ways = [Way()]
-    if (there := jax.local_device_count()) > 1:
-        ways.append(Way(there))
-    if longest > TILE:
-        ways.append(Way(tile=TILE))
-    return ways
-
-
-def try_ways(
-    ways: Sequence[Way], make: Callable[[Way], Made], say: Callable[[str], object]
-) -> Made:
-    """Return what is made in the first way that memory suffices for.
+def check_strategy(devices: int | None, tile: int | None) -> None:
+    """Check the options ``--devices`` and ``--tile``.
 
     Raises:
-        TooLargeError: there is no such way.
+        ValueError: there are fewer devices, or both options are given.
     """
-    way, *others = ways
+    if devices is not None and tile is not None:
+        raise ValueError("--devices and --tile exclude each other; give one of them")
+    available = jax.local_device_count()
+    if devices is not None and devices > available:
+        raise ValueError(
+            f"--devices {devices} is more than the {available} available; use at most "
+            f"{available}"
+        )
+
+
+def list_strategies(
+    devices: int | None, tile: int | None, *, longest: int
+) -> list[Strategy]:
+    """List the strategies for a picture; each needs less memory than the one before.
+
+    Args:
+        devices: the number of devices that the user asks for, if any.
+        tile: the side of tiles that the user asks for, if any.
+        longest: the longer side of the picture, in pixels, below which tiles are
+            useless.
+    """
+    if devices is not None:
+        return [Strategy(devices)]
+    if tile is not None:
+        return [Strategy(tile=tile) if tile < longest else WHOLE]
+    strategies = [WHOLE]
+    if (available := jax.local_device_count()) > 1:
+        strategies.append(Strategy(available))
+    if longest > TILE:
+        strategies.append(Strategy(tile=TILE))
+    return strategies
+
+
+def make_that_fits(
+    strategies: Sequence[Strategy],
+    make: Callable[[Strategy], Result],
+    say: Callable[[str], object],
+) -> Result:
+    """Call ``make`` with each strategy until one fits in memory.
+
+    Args:
+        strategies: at least one, as from `list_strategies`.
+        make: raises a TooLargeError if its strategy does not fit.
+        say: is told which strategy comes next, and why.
+
+    Raises:
+        TooLargeError: no strategy fits; the error is that of the last one.
+    """
+    strategy, *others = strategies
     try:
-        return make(way)
+        return make(strategy)
     except TooLargeError as error:
         if not others:
             raise
-        say(f"not enough memory: {error}; going on {others[0]}")
-    return try_ways(others, make, say)
+        say(f"not enough memory: {error}; continuing {others[0]}")
+    return make_that_fits(others, make, say)

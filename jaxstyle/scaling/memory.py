@@ -1,39 +1,45 @@
-"""What compiled programs need of memory, and what there is."""
+"""The memory that compiled programs need, and the memory that is free."""
 
 import ctypes
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.stages import Compiled
 
 MEMINFO = Path("/proc/meminfo")
-"""Where Linux tells what is free."""
+"""The file in which Linux reports free memory."""
 
 
 class TooLargeError(MemoryError):
-    """A program needs more memory than there is."""
+    """A program needs more memory than is free.
+
+    Attributes:
+        needed: bytes.
+        free: bytes.
+    """
 
     def __init__(self, needed: int, free: int) -> None:
         super().__init__(
-            f"it takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+            f"needs {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB is free"
         )
         self.needed, self.free = needed, free
 
 
 def check_free(needed: int, free: int | None) -> None:
-    """Raise a TooLargeError if more bytes are needed than are free, as far as known."""
+    """Raise a TooLargeError if more bytes are needed than are known to be free."""
     if free is not None and needed > free:
         raise TooLargeError(needed, free)
 
 
-def check_memory(program: Any, *, coming: Any = (), devices: int = 1) -> None:
-    """Raise a TooLargeError if a program needs more than there is.
+def check_memory(program: Compiled, *, coming: Any = (), devices: int = 1) -> None:
+    """Raise a TooLargeError if a program needs more memory than is free.
 
     Args:
-        program: compiled, for the first device, or for several.
-        coming: arrays that are not there yet and will be, or their shapes, as a tree.
-        devices: how many run the program and divide what is coming among them. Those
-            that are CPUs take all from one memory.
+        program: compiled for ``devices``.
+        coming: arrays not allocated yet, or their shapes, as a tree.
+        devices: the number of devices that run the program and share ``coming``.
+            CPU devices share one memory, so there the needs of all count.
     """
     needed = needed_memory(program) + size_in_bytes(coming) // devices
     if jax.default_backend() == "cpu":
@@ -41,9 +47,9 @@ def check_memory(program: Any, *, coming: Any = (), devices: int = 1) -> None:
     check_free(needed, free_memory())
 
 
-def needed_memory(program: Any) -> int:
-    """Return the bytes that a program takes beside its arguments, on each device."""
-    analysis = program.memory_analysis()
+def needed_memory(program: Compiled) -> int:
+    """Compute the bytes that a program needs on each device, without its arguments."""
+    analysis: Any = program.memory_analysis()
     return int(
         analysis.temp_size_in_bytes
         + analysis.output_size_in_bytes
@@ -52,12 +58,12 @@ def needed_memory(program: Any) -> int:
 
 
 def size_in_bytes(tree: Any) -> int:
-    """Return how many bytes the arrays of a tree take, or would of these shapes."""
+    """Add up the bytes of all arrays, or shapes of arrays, in a tree."""
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def free_memory() -> int | None:
-    """Return the bytes that the first device can still give, if that is known."""
+    """Look up the free bytes of the first device, ``None`` if unknown."""
     device = jax.local_devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
@@ -66,7 +72,7 @@ def free_memory() -> int | None:
 
 
 def free_host_memory() -> int | None:
-    """Return the bytes that this machine can still give, if that is known."""
+    """Look up the free bytes of this machine, ``None`` if unknown."""
     if MEMINFO.exists():
         lines = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
         if "MemAvailable" in lines:
@@ -75,9 +81,9 @@ def free_host_memory() -> int | None:
 
 
 def return_freed_memory() -> None:
-    """Give back to the system what this process has freed and glibc keeps, if it does.
+    """Return to the system the memory that this process has freed but glibc keeps.
 
-    XLA cannot use it: its arrays are too large for glibc to put them there.
+    XLA cannot reuse it: glibc does not place arrays that large there.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -22,7 +22,12 @@ from jaxstyle.cli.optimize.sweep import sweep
 from jaxstyle.cli.optimize.variants import check_sweep, find_variants
 from jaxstyle.cli.runtime import explain_lack_of_memory, make_say, use_compilation_cache
 from jaxstyle.cli.settings import check_blend, load_params
-from jaxstyle.cli.strategies import Way, check_ways, find_ways, try_ways
+from jaxstyle.cli.strategies import (
+    Strategy,
+    check_strategy,
+    list_strategies,
+    make_that_fits,
+)
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.optimize.presets import Preset
 from jaxstyle.scaling.memory import TooLargeError
@@ -40,28 +45,30 @@ def run(arguments: Arguments) -> int:
     check_sweep(arguments, settings)
     variants = find_variants(arguments)
     check_arguments(arguments, variants, settings)
-    ways = find_ways(arguments.devices, arguments.tile, longest=arguments.size)
+    strategies = list_strategies(
+        arguments.devices, arguments.tile, longest=arguments.size
+    )
     use_compilation_cache()
     what = f"--size {arguments.size}"
     with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
         params = load_params(settings)
         pictures = load_pictures(variants or [arguments], params)
 
-        def make(way: Way) -> int:
+        def make(strategy: Strategy) -> int:
             method = make_method(
                 settings,
                 learning_rate=arguments.learning_rate,
                 history=arguments.history,
                 precision=arguments.precision,
-                mesh=way.mesh,
-                tile=way.tile,
+                mesh=strategy.mesh,
+                tile=strategy.tile,
             )
-            prepared = prepare(params, way.mesh)
+            prepared = prepare(params, strategy.mesh)
             make = sweep if variants else make_one
             return make(arguments, pictures, method, prepared)
 
         try:
-            return try_ways(ways, make, make_say(quiet=arguments.quiet))
+            return make_that_fits(strategies, make, make_say(quiet=arguments.quiet))
         except TooLargeError as error:
             raise ValueError(advise(error, arguments.size, settings)) from error
 
@@ -81,7 +88,7 @@ def check_arguments(
 ) -> None:
     """Raise a ValueError unless the files can be written and the numbers agree."""
     check_blend(arguments.blend, arguments.styles)
-    check_ways(arguments.devices, arguments.tile)
+    check_strategy(arguments.devices, arguments.tile)
     check_outputs([arguments, *variants], steps=settings.steps)
     check_unfinished(arguments)
 

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxstyle.cli.strategies import Way, find_ways, make_mesh, try_ways
+from jaxstyle.cli.strategies import (
+    WHOLE,
+    Strategy,
+    list_strategies,
+    make_mesh,
+    make_that_fits,
+)
 from jaxstyle.images.arrays import Images
 from jaxstyle.images.color import keep_colors
 from jaxstyle.nets.padded import Sizes, stylize_padded
@@ -106,15 +112,17 @@ class Painter:
         number, height, width, _ = images.shape
         if number > 1:
             return self._share(params, images, sizes)
-        ways = find_ways(self._devices, self._tile, longest=max(height, width))
+        strategies = list_strategies(
+            self._devices, self._tile, longest=max(height, width)
+        )
 
-        def make(way: Way) -> Paint:
-            if way == Way():
+        def make(strategy: Strategy) -> Paint:
+            if strategy == WHOLE:
                 return self._share(params, images, sizes)
-            self._program_alone(way, params, _cut(images, sizes))
-            return partial(self._paint_alone, way)
+            self._program_alone(strategy, params, _cut(images, sizes))
+            return partial(self._paint_alone, strategy)
 
-        return try_ways(ways, make, self._say)
+        return make_that_fits(strategies, make, self._say)
 
     def _share(self, params: Params, images: Any, sizes: Any) -> Paint:
         """Compile for a batch of photos of which devices have equal shares."""
@@ -129,27 +137,27 @@ class Painter:
         return lambda *given: program(*given, self._strength)
 
     def _paint_alone(
-        self, way: Way, params: Params, images: Any, sizes: Any
+        self, strategy: Strategy, params: Params, images: Any, sizes: Any
     ) -> jax.Array:
         """Paint a photo, without what is beyond it in its array."""
         image = _cut(images, sizes)
-        program = self._program_alone(way, params, image)
+        program = self._program_alone(strategy, params, image)
         painted: jax.Array = program(params, image, self._strength)
         return painted
 
-    def _program_alone(self, way: Way, params: Params, image: Any) -> Any:
+    def _program_alone(self, strategy: Strategy, params: Params, image: Any) -> Any:
         """Return the program for a photo that fills its array."""
-        key = make_net(params), image.shape, way
+        key = make_net(params), image.shape, strategy
         if key not in self._programs:
             _, height, width, _ = image.shape
             function = partial(
-                paint_alone, finish=self._finish, stylize=make_stylize(way)
+                paint_alone, finish=self._finish, stylize=make_stylize(strategy)
             )
             self._programs[key] = self._build(
                 jax.jit(function),
-                f"{width}x{height} pixels {way}",
+                f"{width}x{height} pixels {strategy}",
                 *(params, image, self._strength),
-                devices=way.devices,
+                devices=strategy.devices,
             )
         return self._programs[key]
 
@@ -168,11 +176,13 @@ def _cut(images: Any, sizes: Any) -> Any:
     return images[:, :height, :width]
 
 
-def make_stylize(way: Way) -> Callable[[Params, Images], Images]:
-    """Return what does for one image what `jaxstyle.stylize` does, in a way."""
-    if way.mesh is not None:
-        return partial(stylize_divided, mesh=way.mesh)
-    return stylize if way.tile is None else partial(stylize_tiled, tile=way.tile)
+def make_stylize(strategy: Strategy) -> Callable[[Params, Images], Images]:
+    """Return what does for one image what `jaxstyle.stylize` does, in a strategy."""
+    if strategy.mesh is not None:
+        return partial(stylize_divided, mesh=strategy.mesh)
+    return (
+        stylize if strategy.tile is None else partial(stylize_tiled, tile=strategy.tile)
+    )
 
 
 def find_places(mesh: Mesh | None) -> Any:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from jaxstyle.cli.interrupts import catch_interrupts
 from jaxstyle.cli.runtime import use_compilation_cache, versions
-from jaxstyle.cli.strategies import check_ways
+from jaxstyle.cli.strategies import check_strategy
 from jaxstyle.cli.style_inputs import load_styles
 from jaxstyle.cli.stylize.net_programs import FINISHES, Painter
 from jaxstyle.cli.stylize.photo_batches import Task
@@ -55,7 +55,7 @@ def make_pictures(arguments: argparse.Namespace, scratch: Path) -> int:
 def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
     """Find photos and styles, and settle which files are written."""
     output = arguments.output
-    check_ways(arguments.devices, arguments.tile)
+    check_strategy(arguments.devices, arguments.tile)
     photos = find_photos(arguments.photos, output=Path(output), scratch=scratch)
     styles = load_styles(arguments.styles)
     if arguments.contact_sheet:
