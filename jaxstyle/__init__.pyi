@@ -1,7 +1,7 @@
 from . import convert, files, losses, nets, optimize, scaling, training, vgg
 from .files.image_files import load_image, save_image
-from .files.pretrained import load_vgg
 from .files.style_files import load_style, save_style
+from .files.vgg_files import load_vgg
 from .losses.objective import Weights
 from .nets.transform_net import stylize
 from .optimize.pyramid import optimize_image

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxstyle.cli.main import main as jaxstyle
+from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import load_image, load_settings, save_image
-from jaxstyle.files.sheets import make_sheet
 
 SCHEDULES = {
     "default": (),

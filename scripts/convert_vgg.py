@@ -16,16 +16,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from jaxstyle.files.image_files import load_image
-from jaxstyle.files.pretrained import PHOTO_SIDE, example_photos
+from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.published_vgg import (
+    PHOTO_SIDE,
     from_keras,
     from_onnx,
     from_torchvision,
-    measure_mean_activations,
 )
 from jaxstyle.files.vgg_files import OXFORD, TORCHVISION, Origin, save_vgg, to_half
-from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg.params import measure_mean_activations, truncate
 
 Reader = Callable[[Path], tuple[str, dict[str, Any]]]
 
@@ -46,7 +45,7 @@ def convert(arguments: argparse.Namespace) -> None:
     network, params = reader(arguments.source_file)
     if arguments.deepest:
         layer = arguments.deepest.replace("conv", "relu")
-        params = dict(vgg_params.truncate(params, (layer,)))
+        params = dict(truncate(params, (layer,)))
     images = (
         load_image(photo, longest_side=PHOTO_SIDE)
         for photo in tqdm(photos, desc="mean activations", unit="photo")

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from jaxstyle import load_image
-from jaxstyle.files.sheets import Picture, make_sheet
+from jaxstyle.files.figures import Picture, make_sheet
 from jaxstyle.files.style_files import ALL, find_styles
 
 ROOT = Path(__file__).parents[1]

@@ -26,7 +26,7 @@ from string import Template
 
 from jaxstyle.cli.styles_command import load_facts
 from jaxstyle.convert.onnx_nets import to_onnx
-from jaxstyle.files.pretrained import cache_folder
+from jaxstyle.files.downloads import cache_folder
 from jaxstyle.files.style_files import find_styles, load_style
 
 SOURCES = Path(__file__).parent / "web"

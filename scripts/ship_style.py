@@ -21,9 +21,8 @@ from portable_records import check_no_paths
 
 from jaxstyle.cli.styles_command import BEFORE, COMMAND
 from jaxstyle.cli.train.training_settings import STYLE
-from jaxstyle.files.image_files import load_image
+from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import leaves
-from jaxstyle.files.pretrained import example_photos
 from jaxstyle.files.style_files import ALL, load_style_file, save_style
 from jaxstyle.nets.transform_net import Params, stylize
 

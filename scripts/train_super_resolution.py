@@ -54,7 +54,7 @@ from jaxstyle.cli.runtime import use_compilation_cache, versions
 from jaxstyle.data.batches import Batches, make_batches, validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
 from jaxstyle.files.atomic import atomic_path
-from jaxstyle.files.image_files import check_output_path
+from jaxstyle.files.image_files import check_image_path
 from jaxstyle.files.param_files import save_params
 
 SHORTER_SIDE = (192, 272)
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.show is not None:
         shown = load_squares(open_source(arguments.show), size=arguments.size)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    check_output_path(arguments.output / SHEET)
+    check_image_path(arguments.output / SHEET)
     vgg = jaxstyle.vgg.normalize(
         jaxstyle.vgg.truncate(jaxstyle.load_vgg(), [LAYER, JUDGE])
     )

@@ -19,8 +19,7 @@ from jaxstyle.cli.main import main
 from jaxstyle.cli.optimize import optimize_command
 from jaxstyle.cli.runtime import use_compilation_cache
 from jaxstyle.files.image_files import load_image, load_settings
-from jaxstyle.files.pretrained import load_vgg
-from jaxstyle.files.vgg_files import OXFORD, save_vgg
+from jaxstyle.files.vgg_files import OXFORD, load_vgg, save_vgg
 from jaxstyle.scaling import memory
 from jaxstyle.vgg import params as vgg_params
 

@@ -17,7 +17,7 @@ from jaxstyle.cli import main, weights_command
 from jaxstyle.cli.argument_types import SWEPT, blend, shares, sweep, weight
 from jaxstyle.cli.optimize.optimize_settings import CHOICES
 from jaxstyle.cli.optimize.scene_inputs import MATCH
-from jaxstyle.files.pretrained import DOWNLOADS
+from jaxstyle.files.published_vgg import DOWNLOADS
 from jaxstyle.optimize.inits import INITS
 from jaxstyle.optimize.presets import PRESETS
 from jaxstyle.vgg.layers import NETWORKS

@@ -13,8 +13,12 @@ from full_disk import small_files
 from image_samples import refusal
 from PIL import Image
 
-from jaxstyle.files.plots import Curve, check_plot_path, save_loss_plot
-from jaxstyle.files.run_pictures import plot_losses
+from jaxstyle.files.figures import (
+    Curve,
+    check_plot_path,
+    plot_losses,
+    save_loss_plot,
+)
 
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)
 

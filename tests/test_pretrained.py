@@ -7,13 +7,13 @@ import pytest
 from safetensors.numpy import load_file
 from vgg_samples import Tree, make_params
 
-from jaxstyle.files import pretrained
+from jaxstyle.files.downloads import cache_folder
+from jaxstyle.files.image_files import example_photos
 from jaxstyle.files.param_files import load_params, save_params
-from jaxstyle.files.pretrained import cache_folder, load_vgg
-from jaxstyle.files.published_vgg import measure_mean_activations
-from jaxstyle.files.vgg_files import OXFORD, save_vgg, to_half
+from jaxstyle.files.vgg_files import OXFORD, load_vgg, save_vgg, to_half
 from jaxstyle.vgg import layers
 from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg.params import measure_mean_activations
 
 SHIPPED = Path(__file__).parents[1] / "jaxstyle" / "weights" / "vgg16.safetensors"
 
@@ -77,7 +77,7 @@ def test_no_filter_of_the_shipped_network_is_silent() -> None:
 
 
 def test_example_photos_exist() -> None:
-    photos = pretrained.example_photos()
+    photos = example_photos()
     assert len(photos) == 3
     assert all(photo.is_file() for photo in photos)
 

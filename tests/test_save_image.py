@@ -13,7 +13,7 @@ from image_samples import assert_close, blocks, gray, noise, read, refusal, smoo
 from PIL import Image, JpegImagePlugin
 
 from jaxstyle.files.image_files import (
-    check_output_path,
+    check_image_path,
     load_image,
     load_settings,
     save_image,
@@ -218,7 +218,7 @@ def test_other_descriptions_are_no_settings(
 
 # --- checks in advance --------------------------------------------------------------
 
-both_checks = pytest.mark.parametrize("function", [check_output_path, save_smooth])
+both_checks = pytest.mark.parametrize("function", [check_image_path, save_smooth])
 Check = Callable[[Path], None]
 
 
@@ -226,12 +226,12 @@ Check = Callable[[Path], None]
 def test_a_good_output_path_passes_and_nothing_is_created(
     tmp_path: Path, suffix: str
 ) -> None:
-    check_output_path(tmp_path / f"x{suffix}")
+    check_image_path(tmp_path / f"x{suffix}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_output_passes_and_stays(old: Path) -> None:
-    check_output_path(str(old))
+    check_image_path(str(old))
     assert_untouched(old)
 
 
@@ -239,7 +239,7 @@ def test_an_output_path_may_be_relative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    check_output_path("x.png")
+    check_image_path("x.png")
     save_image(smooth(), "x.png")
     assert load_image("x.png").shape == smooth().shape
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxstyle.files.sheets import GAP, draw_text, make_sheet
+from jaxstyle.files.figures import GAP, draw_text, make_sheet
 
 
 def flat(height: int, width: int, value: float) -> np.ndarray:

@@ -11,9 +11,10 @@ import pytest
 from safetensors.numpy import load_file
 from vgg_samples import make_convolutions, save_photo, write_published_keras
 
-from jaxstyle.files import pretrained
+from jaxstyle.files import published_vgg
+from jaxstyle.files.downloads import cache_folder
 from jaxstyle.files.param_files import load_params
-from jaxstyle.files.pretrained import cache_folder, download_vgg
+from jaxstyle.files.published_vgg import download_vgg
 from jaxstyle.vgg import layers
 
 
@@ -57,12 +58,14 @@ def server(
     save_photo(tmp_path / "photo.png")
     monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(pretrained, "example_photos", lambda: [tmp_path / "photo.png"])
+    monkeypatch.setattr(
+        published_vgg, "example_photos", lambda: [tmp_path / "photo.png"]
+    )
     with Server(("127.0.0.1", 0), Handler) as running:
         running.body = (tmp_path / "tiny.h5").read_bytes()
         md5 = hashlib.md5(running.body).hexdigest()
-        published = pretrained.Download(running.url("good"), md5)
-        monkeypatch.setitem(pretrained.DOWNLOADS, "vgg19", published)
+        published = published_vgg.Download(running.url("good"), md5)
+        monkeypatch.setitem(published_vgg.DOWNLOADS, "vgg19", published)
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         yield running
@@ -73,7 +76,7 @@ def server(
 def test_a_download_is_converted_and_kept(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained, "PHOTO_SIDE", 32)
+    monkeypatch.setattr(published_vgg, "PHOTO_SIDE", 32)
     path = download_vgg("vgg19")
     assert path == cache_folder() / "vgg19.safetensors"
     assert list(cache_folder().iterdir()) == [path]
@@ -123,7 +126,7 @@ def test_a_server_that_does_not_answer_is_one_clear_line(server: Server) -> None
 def test_an_unusable_cache_is_one_clear_line(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained, "PHOTO_SIDE", 32)
+    monkeypatch.setattr(published_vgg, "PHOTO_SIDE", 32)
     monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "tiny.h5"))
     with pytest.raises(ValueError, match="cannot create the cache folder"):
         download_vgg("vgg19")
@@ -135,7 +138,7 @@ def test_unknown_downloads_are_refused() -> None:
 
 
 def test_downloads_are_checked_against_the_published_sums() -> None:
-    sums = {name: download.md5 for name, download in pretrained.DOWNLOADS.items()}
+    sums = {name: download.md5 for name, download in published_vgg.DOWNLOADS.items()}
     assert sums == {
         "vgg16": "6d6bbae143d832006294945121d1f1fc",
         "vgg19": "253f8cb515780f3b799900260a226db6",

@@ -27,10 +27,10 @@ from jaxstyle.files.published_vgg import (
     from_keras,
     from_onnx,
     from_torchvision,
-    measure_mean_activations,
 )
 from jaxstyle.vgg import layers
 from jaxstyle.vgg import network as vgg
+from jaxstyle.vgg.params import measure_mean_activations
 
 ROOT = Path(__file__).parents[1]
 

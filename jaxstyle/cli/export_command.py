@@ -11,8 +11,7 @@ from jaxstyle.convert.onnx_nets import to_onnx
 from jaxstyle.convert.stablehlo import export_net
 from jaxstyle.convert.torch_exports import to_torch
 from jaxstyle.convert.torch_writing import dump_torch_state_dict
-from jaxstyle.files.atomic import atomic_path
-from jaxstyle.files.image_files import check_output_path, explained
+from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.nets.transform_net import Params, net_width
 
 

@@ -20,8 +20,7 @@ from jaxstyle.files.hub import (
     check_token,
     push_files,
 )
-from jaxstyle.files.image_files import load_image, save_image
-from jaxstyle.files.pretrained import example_photos
+from jaxstyle.files.image_files import example_photos, load_image, save_image
 from jaxstyle.files.style_files import find_style, load_style_file
 from jaxstyle.nets.transform_net import Params, stylize
 

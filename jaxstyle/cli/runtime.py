@@ -9,7 +9,7 @@ from importlib import metadata
 
 import jax
 
-from jaxstyle.files.pretrained import cache_folder
+from jaxstyle.files.downloads import cache_folder
 from jaxstyle.scaling.memory import TooLargeError
 
 PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 
 from jaxstyle.files.image_files import load_image
-from jaxstyle.files.pretrained import load_vgg
+from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.objective import Objective, StyleWeights
 from jaxstyle.losses.style import STYLE_LOSSES

@@ -2,7 +2,7 @@
 
 import argparse
 
-from jaxstyle.files.pretrained import download_vgg
+from jaxstyle.files.published_vgg import download_vgg
 
 
 def run(arguments: argparse.Namespace) -> int:

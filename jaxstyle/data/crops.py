@@ -1,7 +1,7 @@
 """Encoded images to square crops, and a report of what had to be repaired or skipped.
 
-Color is treated for speed: embedded profiles and orientations of plain RGB images are
-not looked at. All other kinds of pixels go through `jaxstyle.files.pillow_rgb.to_srgb`.
+Color is treated for speed: embedded profiles and orientations of plain RGB images
+are ignored. Other kinds of pixels go through `jaxstyle.files.image_files.to_srgb`.
 """
 
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxstyle.data.sources import Record
-from jaxstyle.files.pillow_rgb import to_srgb
+from jaxstyle.files.image_files import to_srgb
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,6 +1,6 @@
 from .image_files import load_image, load_settings, save_image
-from .pretrained import load_vgg
 from .style_files import load_style, save_style
+from .vgg_files import load_vgg
 
 __all__ = [
     "load_image",

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and errors that name them in one line."""
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,3 +37,50 @@ def _permissions_of_new_files() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
+
+
+def check_output_path(
+    path: str | Path, *, kind: str, suffixes: Collection[str]
+) -> None:
+    """Raise, before any long work, unless a file can be written to ``path``.
+
+    Args:
+        path: the file.
+        kind: what the message calls it.
+        suffixes: those of the formats that can be written.
+
+    Raises:
+        ValueError: the suffix is unknown, the folder is missing or write-protected, or
+            ``path`` is a folder or a write-protected file.
+    """
+    path = Path(path)
+    with explained("write", path, kind=kind):
+        if os.path.isdir(path):
+            raise ValueError("it is a folder")
+        if path.suffix.lower() not in suffixes:
+            known = ", ".join(sorted(suffixes))
+            raise ValueError(f"unknown suffix {path.suffix!r}, use one of {known}")
+        if not os.path.isdir(path.parent):
+            raise ValueError(f"there is no folder {path.parent}")
+        if os.path.exists(path) and not os.access(path, os.W_OK):
+            raise ValueError("the file is write-protected")
+        tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
+
+
+@contextmanager
+def explained(action: str, path: Path, *, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong in the block into a ``ValueError`` of one line.
+
+    Everything is caught because, on damaged files, Pillow's decoders raise nearly every
+    exception there is.
+    """
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "its format is unknown, or its first bytes are damaged"
+        line = " ".join(reason.split())
+        raise ValueError(f"cannot {action} the {kind} {path}: {line}") from error

@@ -66,6 +66,18 @@ def missing_bytes(path: Path, length: int) -> int:
     return max(0, length - part.stat().st_size) if part.exists() else length
 
 
+def cache_folder() -> Path:
+    """Return where downloads are kept.
+
+    It is ``JAXSTYLE_CACHE``, else ``jaxstyle`` in ``XDG_CACHE_HOME``, else
+    ``~/.cache/jaxstyle``. It need not exist yet.
+    """
+    if own := os.environ.get("JAXSTYLE_CACHE"):
+        return Path(own)
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "jaxstyle"
+
+
 def _fetch(url: str, part: Path, *, quiet: bool) -> int | None:
     """Append what is missing; return the length of the whole if it is known."""
     from tqdm import tqdm

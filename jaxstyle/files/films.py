@@ -1,18 +1,19 @@
 """Films on disk: animated GIF and WebP by Pillow, MP4 by PyAV."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxstyle.files.atomic import atomic_path
-from jaxstyle.files.image_files import check_output_path, explained, to_8_bit
+from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+from jaxstyle.files.image_files import to_8_bit
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from PIL.Image import Image
 
 HOLD = 2
@@ -25,14 +26,8 @@ FASTEST = 50
 _BT709, _SRGB, _LIMITED = 1, 13, 1
 
 
-class _FrameError(BaseException):
-    """An error in making a frame, which is none in writing the film.
-
-    Not an `Exception`, so that nothing on the way out takes it for one of its own.
-    """
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+Add: TypeAlias = "Callable[[Image], None]"
+"""Adds a picture to a film that is being written."""
 
 
 def save_film(
@@ -53,8 +48,8 @@ def save_film(
             [0, 1] and rounded.
         path: the suffix chooses the format.
         size: height and width, in pixels, to which all frames are resized. MP4 needs
-            even numbers: an odd one grows by one, and the last row or column is there
-            twice.
+            even numbers: an odd one grows by one, and the last row or column is
+            repeated.
         frames_per_second: from 1 to `FASTEST`.
 
     Raises:
@@ -65,15 +60,17 @@ def save_film(
     path = Path(path)
     _check_numbers(size, frames_per_second)
     check_film_path(path)
-    pictures = _pictures(frames, size)
-    write = partial(_WRITERS[path.suffix.lower()], rate=frames_per_second)
-    try:
-        with explained("write", path, kind="film"), atomic_path(path) as temporary:
-            write(pictures, temporary)
-        return
-    except _FrameError as stopped:
-        error = stopped.error
-    raise error  # here, so that it keeps its own cause and context
+    writing = partial(explained, "write", path, kind="film")
+    with ExitStack() as stack:
+        with writing():
+            temporary = stack.enter_context(atomic_path(path))
+            open_film = _WRITERS[path.suffix.lower()]
+            add = stack.enter_context(open_film(temporary, size, frames_per_second))
+        for picture in _pictures(frames, size):
+            with writing():
+                add(picture)
+        with writing():
+            stack.close()
 
 
 def check_film_path(path: str | Path) -> None:
@@ -116,29 +113,34 @@ def _pictures(frames: Iterable[ArrayLike], size: tuple[int, int]) -> "Iterator[I
     from PIL import Image
 
     height, width = size
-    count = 0
-    try:
-        for frame in frames:
-            picture = Image.fromarray(to_8_bit(frame))
-            yield picture.resize((width, height), Image.Resampling.LANCZOS)
-            count += 1
-        if count == 0:
-            raise ValueError("a film needs at least one frame, got none")
-    except Exception as error:
-        raise _FrameError(error) from error
+    picture = None
+    for frame in frames:
+        picture = Image.fromarray(to_8_bit(frame))
+        yield picture.resize((width, height), Image.Resampling.LANCZOS)
+    if picture is None:
+        raise ValueError("a film needs at least one frame, got none")
 
 
-def _write_gif(pictures: "Iterator[Image]", path: Path, *, rate: int) -> None:
+# --- formats ------------------------------------------------------------------------
+
+
+@contextmanager
+def _open_gif(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
+    pictures: list[Image] = []
     # Each frame has a palette of its own. Dithering would flicker, and grow the file.
-    _write_by_pillow([picture.quantize(256) for picture in pictures], path, rate, "GIF")
+    yield lambda picture: pictures.append(picture.quantize(256))
+    _write_by_pillow(pictures, path, rate, "GIF")
 
 
-def _write_webp(pictures: "Iterator[Image]", path: Path, *, rate: int) -> None:
-    _write_by_pillow(list(pictures), path, rate, "WEBP", quality=90, method=4)
+@contextmanager
+def _open_webp(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
+    pictures: list[Image] = []
+    yield pictures.append
+    _write_by_pillow(pictures, path, rate, "WEBP", quality=90, method=4)
 
 
 def _write_by_pillow(
-    pictures: "list[Image]", path: Path, rate: int, format: str, **options: Any
+    pictures: "list[Image]", path: Path, rate: int, format: str, **options: int
 ) -> None:
     first, *others = pictures
     # In milliseconds. Pillow joins equal frames, and adds these up.
@@ -154,33 +156,32 @@ def _write_by_pillow(
     )
 
 
-def _write_mp4(pictures: "Iterator[Image]", path: Path, *, rate: int) -> None:
+@contextmanager
+def _open_mp4(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
     import av
 
-    first = next(pictures)
     # The index goes first, so that browsers start before all is there.
     options = {"movflags": "+faststart"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
-        stream.width, stream.height = (side + side % 2 for side in first.size)
+        stream.height, stream.width = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"
         stream.colorspace = stream.color_primaries = _BT709
         stream.color_trc, stream.color_range = _SRGB, _LIMITED
-        for picture in _held(chain([first], pictures), rate * HOLD):
-            container.mux(stream.encode(_frame(picture)))
+        last: list[Image] = []
+
+        def add(picture: "Image") -> None:
+            last[:] = [picture]
+            container.mux(stream.encode(_video_frame(picture)))
+
+        yield add
+        for _ in range(rate * HOLD - 1):
+            add(*last)
         container.mux(stream.encode())
 
 
-def _held(pictures: "Iterable[Image]", count: int) -> "Iterator[Image]":
-    """Yield pictures, the last of them ``count`` times."""
-    for picture in pictures:
-        yield picture
-    for _ in range(count - 1):
-        yield picture
-
-
-def _frame(picture: "Image") -> Any:
-    """Return a frame of even sides; odd ones get their last row or column twice."""
+def _video_frame(picture: "Image") -> "VideoFrame":
+    """Make a frame of even sides; odd ones get their last row or column twice."""
     import av
 
     sides = ((0, picture.height % 2), (0, picture.width % 2), (0, 0))
@@ -190,9 +191,11 @@ def _frame(picture: "Image") -> Any:
     )
 
 
-# Suffix -> what writes the format: the one table of films.
-_WRITERS: dict[str, Callable[..., None]] = {
-    ".gif": _write_gif,
-    ".mp4": _write_mp4,
-    ".webp": _write_webp,
+# Suffix -> what opens a film of the format: the one table of films.
+_WRITERS: dict[
+    str, Callable[[Path, tuple[int, int], int], AbstractContextManager[Add]]
+] = {
+    ".gif": _open_gif,
+    ".mp4": _open_mp4,
+    ".webp": _open_webp,
 }

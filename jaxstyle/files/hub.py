@@ -21,6 +21,13 @@ FORM = f"{PREFIX}USER/REPO"
 
 LOG_IN = "set HF_TOKEN, or log in with: hf auth login"
 
+HINTS = {
+    401: (f"no such repository, or one that needs a valid token: {LOG_IN}",),
+    403: ("the token may not do that",),
+    404: ("no such repository, or a private one",),
+}
+"""What may help when the hub refuses, by the status that it answers."""
+
 
 class Address(NamedTuple):
     """A repository ``USER/REPO``, and a branch, tag or commit of it, or the latest."""
@@ -161,31 +168,19 @@ def _explained(failure: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    hub = _library()
+    """Say what the hub has answered, and what may help."""
+    errors = _library().errors
     if isinstance(error, RuntimeError) and error.__cause__:
         return _reason(error.__cause__)
-    if isinstance(error, hub.errors.RevisionNotFoundError):
+    if isinstance(error, errors.RevisionNotFoundError):
         return "there is no such revision"
-    if isinstance(error, hub.errors.RemoteEntryNotFoundError):
+    if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"there is no {STYLE}, which jaxstyle push writes"
-    if isinstance(error, hub.errors.HfHubHTTPError):
-        return _refusal(error)
+    if isinstance(error, errors.HfHubHTTPError):
+        status, told = error.response.status_code, error.server_message
+        answer = f"the hub answers {status}" + (f", {told.rstrip('.')}" if told else "")
+        return "; ".join([answer, *HINTS.get(status, ())])
     text = str(error) or type(error).__name__
     if type(error).__module__.startswith("httpx"):
-        return f"cannot reach {hub.constants.ENDPOINT} ({text})"
+        return f"cannot reach {_library().constants.ENDPOINT} ({text})"
     return text
-
-
-def _refusal(error: Any) -> str:
-    """Say what the hub has answered, and what may help."""
-    status, told = error.response.status_code, error.server_message
-    answer = f"the hub answers {status}" + (f", {told.rstrip('.')}" if told else "")
-    if status == 401 or isinstance(error, _library().errors.GatedRepoError):
-        return (
-            f"{answer}; no such repository, or one that needs a valid token: {LOG_IN}"
-        )
-    if status == 403:
-        return f"{answer}; the token may not do that"
-    if status == 404:
-        return f"{answer}; no such repository, or a private one"
-    return answer

@@ -5,11 +5,11 @@ with 8 bits of precision. Writing keeps the settings that made the picture in th
 two EXIF tags for every format.
 """
 
+import io
 import json
 import os
-import tempfile
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +19,15 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, UInt8
 
-from jaxstyle.files.atomic import atomic_path
-from jaxstyle.files.pillow_rgb import to_srgb
+from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+from jaxstyle.files.param_files import package_file
 from jaxstyle.images.arrays import check_images, fit_size
 
 if TYPE_CHECKING:
     from PIL import Image
+
+PHOTOS = ("astronaut.jpg", "chelsea.jpg", "coffee.jpg")
+"""The example images that are photographs."""
 
 # Suffix -> arguments of Pillow's `save`: the one table of formats that can be written.
 _WRITERS: dict[str, dict[str, Any]] = {
@@ -36,7 +39,13 @@ _WRITERS: dict[str, dict[str, Any]] = {
 _WRITERS |= {".jpeg": _WRITERS[".jpg"], ".tiff": _WRITERS[".tif"]}
 
 # EXIF tags.
-_DESCRIPTION, _SOFTWARE = 0x010E, 0x0131
+_DESCRIPTION, _SOFTWARE, _ORIENTATION = 0x010E, 0x0131, 0x0112
+
+# The value of white in pixels of more than 8 bits, by Pillow mode.
+_WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "F": 1}
+
+# The mode without alpha of all other pixels; where none is given, it is RGB.
+_COLOURS = {"L": "L", "LA": "L", "CMYK": "CMYK"}
 
 
 def load_image(
@@ -102,8 +111,8 @@ def save_image(
     from PIL import Image
 
     path, picture, exif = Path(path), Image.fromarray(to_8_bit(image)), _exif(settings)
-    check_output_path(path)
-    with explained("write", path), atomic_path(path) as temporary:
+    check_image_path(path)
+    with explained("write", path, kind="image"), atomic_path(path) as temporary:
         picture.save(temporary, exif=exif, **_WRITERS[path.suffix.lower()])
 
 
@@ -134,54 +143,19 @@ def load_settings(path: str | Path) -> dict[str, object]:
     return settings
 
 
-def check_output_path(
-    path: str | Path,
-    *,
-    kind: str = "image",
-    suffixes: Collection[str] = _WRITERS.keys(),
-) -> None:
-    """Raise, before any long work, unless an image can be written to ``path``.
+def example_photos() -> list[Path]:
+    """Return the photographs among the package's example images."""
+    return [package_file("examples", name) for name in PHOTOS]
 
-    Args:
-        path: the file.
-        kind: what the message calls it.
-        suffixes: those that stand for a format which can be written.
+
+def check_image_path(path: str | Path) -> None:
+    """Raise, before any long work, unless an image can be written to ``path``.
 
     Raises:
         ValueError: the suffix is unknown, the folder is missing or write-protected, or
             ``path`` is a folder or a write-protected file.
     """
-    path = Path(path)
-    with explained("write", path, kind=kind):
-        if os.path.isdir(path):
-            raise ValueError("it is a folder")
-        if path.suffix.lower() not in suffixes:
-            known = ", ".join(sorted(suffixes))
-            raise ValueError(f"unknown suffix {path.suffix!r}, use one of {known}")
-        if not os.path.isdir(path.parent):
-            raise ValueError(f"there is no folder {path.parent}")
-        if os.path.exists(path) and not os.access(path, os.W_OK):
-            raise ValueError("the file is write-protected")
-        tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
-
-
-@contextmanager
-def explained(action: str, path: Path, *, kind: str = "image") -> Iterator[None]:
-    """Turn whatever goes wrong in the block into a ``ValueError`` of one line.
-
-    Everything is caught because, on damaged files, Pillow's decoders raise nearly every
-    exception there is.
-    """
-    from PIL import UnidentifiedImageError
-
-    try:
-        yield
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = "its format is unknown, or its first bytes are damaged"
-        line = " ".join(reason.split())
-        raise ValueError(f"cannot {action} the {kind} {path}: {line}") from error
+    check_output_path(path, kind="image", suffixes=_WRITERS)
 
 
 @contextmanager
@@ -191,7 +165,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
 
     if not os.path.exists(path):
         raise ValueError(f"no such image file: {path}")
-    with explained("read", path), warnings.catch_warnings():
+    with explained("read", path, kind="image"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not path.is_file():  # a folder, or a pipe, which would wait for a writer
             raise ValueError("it is not a regular file")
@@ -228,3 +202,88 @@ def _exif(settings: dict[str, object] | None) -> "Image.Exif":
     if settings is not None:
         exif[_DESCRIPTION] = json.dumps(settings)  # escaped to ASCII, as EXIF wants
     return exif
+
+
+# --- pixels -------------------------------------------------------------------------
+
+
+def to_srgb(image: "Image.Image") -> "Image.Image":
+    """Return a decoded image as 8-bit sRGB, upright, laid over white.
+
+    White is 65535 in wide integer pixels and 1.0 in floating-point ones, or the image's
+    own maximum where that is larger; floats below 0 are black. An embedded profile
+    that is damaged or does not fit the pixels is ignored.
+
+    Raises:
+        ValueError: pixels are NaN, infinite, or integers below 0.
+    """
+    if image.mode == "La":  # premultiplied gray, which Pillow converts to LA only
+        image = image.convert("LA")
+    picture = _apply_profile(_without_alpha(image), image.info.get("icc_profile"))
+    if image.has_transparency_data:
+        picture = _over_white(picture, _opacity(image))
+    return _upright(picture, image)
+
+
+def _without_alpha(image: "Image.Image") -> "Image.Image":
+    """Return the colors as 8-bit L, RGB or CMYK; wide pixels are scaled to fit."""
+    from PIL import Image
+
+    if image.mode not in _WHITE:
+        return image.convert(_COLOURS.get(image.mode, "RGB"))
+    values = np.asarray(image, np.float32)
+    if not np.isfinite(values).all() or (image.mode == "I" and values.min() < 0):
+        raise ValueError("some pixels are NaN, infinite, or integers beyond 31 bits")
+    scaled = values.clip(min=0) / max(_WHITE[image.mode], values.max())
+    return Image.fromarray(np.rint(scaled * 255).astype(np.uint8))
+
+
+def _apply_profile(colors: "Image.Image", profile: bytes | None) -> "Image.Image":
+    """Convert L, RGB or CMYK to sRGB, by the embedded profile where one fits."""
+    from PIL import ImageCms
+
+    if not profile:
+        return colors.convert("RGB")
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    flags |= ImageCms.Flags.HIGHRESPRECALC  # or linear profiles are banded near black
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if colors.mode == "L" and source.profile.xcolor_space == "RGB ":
+            colors = colors.convert("RGB")
+        return ImageCms.buildTransform(
+            source, srgb, colors.mode, "RGB", intent, flags
+        ).apply(colors)
+    except (OSError, ImageCms.PyCMSError):  # damaged, or for another kind of pixels
+        return colors.convert("RGB")
+
+
+def _opacity(image: "Image.Image") -> "Image.Image":
+    """Return the opacity of an image that has transparency, as 8-bit or 1-bit gray."""
+    from PIL import Image
+
+    if image.mode in _WHITE:  # Pillow would compare just 8 bits with the clear value
+        return Image.fromarray(np.asarray(image) != image.info["transparency"])
+    return image.convert("RGBA").getchannel("A")
+
+
+def _over_white(picture: "Image.Image", opacity: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=opacity)
+    return white
+
+
+def _upright(picture: "Image.Image", image: "Image.Image") -> "Image.Image":
+    """Undo in ``picture`` the orientation that the EXIF block of ``image`` states."""
+    from PIL import ImageOps
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # a damaged block, which says nothing about the pixels
+        return picture
+    picture.info.clear()  # Pillow would write the rest of the block back, or fail to
+    picture.getexif()[_ORIENTATION] = orientation
+    return ImageOps.exif_transpose(picture)

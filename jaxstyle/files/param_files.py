@@ -6,6 +6,7 @@ The path of an array in the tree is its name in the file: ``conv1_1/kernel``.
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,8 @@ def _check_is_file(path: Path) -> None:
         raise ValueError(f"no such parameter file: {path}")
     if not path.is_file():
         raise ValueError(f"cannot read the parameter file {path}: it is not a file")
+
+
+def package_file(folder: str, name: str) -> Path:
+    """Locate a file that ships in the package."""
+    return Path(str(resources.files("jaxstyle") / folder / name))

@@ -6,21 +6,20 @@ in [0, 1] that carries its own ``mean`` and ``std``; see `jaxstyle.vgg.network`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
+from jaxstyle.files.downloads import Checksum, cache_folder, download
+from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import check_params
 from jaxstyle.files.torch_checkpoints import load_torch_state_dict
-from jaxstyle.files.vgg_files import parameter_shapes
-from jaxstyle.images.arrays import Images
+from jaxstyle.files.vgg_files import OXFORD, parameter_shapes, save_vgg, to_half
 from jaxstyle.vgg import layers as vgg_layers
-from jaxstyle.vgg import network as vgg
+from jaxstyle.vgg.params import measure_mean_activations
 
 Layer = dict[str, np.ndarray]
 Network = tuple[str, dict[str, Any]]
@@ -31,6 +30,32 @@ class Input(NamedTuple):
 
     mean: Sequence[float]
     std: Sequence[float]
+
+
+PHOTO_SIDE = 512
+"""The longer side, in pixels, of photographs on which activations are measured."""
+
+
+class Download(NamedTuple):
+    """A published file and its checksum."""
+
+    url: str
+    md5: str
+
+
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+DOWNLOADS = {
+    "vgg16": Download(
+        f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "6d6bbae143d832006294945121d1f1fc",
+    ),
+    "vgg19": Download(
+        f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "253f8cb515780f3b799900260a226db6",
+    ),
+}
+"""Oxford's weights as Keras publishes them."""
 
 
 OXFORD_INPUT = Input(
@@ -180,46 +205,49 @@ def _unreadable(kind: str, path: str | Path, error: Exception) -> str:
     return f"cannot read {path}: damaged or not {kind} ({reason})"
 
 
-# --- mean activations ---------------------------------------------------------------
+# --- downloads ----------------------------------------------------------------------
 
 
-def measure_mean_activations(
-    params: Mapping[str, Any], photos: Iterable[ArrayLike]
-) -> dict[str, Any]:
-    """Add to each convolution its filters' mean ReLU output, under max pooling.
+def download_vgg(name: str, *, url: str | None = None) -> Path:
+    """Fetch a VGG that Keras publishes, convert it, and keep it in the cache.
 
     Args:
-        params: a VGG's parameters.
-        photos: images ``[h, w, 3]`` of any sizes, taken one by one; every position
-            of every one counts the same.
+        name: a key of ``DOWNLOADS``.
+        url: where to fetch the same file from instead.
+
+    Returns:
+        The file in the cache. One that was there before is replaced on success only.
 
     Raises:
-        ValueError: there are no photos.
+        ValueError: there is no such network, the download fails or breaks off, its
+            checksum is wrong, or the cache cannot be written to.
     """
-    on_device = jax.device_put(dict(params))
-    names = [name for name in params if name.startswith("conv")]
-    sums = {name: np.zeros(params[name]["bias"].shape) for name in names}
-    counts = dict.fromkeys(names, 0)
-    for photo in photos:
-        for name, (rows, count) in _row_sums(on_device, jnp.asarray(photo)).items():
-            sums[name] += np.asarray(rows, np.float64).sum(0)
-            counts[name] += int(count)
-    if not all(counts.values()):
-        raise ValueError("mean activations need at least one photo, got none")
-    means = {name: np.float32(sums[name] / counts[name]) for name in names}
-    return {
-        name: {**value, "mean_activation": means[name]} if name in means else value
-        for name, value in params.items()
-    }
+    if name not in DOWNLOADS:
+        raise ValueError(f"no download {name!r}; known are {', '.join(DOWNLOADS)}")
+    published = DOWNLOADS[name]
+    url = url or published.url
+    with tempfile.TemporaryDirectory(prefix="jaxstyle-") as folder:
+        file = Path(folder) / f"{name}.h5"
+        download(url, file, checksum=Checksum("md5", published.md5))
+        network, params = from_keras(file)
+    photos = [load_image(path, longest_side=PHOTO_SIDE) for path in example_photos()]
+    params = measure_mean_activations(params, photos)
+    path = _make_cache_folder() / f"{name}.safetensors"
+    save_vgg(
+        to_half(params),
+        path,
+        network=network,
+        origin=OXFORD,
+        source=published.url,
+        photos=len(photos),
+    )
+    return path
 
 
-@jax.jit
-def _row_sums(params: vgg.Params, photo: Images) -> dict[str, Any]:
-    """Return each convolution's activations summed along rows, and their positions.
-
-    The rest of the sum is left to float64, on the host.
-    """
-    return {
-        name.replace("relu", "conv"): (x.sum(-2), x[..., 0].size)
-        for name, x in vgg.features(params, photo).items()
-    }
+def _make_cache_folder() -> Path:
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot create the cache folder {folder}: {error}") from error
+    return folder

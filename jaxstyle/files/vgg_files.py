@@ -6,16 +6,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxstyle.files.downloads import cache_folder
 from jaxstyle.files.param_files import (
     find_problems,
     leaves,
     load_params,
+    package_file,
     raise_problems,
     save_params,
 )
 from jaxstyle.vgg import layers
 
 FORMAT, FORMAT_VERSION = "jaxstyle-vgg", "1"
+
+
+SHIPPED = ("vgg16",)
+"""The networks whose weights are in the package."""
 
 
 class Origin(NamedTuple):
@@ -64,6 +70,42 @@ def save_vgg(
         "mean_activation_from": f"{photos} photographs",
     }
     save_params(params, path, metadata=metadata)
+
+
+def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
+    """Load a VGG's parameters, as `jaxstyle.vgg.features` takes them.
+
+    Source: Simonyan & Zisserman (2015). The weights are theirs, with kernels
+    rounded to float16.
+
+    Args:
+        name_or_path: ``"vgg16"``, which ships in the package down to ``relu5_1``;
+            ``"vgg19"``, once ``jaxstyle weights vgg19`` has downloaded it; or a file
+            made by ``scripts/convert_vgg.py``.
+
+    Returns:
+        The parameters in float32. Pixels are RGB in [0, 1] to them, for they hold the
+        mean and the standard deviation that the network expects.
+
+    Raises:
+        ValueError: there is no such network or file, it is not downloaded yet, or the
+            file is damaged or holds something else; all problems are named at once.
+
+    Examples:
+        >>> vgg = jaxstyle.load_vgg()
+        >>> vgg["conv4_2"]["kernel"].shape
+        (3, 3, 512, 512)
+    """
+    if name_or_path in SHIPPED:
+        return load_vgg_file(package_file("weights", f"{name_or_path}.safetensors"))
+    if name_or_path in layers.NETWORKS:
+        return load_vgg_file(_cached_vgg(str(name_or_path)))
+    if not Path(name_or_path).exists():
+        raise ValueError(
+            f"no VGG weights {name_or_path}: expected {', '.join(layers.NETWORKS)} "
+            "or a .safetensors file made by scripts/convert_vgg.py"
+        )
+    return load_vgg_file(name_or_path)
 
 
 def load_vgg_file(path: str | Path) -> dict[str, Any]:
@@ -129,3 +171,13 @@ def _implausible_values(params: Mapping[str, Any]) -> list[str]:
         if name == "std" or name.endswith("/mean_activation")
     }
     return [f"{name} is not positive" for name, value in least.items() if value <= 0]
+
+
+def _cached_vgg(name: str) -> Path:
+    path = cache_folder() / f"{name}.safetensors"
+    if not path.exists():
+        raise ValueError(
+            f"the weights of {name} are not at {path}; "
+            f"download them with: jaxstyle weights {name}"
+        )
+    return path

@@ -1,11 +1,17 @@
 """What is made of a VGG's parameters: rescaled, cut short, or prepared for CPUs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
+from jaxstyle.images.arrays import Images
 from jaxstyle.kernels import winograd
 from jaxstyle.vgg.layers import Params, check_layers, convolutions, layer_names
+from jaxstyle.vgg.network import features
 
 GRANULARITIES = ("layer", "filter")
 """What mean activations may be normalized by; see `normalize`."""
@@ -125,3 +131,45 @@ def _to_winograd(layer: Params) -> Params:
         return layer
     rest = {name: value for name, value in layer.items() if name != "kernel"}
     return rest | {"winograd_kernel": winograd.transform_kernel(layer["kernel"])}
+
+
+def measure_mean_activations(
+    params: Params, photos: Iterable[ArrayLike]
+) -> dict[str, Any]:
+    """Add to each convolution its filters' mean ReLU output, under max pooling.
+
+    Args:
+        params: a VGG's parameters.
+        photos: images ``[h, w, 3]`` of any sizes, taken one by one; every position
+            of every one counts the same.
+
+    Raises:
+        ValueError: there are no photos.
+    """
+    on_device = jax.device_put(dict(params))
+    names = [name for name in params if name.startswith("conv")]
+    sums = {name: np.zeros(params[name]["bias"].shape) for name in names}
+    counts = dict.fromkeys(names, 0)
+    for photo in photos:
+        for name, (rows, count) in _row_sums(on_device, jnp.asarray(photo)).items():
+            sums[name] += np.asarray(rows, np.float64).sum(0)
+            counts[name] += int(count)
+    if not all(counts.values()):
+        raise ValueError("mean activations need at least one photo, got none")
+    means = {name: np.float32(sums[name] / counts[name]) for name in names}
+    return {
+        name: {**value, "mean_activation": means[name]} if name in means else value
+        for name, value in params.items()
+    }
+
+
+@jax.jit
+def _row_sums(params: Params, photo: Images) -> dict[str, Any]:
+    """Return each convolution's activations summed along rows, and their positions.
+
+    The rest of the sum is left to float64, on the host.
+    """
+    return {
+        name.replace("relu", "conv"): (x.sum(-2), x[..., 0].size)
+        for name, x in features(params, photo).items()
+    }

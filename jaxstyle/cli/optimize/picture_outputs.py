@@ -13,10 +13,9 @@ from jax.typing import ArrayLike
 
 from jaxstyle.cli.optimize.scene_inputs import Inputs
 from jaxstyle.cli.optimize.variants import make_label
+from jaxstyle.files.figures import check_plot_path, make_sheet, save_loss_plot
 from jaxstyle.files.films import check_film_path, save_film
-from jaxstyle.files.image_files import check_output_path, load_image, save_image
-from jaxstyle.files.plots import check_plot_path, save_loss_plot
-from jaxstyle.files.sheets import make_sheet
+from jaxstyle.files.image_files import check_image_path, load_image, save_image
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image, fit_size
 from jaxstyle.optimize.scenes import Scene, resize_image
@@ -27,7 +26,7 @@ FRAMES = 120
 FILM_SIDE = 720
 """The most pixels on the longer side of a film."""
 
-CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_output_path}
+CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image_path}
 """What else can be written, by the argument, and what checks where to."""
 
 
@@ -43,7 +42,7 @@ def check_outputs(pictures: Sequence[argparse.Namespace], *, steps: int) -> None
     """
     written: dict[Path, str] = {}
     for arguments in pictures:
-        check_output_path(arguments.output)
+        check_image_path(arguments.output)
         for name, check in CHECKS.items():
             if (path := getattr(arguments, name)) is not None:
                 check(path)

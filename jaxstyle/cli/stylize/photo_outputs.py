@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxstyle.cli.stylize.photo_inputs import Photo
 from jaxstyle.data.sources import SUFFIXES
-from jaxstyle.files.image_files import check_output_path
+from jaxstyle.files.image_files import check_image_path
 
 
 def plan_outputs(
@@ -87,7 +87,7 @@ def prepare_outputs(
     for folder in {path.parent for path in outputs if path != Path(output)}:
         _make_folder(folder)
     for path in outputs:
-        check_output_path(path)
+        check_image_path(path)
 
 
 def _make_folder(folder: Path) -> None:

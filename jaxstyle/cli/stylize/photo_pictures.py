@@ -24,8 +24,8 @@ from jaxstyle.cli.stylize.photo_batches import (
     make_plan,
 )
 from jaxstyle.cli.stylize.photo_inputs import Picture, read_photo
+from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
-from jaxstyle.files.sheets import make_sheet
 
 THREADS = min(4, os.cpu_count() or 1)
 """How many threads read, and how many write."""

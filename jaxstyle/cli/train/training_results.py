@@ -12,9 +12,8 @@ from jaxstyle.cli.train.training_inputs import Inputs
 from jaxstyle.cli.train.training_settings import PICTURES, PLOT, STYLE
 from jaxstyle.files import run_log
 from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.figures import make_sheet, plot_losses
 from jaxstyle.files.image_files import save_image
-from jaxstyle.files.run_pictures import plot_losses
-from jaxstyle.files.sheets import make_sheet
 from jaxstyle.files.style_files import load_style_file, save_style
 from jaxstyle.training.loop import State
 

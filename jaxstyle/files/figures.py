@@ -1,0 +1,211 @@
+"""Sheets of images with labels, and plots of losses over steps."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+
+Numbers: TypeAlias = Sequence[float] | ArrayLike
+Curve: TypeAlias = tuple[Numbers, Numbers]
+"""Steps and the values there, ``[n]`` each."""
+
+Picture = Float[np.ndarray, "_h _w 3"]
+
+GAP = 8
+"""The white between images and around them, in pixels."""
+
+LETTERS = range(12, 41)
+"""The size of a label's letters, in pixels: a twentieth of the highest image."""
+
+SUFFIXES = (".pdf", ".png", ".svg")
+
+FEW = 100
+"""Up to how many values a curve has that are drawn as dots, too."""
+
+
+def make_sheet(
+    rows: Sequence[Sequence[Picture]],
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+) -> Float[np.ndarray, "h w 3"]:
+    """Lay images out in rows and columns on white, each in the middle of its cell.
+
+    A column is as wide as the widest that is in it, a row as high as the highest. Rows
+    may differ in length.
+
+    Args:
+        rows: images in [0, 1], of any sizes.
+        row_labels: what to write before the rows, if anything.
+        column_labels: what to write above the columns, if anything.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    heights = [len(image) for row in rows for image in row]
+    if not heights:
+        raise ValueError("a sheet needs at least one image")
+    size = min(max(max(heights) // 20, LETTERS.start), LETTERS.stop - 1)
+    write = partial(draw_text, size=size)
+    cells = [list(row) for row in rows]
+    if column_labels:
+        cells.insert(0, [write(label) for label in column_labels])
+        row_labels = ["", *row_labels] if row_labels else ()
+    if row_labels:
+        labels = [write(label) for label in row_labels]
+        cells = [[label, *row] for label, row in zip(labels, cells, strict=True)]
+    return _lay_out(cells)
+
+
+def draw_text(text: str, *, size: int) -> Picture:
+    """Return one line of black letters of a size, in pixels, on white."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size)
+    width = max(1, round(font.getlength(text)))
+    picture = Image.new("L", (width, round(1.25 * size)), "white")
+    ImageDraw.Draw(picture).text((0, size), text, "black", font, anchor="ls")
+    gray = np.asarray(picture, np.float32) / 255
+    return np.repeat(gray[..., None], 3, axis=-1)
+
+
+def _lay_out(rows: Sequence[Sequence[Picture]]) -> Picture:
+    nothing = np.ones((0, 0, 3), np.float32)
+    columns = list(zip_longest(*rows, fillvalue=nothing))
+    heights = [max(len(image) for image in row) for row in rows]
+    widths = [max(image.shape[1] for image in column) for column in columns]
+    tops, lefts = _starts(heights), _starts(widths)
+    sheet = np.ones((tops[-1], lefts[-1], 3), np.float32)
+    for row, top, cell_height in zip(rows, tops, heights, strict=False):
+        for image, left, cell_width in zip(row, lefts, widths, strict=False):
+            height, width, _ = image.shape
+            y, x = top + (cell_height - height) // 2, left + (cell_width - width) // 2
+            sheet[y : y + height, x : x + width] = image
+    return sheet
+
+
+def _starts(lengths: Sequence[int]) -> list[int]:
+    """Return where cells of these lengths begin, and at the end where all is over."""
+    return [GAP, *(int(end) for end in GAP + np.cumsum(np.array(lengths) + GAP))]
+
+
+# --- plots --------------------------------------------------------------------------
+
+
+def save_loss_plot(
+    curves: Mapping[str, Curve],
+    path: str | Path,
+    *,
+    smoothed: Collection[str] = (),
+    marks: Mapping[int, str] | None = None,
+) -> None:
+    """Draw losses over the steps, on a logarithmic scale if any is above zero.
+
+    On that scale, what is not above zero is left out.
+
+    Args:
+        curves: losses by name.
+        path: the suffix chooses the format: `SUFFIXES`.
+        smoothed: the names of noisy curves, which are drawn pale, and a running mean
+            with them.
+        marks: step -> what begins there, like ``{0: "128 px", 100: "181 px"}``: an
+            upright line and a label.
+
+    Raises:
+        ValueError: the suffix is unknown, a curve's steps and values differ in number,
+            or writing failed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    check_plot_path(path)
+    points = {name: _check_curve(name, curve) for name, curve in curves.items()}
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set(xlabel="step", ylabel="loss")
+    if any((values > 0).any() for _, values in points.values()):
+        axes.set_yscale("log", nonpositive="mask")
+        points = {name: p for name, p in points.items() if (p[1] > 0).any()}
+    for name, (steps, values) in points.items():
+        if name in smoothed:
+            axes.plot(steps, values, color="0.8", linewidth=0.8, label=name)
+            axes.plot(steps, _smooth(values), label=f"{name}, smoothed")
+        else:
+            axes.plot(
+                steps, values, marker="." if len(steps) <= FEW else "", label=name
+            )
+    _draw_marks(axes, marks or {})
+    axes.grid(alpha=0.3)
+    if points:
+        axes.legend()
+    with explained("write", Path(path), kind="plot"), atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def plot_losses(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the loss in training and on held-out photos over the steps.
+
+    Args:
+        metrics: as `jaxstyle.files.run_log.read_metrics` returns them.
+        path: the file to write, in a format of `save_loss_plot`.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    curves = {
+        "training": _curve(metrics, "loss"),
+        "held-out photos": _curve(metrics, "validation_loss"),
+    }
+    save_loss_plot(curves, path, smoothed=["training"])
+
+
+def _curve(metrics: Sequence[Mapping[str, Any]], name: str) -> Curve:
+    lines = [line for line in metrics if name in line]
+    return [line["step"] for line in lines], [line[name] for line in lines]
+
+
+def check_plot_path(path: str | Path) -> None:
+    """Raise, before any long work, unless a plot can be written to ``path``.
+
+    Raises:
+        ValueError: the suffix is unknown, the folder is missing or write-protected, or
+            ``path`` is a folder or a write-protected file.
+    """
+    check_output_path(path, kind="plot", suffixes=SUFFIXES)
+
+
+def _check_curve(name: str, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = (np.asarray(axis, np.float64) for axis in curve)
+    if steps.ndim != 1 or steps.shape != values.shape:
+        raise ValueError(
+            f"the curve {name!r} needs as many steps as values, [n] each, got "
+            f"{steps.shape} and {values.shape}"
+        )
+    return steps, values
+
+
+def _draw_marks(axes: Any, marks: Mapping[int, str]) -> None:
+    """Draw lines, and labels along the upper side, where they hide no curve."""
+    for step in marks:
+        axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
+    upper = axes.secondary_xaxis("top")
+    upper.set_xticks(list(marks), list(marks.values()), ha="left", fontsize="small")
+    upper.tick_params(length=0)
+
+
+def _smooth(losses: np.ndarray) -> np.ndarray:
+    """Return running means over a fiftieth of the curve, up to each point."""
+    window = max(1, len(losses) // 50)
+    sums = np.concatenate([[0.0], np.cumsum(losses)])
+    ends = np.arange(1, len(losses) + 1)
+    starts = np.maximum(ends - window, 0)
+    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
+    return means
