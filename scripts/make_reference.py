@@ -46,7 +46,7 @@ PAGES: Mapping[str, Page] = {
         "Transform nets",
         (
             *("init_net", "mix_styles", "stack_styles"),
-            *("stylize_tiled", "stylize_divided"),
+            *("stylize_tiled", "stylize_sharded"),
         ),
         module="jaxstyle.nets",
     ),
@@ -78,7 +78,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "scaling": Page(
         "Images on several devices",
-        ("make_row_mesh", "divide_images", "join_images", "image_shardings"),
+        ("make_row_mesh", "shard_images", "unshard_images", "image_shardings"),
         module="jaxstyle.scaling",
     ),
     "training": Page(

@@ -19,7 +19,7 @@ import jaxstyle
 from jaxstyle import Weights
 from jaxstyle.losses import Objective
 from jaxstyle.optimize import steps as gatys
-from jaxstyle.scaling.sharding import divide_images, image_shardings, join_images
+from jaxstyle.scaling.sharding import image_shardings, shard_images, unshard_images
 
 HEIGHT, WIDTH = 141, 90
 """A height that nothing divides, and that leaves some devices with padding only."""
@@ -56,13 +56,13 @@ def compile_divided(
     function: Callable[..., Any], tree: Any, rest: Any, height: int, mesh: Any
 ) -> tuple[Any, Any, Any]:
     """Compile what takes and returns a tree of images; return its arguments too."""
-    placed = jax.jit(partial(divide_images, height=height, mesh=mesh))(tree)
+    placed = jax.jit(partial(shard_images, height=height, mesh=mesh))(tree)
     where = image_shardings(placed, height, mesh)
     whole = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
 
     def run(tree: Any, rest: Any) -> Any:
-        return divide_images(
-            function(join_images(tree, height, mesh), rest), height, mesh
+        return shard_images(
+            function(unshard_images(tree, height, mesh), rest), height, mesh
         )
 
     jitted = jax.jit(run, in_shardings=(where, whole), out_shardings=where)
@@ -112,7 +112,7 @@ def compare_nets(mesh: Any) -> dict[str, Any]:
     net, photo = random_net(width=8), blots(2, HEIGHT, WIDTH)
     one = jax.jit(lambda x, net: jaxstyle.stylize(net, x)).lower(photo, net).compile()
     program, *given = compile_divided(
-        lambda x, net: jaxstyle.nets.stylize_divided(net, x, mesh),
+        lambda x, net: jaxstyle.nets.stylize_sharded(net, x, mesh),
         photo,
         net,
         HEIGHT,

@@ -31,6 +31,13 @@ class Moments:
     mean: Float[Array, "*n c"]
     second: Float[Array, "*n c c"]
 
+class Network:
+    apply: Callable[[Any, Images], Images]
+    smallest_side: int = 1
+    padded: Callable[..., Images] | None = None
+    sharded: Callable[..., Images] | None = None
+    tiled: Callable[..., Image] | None = None
+
 class Objective:
     pooling: str = "max"
     padding: str = "zero"
@@ -94,7 +101,7 @@ def content_loss(
     features: Float[Array, "*n h w c"], target: Float[Array, "*n h w c"]
 ) -> Float[Array, "*n"]: ...
 
-def divide_images(tree: Any, height: int, mesh: Mesh) -> Any: ...
+def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
 
 def exact_wasserstein_loss(
     moments: Moments, target: Gaussian
@@ -135,7 +142,7 @@ def init_state(
 
 def isotropic_variation(images: Images) -> Float[Array, "*n"]: ...
 
-def join_images(tree: Any, height: int, mesh: Mesh) -> Any: ...
+def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
 
 def keep_average(decay: float = 0.99) -> Keeper: ...
 
@@ -238,7 +245,7 @@ def style_loss(
 
 def stylize(params: Params, images: Images) -> Images: ...
 
-def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images: ...
+def stylize_sharded(params: Params, images: Images, mesh: Mesh) -> Images: ...
 
 def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image: ...
 
@@ -265,7 +272,7 @@ def signature(definition: Any) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert {*ITEMS} == {*DEFINITIONS, "PRESETS", "STYLE_LOSSES"}
+    assert {*ITEMS} == {*DEFINITIONS, "NETWORKS", "PRESETS", "STYLE_LOSSES"}
     assert [*TOP] == [
         *("Weights", "load_image", "load_style", "load_vgg", "optimize_image"),
         *("save_image", "save_style", "stylize"),

@@ -18,7 +18,7 @@ from process_runs import (
 )
 from training_runs import Finished, checkpoints, lines, save_data, shared_cache, train
 
-from jaxstyle.scaling.devices import place
+from jaxstyle.scaling.sharding import place
 
 STEPS = 12
 
@@ -34,8 +34,9 @@ LONG = (*RUN[:4], "100000", *RUN[5:])
 
 GRADIENTS = """
 import jax, numpy as np, optax, jaxstyle
-from jaxstyle import convolutions, training
-from jaxstyle.devices import place, put_everywhere
+from jaxstyle import training
+from jaxstyle.kernels import convolutions
+from jaxstyle.scaling.sharding import place, put_replicated
 
 convolutions.by_blocks = convolutions.directly
 vgg = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu1_2"]))
@@ -59,9 +60,9 @@ mean = np.mean(
     [gradient(alone(state, photos[i : i + 2], problem)[0]) for i in range(0, 16, 2)], 0
 )
 placement = place(16)
-whole, divided = placement.everywhere, placement.batches
+whole, divided = placement.replicated, placement.batches
 shared = jax.jit(step, in_shardings=(whole, divided, whole), out_shardings=whole)
-start, problem = put_everywhere((state, problem), placement)
+start, problem = put_replicated((state, problem), placement)
 new, _ = shared(start, jax.device_put(photos, divided), problem)
 error = np.linalg.norm(gradient(new) - mean) / np.linalg.norm(mean)
 print(placement.devices, float(error))

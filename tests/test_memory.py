@@ -16,13 +16,13 @@ from jaxstyle.cli import strategies
 from jaxstyle.cli.train.device_cache import Album, check_room
 from jaxstyle.nets.transform_net import Params
 from jaxstyle.scaling import memory
-from jaxstyle.scaling.devices import place
 from jaxstyle.scaling.memory import (
     TooLargeError,
     check_memory,
     free_memory,
     needed_memory,
 )
+from jaxstyle.scaling.sharding import place
 
 Captured = pytest.CaptureFixture[str]
 

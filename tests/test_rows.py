@@ -17,7 +17,7 @@ from process_runs import virtual_devices
 
 from jaxstyle import stylize
 from jaxstyle.losses import Objective, make_targets, perceptual_loss
-from jaxstyle.nets import stylize_divided
+from jaxstyle.nets import stylize_sharded
 from jaxstyle.scaling import make_row_mesh
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -163,7 +163,7 @@ def test_nets_see_nothing_below(norm: str, shape: tuple[int, ...]) -> None:
     net = random_net(norm=norm, blocks=2, negative_slope=0.3)
     images = random_images(*shape, 3)
     mesh = make_row_mesh()
-    found = jax.jit(lambda net, x: stylize_divided(net, x, mesh))(net, images)
+    found = jax.jit(lambda net, x: stylize_sharded(net, x, mesh))(net, images)
     assert_close(found, jax.jit(stylize)(net, images))
 
 

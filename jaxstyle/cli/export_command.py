@@ -12,6 +12,7 @@ from jaxstyle.convert.stablehlo import export_net
 from jaxstyle.convert.torch_exports import to_torch
 from jaxstyle.convert.torch_writing import dump_torch_state_dict
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width
 
 
@@ -33,15 +34,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, convert and write a style; return the exit code."""
     output = Path(arguments.output)
     check_output_path(output, kind="net", suffixes=FORMATS)
-    _, sources, params = load_style(arguments.style)
-    for source in sources:
+    style = load_style(arguments.style)
+    if style.network is not NETWORKS[TRANSFORM]:
+        raise ValueError(f"{arguments.style} is no transform net, so it has no export")
+    for source in style.paths:
         if output.resolve() == source.resolve():
             raise ValueError(f"{source} is the input; writing the net would lose it")
     try:
-        content = FORMATS[output.suffix.lower()](params)
+        content = FORMATS[output.suffix.lower()](style.params)
     except ImportError as error:  # of what an extra installs
         raise ValueError(str(error)) from error
     with explained("write", output, kind="net"), atomic_path(output) as temporary:
         temporary.write_bytes(content)
-    print(f"{output}: width {net_width(params)}, {len(content) / 1e6:.1f} MB")
+    print(f"{output}: width {net_width(style.params)}, {len(content) / 1e6:.1f} MB")
     return 0

@@ -11,6 +11,7 @@ import jax
 from jaxstyle.cli.argument_types import nonnegative_float
 from jaxstyle.files.style_files import ALL, find_style, find_styles, load_style_file
 from jaxstyle.nets.mixtures import check_related, mix_styles
+from jaxstyle.nets.networks import NETWORKS, TRANSFORM, Network, find_network
 from jaxstyle.nets.transform_net import Params
 
 Shares: TypeAlias = Mapping[Path, float]
@@ -21,11 +22,19 @@ _IN_HUB_CACHE = re.compile(r"/models--.+?--([^/]+)/snapshots/[^/]+/style.safeten
 
 
 class Style(NamedTuple):
-    """A net, what names of files and labels call it, and the files that it is from."""
+    """A trained net.
+
+    Attributes:
+        name: for names of files and for labels.
+        paths: the files that it is from.
+        params: its parameters.
+        network: its kind.
+    """
 
     name: str
     paths: tuple[Path, ...]
     params: Params
+    network: Network = NETWORKS[TRANSFORM]
 
 
 def load_styles(wanted: Sequence[str]) -> list[Style]:
@@ -130,16 +139,19 @@ def _style_name(path: Path) -> str:
 
 
 def _load(shares: Shares) -> Style:
-    nets = [load_style_file(path)[0] for path in shares]
-    params = nets[0] if len(nets) == 1 else _mix(nets, shares)
-    return Style(_name(shares), tuple(shares), jax.device_put(params))
+    nets, metadata = zip(*map(load_style_file, shares), strict=True)
+    networks = [find_network(each) for each in metadata]
+    params = nets[0] if len(nets) == 1 else _mix(nets, networks, shares)
+    return Style(_name(shares), tuple(shares), jax.device_put(params), networks[0])
 
 
-def _mix(nets: Sequence[Params], shares: Shares) -> Params:
+def _mix(nets: Sequence[Params], networks: Sequence[Network], shares: Shares) -> Params:
+    names = ", ".join(map(_style_name, shares))
+    if any(network is not networks[0] for network in networks):
+        raise ValueError(f"cannot mix {names}: they are different kinds of networks")
     try:
         check_related(nets)
     except ValueError as error:
-        names = ", ".join(map(_style_name, shares))
         raise ValueError(f"cannot mix {names}: {error}") from error
     mixture: Params = jax.jit(mix_styles)(nets, list(shares.values()))
     return mixture

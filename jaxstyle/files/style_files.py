@@ -33,10 +33,11 @@ def save_style(
     """Write a net's parameters, wholly or not at all.
 
     Args:
-        params: as `jaxstyle.nets.init_net` makes them.
+        params: as `jaxstyle.nets.init_net` makes them, or those of another network.
         path: the file; one that exists is replaced.
         metadata: what is to be known about the net; ``format`` and ``format_version``
-            are added.
+            are added. ``net`` is the name of its network in `jaxstyle.nets.NETWORKS`,
+            if it is no transform net.
 
     Raises:
         ValueError: the parameters are no net's, or the file cannot be written.
@@ -47,7 +48,7 @@ def save_style(
         >>> jnp.array_equal(again["conv1"]["kernel"], net["conv1"]["kernel"])
         Array(True, dtype=bool)
     """
-    raise_problems(_find_problems(params), path=path)
+    _check_params(params, metadata, path=path)
     marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
     save_params(params, path, metadata={**metadata, **marks})
 
@@ -86,7 +87,7 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """
     params, metadata = load_params(path)
     _check_format(metadata, path=path)
-    raise_problems(_find_problems(params), path=path)
+    _check_params(params, metadata, path=path)
     return params, metadata
 
 
@@ -191,6 +192,21 @@ def expected_shapes(width: int, norm: str, blocks: int) -> Mapping[str, Any]:
     from jaxstyle.nets.transform_net import net_shapes
 
     return net_shapes(width=width, norm=norm, blocks=blocks)
+
+
+def _check_params(
+    params: Mapping[str, Any], metadata: Mapping[str, str], *, path: str | Path
+) -> None:
+    """Raise a ValueError unless parameters are those of the network they are named for.
+
+    Of a network other than the transform net, only the name is checked.
+    """
+    from jaxstyle.nets.networks import TRANSFORM, find_network
+
+    if metadata.get("net", TRANSFORM) == TRANSFORM:
+        raise_problems(_find_problems(params), path=path)
+    else:
+        find_network(metadata)
 
 
 def _find_problems(params: Mapping[str, Any]) -> list[str]:

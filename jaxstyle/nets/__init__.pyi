@@ -1,13 +1,16 @@
 from .mixtures import mix_styles, stack_styles
-from .sharded import stylize_divided
+from .networks import NETWORKS, Network
+from .sharded import stylize_sharded
 from .tiled import stylize_tiled
 from .transform_net import init_net, stylize
 
 __all__ = [
+    "NETWORKS",
+    "Network",
     "init_net",
     "mix_styles",
     "stack_styles",
     "stylize",
-    "stylize_divided",
+    "stylize_sharded",
     "stylize_tiled",
 ]

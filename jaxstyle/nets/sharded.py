@@ -23,10 +23,10 @@ from jaxstyle.nets.transform_net import (
     Params,
     make_net,
 )
-from jaxstyle.scaling.sharding import divide_rows, lay_rows
+from jaxstyle.scaling.sharding import pad_and_shard_rows, shard_rows
 
 
-def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images:
+def stylize_sharded(params: Params, images: Images, mesh: Mesh) -> Images:
     """Return what `jaxstyle.stylize` does, but for rounding, on several devices.
 
     Each holds its share of the rows, of the images and of all that lies between. No
@@ -46,7 +46,7 @@ def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images:
 
     Examples:
         >>> mesh = jaxstyle.scaling.make_row_mesh()
-        >>> run = jax.jit(jaxstyle.nets.stylize_divided, static_argnames="mesh")
+        >>> run = jax.jit(jaxstyle.nets.stylize_sharded, static_argnames="mesh")
         >>> jax.eval_shape(run, net, photo, mesh=mesh).shape
         (16, 16, 3)
     """
@@ -54,8 +54,8 @@ def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images:
     *_, height, width, _ = images.shape
     flat = images.reshape(-1, height, width, 3)
     margins = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-    reflected = lay_rows(jnp.pad(flat, margins, "reflect"), mesh)
-    x = divide_rows(reflected, mesh, stride=STRIDE)
+    reflected = shard_rows(jnp.pad(flat, margins, "reflect"), mesh)
+    x = pad_and_shard_rows(reflected, mesh, stride=STRIDE)
     all_rows, rows = x.shape[1], reflected.shape[1]
 
     def replace(call: Any, arguments: Any, _: Any, context: Any) -> Any:
@@ -68,7 +68,7 @@ def stylize_divided(params: Params, images: Images, mesh: Mesh) -> Images:
 
     with nn.intercept_methods(replace):
         result: Any = make_net(params).apply({"params": params}, x)
-    cropped = lay_rows(jnp.asarray(result)[:, :height, :width], mesh)
+    cropped = shard_rows(jnp.asarray(result)[:, :height, :width], mesh)
     return cropped.reshape(images.shape)
 
 

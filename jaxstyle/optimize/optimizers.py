@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxstyle.images.arrays import Image
-from jaxstyle.scaling.sharding import lay_rows, lay_whole
+from jaxstyle.scaling.sharding import replicate, shard_rows
 
 
 def lbfgs(
@@ -134,9 +134,9 @@ def _filter_spectrum(image: Image, *, exponent: float, mesh: Mesh | None) -> Ima
         # The compiler cannot divide a transform. The barriers keep XLA on the CPU from
         # giving it arrays in an order that it does not take.
         barrier: Any = lax.optimization_barrier
-        whole = barrier(lay_whole(image, mesh))
+        whole = barrier(replicate(image, mesh))
         filtered = _filter_spectrum(whole, exponent=exponent, mesh=None)
-        return lay_rows(barrier(lay_whole(filtered, mesh)), mesh)
+        return shard_rows(barrier(replicate(filtered, mesh)), mesh)
     h, w, _ = image.shape
     longest = max(h, w)
     down, across = jnp.fft.fftfreq(h)[:, None], jnp.fft.rfftfreq(w)[None, :]

@@ -1,8 +1,8 @@
-from .sharding import divide_images, image_shardings, join_images, make_row_mesh
+from .sharding import image_shardings, make_row_mesh, shard_images, unshard_images
 
 __all__ = [
-    "divide_images",
     "image_shardings",
-    "join_images",
     "make_row_mesh",
+    "shard_images",
+    "unshard_images",
 ]

@@ -1,12 +1,19 @@
-"""Images that are too large for one device: several devices divide their rows.
+"""Where arrays lie on several devices: rows of large images, and batches of photos.
 
-The compiler then lets convolutions exchange the rows at the seams, and adds up sums. It
-does so for any shapes, but evenly, and without gathering anything, only where every
-device has whole strides of rows: so rows are appended that count for nothing.
+An image that is too large for one device is sharded by rows: convolutions exchange the
+rows at the seams, and sums are added up, by the compiler. It does so for any shape, but
+evenly, and without gathering anything, only where every device has whole strides of
+rows, so rows are appended that count for nothing.
+
+In training the photos of a batch are sharded, and all else is replicated. From that the
+compiler knows to add up the gradients.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
+from math import gcd
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +22,16 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+Tree = TypeVar("Tree")
+
 AXIS = "rows"
 
 
 def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Return the mesh of devices that divide the rows of images among them.
+    """Make the mesh of devices over which the rows of images are sharded.
 
     Args:
-        devices: which ones, and in which order; all by default.
+        devices: in the order of their rows; all by default.
 
     Returns:
         A mesh of one axis, ``rows``.
@@ -34,42 +43,40 @@ def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.array(jax.devices() if devices is None else devices), (AXIS,))
 
 
-def divide_rows(
+def pad_and_shard_rows(
     x: Float[Array, "*n h w c"], mesh: Mesh, *, stride: int = 1
 ) -> Float[Array, "*n _h w c"]:
-    """Divide the rows of an array among devices, each with whole strides of them.
-
-    Rows of zeros are appended as needed.
+    """Append rows of zeros until rows can be sharded evenly, and shard them.
 
     Args:
-        x: any image or layer.
+        x: images or activations.
         mesh: from `make_row_mesh`.
-        stride: of what number the rows of a device are to be a multiple.
+        stride: the rows of each device become a multiple of it.
     """
     widths = [(0, 0)] * x.ndim
     widths[-3] = (0, -x.shape[-3] % (stride * mesh.size))
-    return lay_rows(jnp.pad(x, widths), mesh)
+    return shard_rows(jnp.pad(x, widths), mesh)
 
 
-def lay_rows(x: Float[Array, "*n h w c"], mesh: Mesh) -> Float[Array, "*n h w c"]:
-    """Let devices divide the rows of an array, as evenly as its height allows."""
+def shard_rows(x: Float[Array, "*n h w c"], mesh: Mesh) -> Float[Array, "*n h w c"]:
+    """Shard the rows of an array as evenly as its height allows."""
     free = PartitionSpec.UNCONSTRAINED
     spec = PartitionSpec(*[free] * (x.ndim - 3), AXIS, None, None)  # type: ignore[no-untyped-call]
     return _constrain(x, NamedSharding(mesh, spec))
 
 
-def lay_whole(x: Array, mesh: Mesh) -> Array:
+def replicate(x: Array, mesh: Mesh) -> Array:
     """Let each device hold all of an array."""
-    return _constrain(x, everywhere(mesh))
+    return _constrain(x, replicated(mesh))
 
 
-def everywhere(mesh: Mesh) -> NamedSharding:
-    """Return where an array lies that each device holds whole."""
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Make the sharding of an array that each device holds whole."""
     return NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
 
 
-def by_first_axis(mesh: Mesh) -> NamedSharding:
-    """Return where an array lies whose first axis devices divide."""
+def sharded_first_axis(mesh: Mesh) -> NamedSharding:
+    """Make the sharding of an array by its first axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
 
 
@@ -81,12 +88,11 @@ def _constrain(x: Array, sharding: NamedSharding) -> Array:
 # --- trees of images ----------------------------------------------------------------
 
 
-def divide_images(tree: Any, height: int, mesh: Mesh) -> Any:
-    """Let devices divide the rows of all images of a tree, evenly.
+def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
+    """Pad all images of a tree with rows of zeros, and shard them evenly.
 
     It is for what goes from program to program, such as the state of an optimization:
-    arguments and results can be divided only evenly.
-    So rows of zeros are appended, which `join_images` leaves out again.
+    arguments and results can only be sharded evenly.
 
     Args:
         tree: any arrays; those of the shape ``[*n, height, w, 3]`` are images.
@@ -94,57 +100,59 @@ def divide_images(tree: Any, height: int, mesh: Mesh) -> Any:
         mesh: from `make_row_mesh`.
 
     Returns:
-        The same tree, its images with as many rows on each device.
+        The same tree, its images with equally many rows on each device.
 
     Examples:
         >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
-        >>> tree = jaxstyle.scaling.divide_images({"image": photo}, 16, mesh)
-        >>> jax.tree.map(jnp.shape, jaxstyle.scaling.join_images(tree, 16, mesh))
+        >>> tree = jaxstyle.scaling.shard_images({"image": photo}, 16, mesh)
+        >>> jax.tree.map(jnp.shape, jaxstyle.scaling.unshard_images(tree, 16, mesh))
         {'image': (16, 16, 3)}
     """
 
-    def divide(x: Array) -> Array:
-        return divide_rows(x, mesh) if is_image(x, height) else x
+    def shard(x: Array) -> Array:
+        return pad_and_shard_rows(x, mesh) if is_image(x, height) else x
 
-    return jax.tree.map(divide, tree)
+    sharded: Tree = jax.tree.map(shard, tree)
+    return sharded
 
 
-def join_images(tree: Any, height: int, mesh: Mesh) -> Any:
-    """Undo `divide_images`: leave out the rows below the height.
+def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
+    """Undo `shard_images`: cut off the rows below the height.
 
     Args:
-        tree: what `divide_images` has made.
+        tree: from `shard_images`.
         height: of the images, in pixels.
         mesh: from `make_row_mesh`.
 
     Returns:
-        The tree with images ``[*n, height, w, 3]``, divided as evenly as they can be.
+        The tree with images ``[*n, height, w, 3]``, sharded as evenly as they can be.
 
     Examples:
         >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
-        >>> tree = jaxstyle.scaling.divide_images(photo, 16, mesh)
-        >>> jaxstyle.scaling.join_images(tree, 16, mesh).shape
+        >>> tree = jaxstyle.scaling.shard_images(photo, 16, mesh)
+        >>> jaxstyle.scaling.unshard_images(tree, 16, mesh).shape
         (16, 16, 3)
     """
-    padded = divided_height(height, mesh)
+    padded = padded_height(height, mesh)
 
     def cut(x: Array) -> Array:
-        return lay_rows(x[..., :height, :, :], mesh) if is_image(x, padded) else x
+        return shard_rows(x[..., :height, :, :], mesh) if is_image(x, padded) else x
 
-    return jax.tree.map(cut, tree)
+    whole: Tree = jax.tree.map(cut, tree)
+    return whole
 
 
-def divided_height(height: int, mesh: Mesh) -> int:
-    """Return the height of the arrays that `divide_images` makes."""
+def padded_height(height: int, mesh: Mesh) -> int:
+    """Compute the height of the arrays that `shard_images` makes."""
     return height + -height % mesh.size
 
 
 def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
-    """Return where the arrays of a tree lie that `divide_images` has made.
+    """Make the shardings of a tree from `shard_images`.
 
     Args:
         tree: arrays, or only their shapes.
-        height: of the images before they were divided, in pixels.
+        height: of the images before they were padded, in pixels.
         mesh: from `make_row_mesh`.
 
     Returns:
@@ -155,7 +163,7 @@ def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
         >>> jaxstyle.scaling.image_shardings(photo, 16, mesh).spec
         P('rows',)
     """
-    padded = divided_height(height, mesh)
+    padded = padded_height(height, mesh)
 
     def sharding(x: Array) -> NamedSharding:
         before = [None] * (x.ndim - 3)
@@ -166,5 +174,62 @@ def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
 
 
 def is_image(x: Array, height: int) -> bool:
-    """Return whether an array of a tree is one or more images of a height."""
+    """Test whether an array is one or more RGB images of a height."""
     return x.ndim >= 3 and x.shape[-3] == height and x.shape[-1] == 3
+
+
+# --- batches ------------------------------------------------------------------------
+
+
+class Placement(NamedTuple):
+    """The shardings of a training.
+
+    Attributes:
+        batches: of arrays that are sharded by their first axis.
+        replicated: of arrays that are whole on each device.
+    """
+
+    batches: NamedSharding
+    replicated: NamedSharding
+
+    @property
+    def devices(self) -> int:
+        """The number of devices in all processes."""
+        return self.batches.mesh.size
+
+
+def place(batch: int) -> Placement:
+    """Choose the devices to train on with batches of a size.
+
+    Each process takes an equal share of a batch, and as many of its devices as divide
+    that share. The shares lie in the order of the processes.
+
+    Raises:
+        ValueError: the processes cannot have equal shares.
+    """
+    processes = jax.process_count()
+    if batch % processes:
+        raise ValueError(
+            f"a batch of {batch} cannot be divided among {processes} processes; it "
+            "must be a multiple of them"
+        )
+    of_process = attrgetter("process_index")
+    found = sorted(jax.devices(), key=of_process)
+    groups = [list(group) for _, group in groupby(found, of_process)]
+    each = gcd(batch // processes, *map(len, groups))
+    mesh = Mesh(np.array([group[:each] for group in groups]).ravel(), ("batch",))
+    batches, whole = PartitionSpec("batch"), PartitionSpec()  # type: ignore[no-untyped-call]
+    return Placement(NamedSharding(mesh, batches), NamedSharding(mesh, whole))
+
+
+def put_replicated(tree: Tree, placement: Placement) -> Tree:
+    """Put a tree of arrays, the same in all processes, on each device."""
+
+    def put(leaf: jax.typing.ArrayLike) -> jax.Array:
+        array: jax.Array = jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
+            placement.replicated, np.asarray(leaf)
+        )
+        return array
+
+    placed: Tree = jax.tree.map(put, tree)
+    return placed

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels import winograd
-from jaxstyle.scaling.sharding import divide_rows
+from jaxstyle.scaling.sharding import pad_and_shard_rows
 from jaxstyle.vgg.layers import Params as Params
 from jaxstyle.vgg.layers import block_number, convolutions, smallest_side, width
 from jaxstyle.vgg.pooling import POOLINGS, Pool
@@ -213,7 +213,7 @@ class Look(NamedTuple):
         """Return images on their devices, perhaps with rows of zeros below them."""
         if self.mesh is None:
             return images
-        return divide_rows(images, self.mesh, stride=smallest_side(params))
+        return pad_and_shard_rows(images, self.mesh, stride=smallest_side(params))
 
 
 def apply_convolutions(

@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 
 from jaxstyle.losses.perceptual import Problem
 from jaxstyle.scaling.sharding import (
-    by_first_axis,
-    divide_images,
-    divided_height,
-    everywhere,
     image_shardings,
     is_image,
-    join_images,
+    padded_height,
+    replicated,
+    shard_images,
+    sharded_first_axis,
+    unshard_images,
 )
 
 
@@ -51,13 +51,13 @@ class Layout(NamedTuple):
         """Let the devices divide the images of a tree evenly."""
         if self.mesh is None:
             return tree
-        return divide_images(tree, self.height, self.mesh)
+        return shard_images(tree, self.height, self.mesh)
 
     def join(self, tree: Any) -> Any:
         """Leave out the rows that `divide` has appended."""
         if self.mesh is None:
             return tree
-        return join_images(tree, self.height, self.mesh)
+        return unshard_images(tree, self.height, self.mesh)
 
     # --- between programs: where arrays lie, None for the one device ---
 
@@ -71,7 +71,7 @@ class Layout(NamedTuple):
         """Return where the arrays of a problem lie: content divided, the rest whole."""
         if self.mesh is None:
             return None
-        whole, divided = everywhere(self.mesh), by_first_axis(self.mesh)
+        whole, divided = replicated(self.mesh), sharded_first_axis(self.mesh)
         places: Problem = jax.tree.map(lambda _: whole, problem)
         content = jax.tree.map(lambda _: divided, problem.targets.content)
         return places._replace(targets=replace(places.targets, content=content))
@@ -82,7 +82,7 @@ class Layout(NamedTuple):
         """Return a divided tree with whole images, without what was appended."""
         if self.mesh is None:
             return tree
-        padded = divided_height(self.height, self.mesh)
+        padded = padded_height(self.height, self.mesh)
         return jax.tree.map(
             lambda x: x[..., : self.height, :, :] if is_image(x, padded) else x,
             jax.tree.map(np.asarray, tree),
@@ -99,7 +99,7 @@ class Layout(NamedTuple):
         """Return a tree of whole images on the devices."""
         if self.mesh is None:
             return jax.device_put(tree)
-        below = divided_height(self.height, self.mesh) - self.height
+        below = padded_height(self.height, self.mesh) - self.height
         padded = jax.tree.map(
             lambda x: _append_rows(x, below) if is_image(x, self.height) else x, tree
         )

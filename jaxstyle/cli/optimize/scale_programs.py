@@ -27,7 +27,7 @@ from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.scenes import Scene, make_scene_targets
 from jaxstyle.scaling.memory import check_memory, needed_memory, size_in_bytes
-from jaxstyle.scaling.sharding import everywhere
+from jaxstyle.scaling.sharding import replicated
 from jaxstyle.vgg import network
 from jaxstyle.vgg import params as vgg_params
 
@@ -88,7 +88,7 @@ def prepare(params: network.Params, mesh: Mesh | None = None) -> network.Params:
     """
     if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    where = None if mesh is None else everywhere(mesh)
+    where = None if mesh is None else replicated(mesh)
     prepared: network.Params = jax.device_put(params, where)
     return prepared
 

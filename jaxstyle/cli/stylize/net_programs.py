@@ -20,11 +20,11 @@ from jaxstyle.cli.strategies import (
 from jaxstyle.images.arrays import Images
 from jaxstyle.images.color import keep_colors
 from jaxstyle.nets.padded import Sizes, stylize_padded
-from jaxstyle.nets.sharded import stylize_divided
+from jaxstyle.nets.sharded import stylize_sharded
 from jaxstyle.nets.tiled import stylize_tiled
 from jaxstyle.nets.transform_net import Params, make_net, stylize
 from jaxstyle.scaling.memory import check_memory
-from jaxstyle.scaling.sharding import by_first_axis, everywhere
+from jaxstyle.scaling.sharding import replicated, sharded_first_axis
 
 Paint: TypeAlias = Callable[[Params, Any, Any], jax.Array]
 """From a net's parameters, photos and their sizes to pictures, perhaps not done yet."""
@@ -179,7 +179,7 @@ def _cut(images: Any, sizes: Any) -> Any:
 def make_stylize(strategy: Strategy) -> Callable[[Params, Images], Images]:
     """Return what does for one image what `jaxstyle.stylize` does, in a strategy."""
     if strategy.mesh is not None:
-        return partial(stylize_divided, mesh=strategy.mesh)
+        return partial(stylize_sharded, mesh=strategy.mesh)
     return (
         stylize if strategy.tile is None else partial(stylize_tiled, tile=strategy.tile)
     )
@@ -189,5 +189,5 @@ def find_places(mesh: Mesh | None) -> Any:
     """Return where the arguments of `paint` lie for devices that share a batch."""
     if mesh is None:
         return None
-    whole, shared = everywhere(mesh), by_first_axis(mesh)
+    whole, shared = replicated(mesh), sharded_first_axis(mesh)
     return whole, shared, shared, whole

@@ -21,7 +21,7 @@ from jaxstyle.data.batches import Batches, Report, read_squares
 from jaxstyle.data.sources import Source
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.scaling import memory
-from jaxstyle.scaling.devices import Placement, put_everywhere
+from jaxstyle.scaling.sharding import Placement, put_replicated
 from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.photo_cache import cached_side, take_batch
@@ -103,7 +103,7 @@ def cache_photos(
         check_room(shapes, program, placement)
         blocks = read_squares(source, side=shapes.photos.shape[1], report=report)
         images = _fill_memory(blocks, shapes.photos.shape, placement, quiet=quiet)
-    return Album(images, put_everywhere(np.uint32(seed), placement))
+    return Album(images, put_replicated(np.uint32(seed), placement))
 
 
 def check_room(album: Album, program: Any, placement: Placement) -> None:
@@ -131,15 +131,15 @@ def _fill_memory(
     blocks: Batches, shape: tuple[int, ...], placement: Placement, *, quiet: bool
 ) -> jax.Array:
     """Return all blocks as one array; the host holds no more than some of them."""
-    fill = jax.jit(_fill, donate_argnums=0, out_shardings=placement.everywhere)
-    photos = jnp.zeros(shape, jnp.uint8, device=placement.everywhere)
+    fill = jax.jit(_fill, donate_argnums=0, out_shardings=placement.replicated)
+    photos = jnp.zeros(shape, jnp.uint8, device=placement.replicated)
     read = 0
     with (
         closing(blocks),
         tqdm(total=len(photos), desc="reading", unit="photo", disable=quiet) as bar,
     ):
         for block in blocks:
-            photos = fill(photos, put_everywhere(block, placement), read)
+            photos = fill(photos, put_replicated(block, placement), read)
             read += len(block)
             megabytes = photos.nbytes / 1e6 * read / len(photos)
             bar.set_postfix_str(f"{megabytes:,.0f} MB", refresh=False)

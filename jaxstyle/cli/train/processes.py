@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxstyle.cli.interrupts import Interrupts
-from jaxstyle.scaling.devices import Placement
+from jaxstyle.scaling.sharding import Placement
 
 LOST = re.compile("(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN):")
 """What the runtime's errors start with when a connection breaks; some come as
@@ -114,7 +114,7 @@ def ask_how_many(
     here = len(placement.batches.mesh.local_devices)
     mine = np.full(here, 0 if interrupts.received else wish, np.int32)
     wishes = jax.make_array_from_process_local_data(placement.batches, mine)  # type: ignore[no-untyped-call]
-    return partial(int, _least(wishes, placement.everywhere))
+    return partial(int, _least(wishes, placement.replicated))
 
 
 @contextmanager
@@ -141,9 +141,9 @@ def _leave() -> NoReturn:
 
 
 @partial(jax.jit, static_argnums=1)
-def _least(wishes: jax.Array, everywhere: jax.sharding.NamedSharding) -> jax.Array:
+def _least(wishes: jax.Array, replicated: jax.sharding.NamedSharding) -> jax.Array:
     constrain: Any = jax.lax.with_sharding_constraint
-    found: jax.Array = constrain(jnp.min(wishes), everywhere)
+    found: jax.Array = constrain(jnp.min(wishes), replicated)
     return found
 
 

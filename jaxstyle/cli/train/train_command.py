@@ -52,7 +52,7 @@ from jaxstyle.cli.train.training_settings import (
     make_folder,
 )
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
-from jaxstyle.scaling.devices import Placement, place, put_everywhere
+from jaxstyle.scaling.sharding import Placement, place, put_replicated
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainingPreset
 
@@ -94,7 +94,7 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
         return 0
     if arguments.resume:
         say(f"going on from step {state.step}")
-    state, problem = put_everywhere((state, problem), placement)
+    state, problem = put_replicated((state, problem), placement)
     programs, album = prepare(
         arguments, settings, inputs, state, problem, placement, quiet=quiet
     )

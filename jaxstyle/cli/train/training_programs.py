@@ -14,8 +14,8 @@ from jaxstyle.cli.train.training_settings import make_optimizer
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.objective import StyleWeights, Weights
 from jaxstyle.nets import transform_net
-from jaxstyle.scaling.devices import Placement
 from jaxstyle.scaling.memory import check_memory
+from jaxstyle.scaling.sharding import Placement
 from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainingPreset
@@ -114,7 +114,7 @@ def compile_programs(
         for count in (1, settings.batch)
     )
     options = REPEATABLE.get(jax.default_backend())
-    whole, divided = placement.everywhere, placement.batches
+    whole, divided = placement.replicated, placement.batches
     make = partial(jax.jit, donate_argnums=0, out_shardings=whole)
     jitted_evaluate = jax.jit(evaluate, in_shardings=whole, out_shardings=whole)
     if album is None:

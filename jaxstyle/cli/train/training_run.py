@@ -22,7 +22,7 @@ from jaxstyle.data.batches import make_batches, prefetch_to_device
 from jaxstyle.files.checkpoints import save_checkpoint
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.losses.perceptual import Metrics
-from jaxstyle.scaling.devices import Placement
+from jaxstyle.scaling.sharding import Placement
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainingPreset
 

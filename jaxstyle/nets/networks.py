@@ -1,0 +1,73 @@
+"""The kinds of networks that ``jaxstyle stylize`` runs, by name.
+
+A style file names its network in its metadata, under ``net``; without a name it is a
+transform net. A network of your own needs one entry in `NETWORKS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxstyle.images.arrays import Image, Images
+from jaxstyle.nets.padded import stylize_padded
+from jaxstyle.nets.sharded import stylize_sharded
+from jaxstyle.nets.tiled import stylize_tiled
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
+
+TRANSFORM = "transform"
+"""The name of the network of style files that name none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A kind of network: pure functions of its parameters and of RGB images in [0, 1].
+
+    A network without one of the optional functions is run on whole images, by one
+    device, in batches of images of equal size.
+
+    Attributes:
+        apply: ``apply(params, images) -> images``, for images ``[n, h, w, 3]`` of any
+            size, like `stylize`.
+        smallest_side: the least height and width of images, in pixels.
+        padded: the same for images that lie in larger arrays, like `stylize_padded`.
+        sharded: the same on several devices, like `stylize_sharded`.
+        tiled: the same for an image in little memory, like `stylize_tiled`.
+
+    Examples:
+        >>> negative = jaxstyle.nets.Network(apply=lambda params, images: 1 - images)
+        >>> negative.tiled is None
+        True
+    """
+
+    apply: Callable[[Any, Images], Images]
+    smallest_side: int = 1
+    padded: Callable[..., Images] | None = None
+    sharded: Callable[..., Images] | None = None
+    tiled: Callable[..., Image] | None = None
+
+
+NETWORKS: dict[str, Network] = {
+    TRANSFORM: Network(
+        apply=stylize,
+        smallest_side=SMALLEST_SIDE,
+        padded=stylize_padded,
+        sharded=stylize_sharded,
+        tiled=stylize_tiled,
+    )
+}
+"""The networks by name; add yours before you call `jaxstyle.cli.main.main`."""
+
+
+def find_network(metadata: Mapping[str, str]) -> Network:
+    """Look up the network that a style file's metadata name.
+
+    Raises:
+        ValueError: there is no network of that name.
+    """
+    name = metadata.get("net", TRANSFORM)
+    if name not in NETWORKS:
+        raise ValueError(
+            f"no network {name!r}; known are {', '.join(NETWORKS)}; register others in "
+            "jaxstyle.nets.NETWORKS"
+        )
+    return NETWORKS[name]
