@@ -62,7 +62,8 @@ PAGES: Mapping[str, Page] = {
     "losses": Page(
         "Losses",
         (
-            *("perceptual_loss", "Objective", "make_targets", "Targets", "Problem"),
+            *("perceptual_loss", "Objective", "Execution", "make_targets", "Targets"),
+            "Problem",
             *("content_loss", "gram_matrix", "style_loss"),
             *("total_variation", "absolute_variation", "isotropic_variation"),
             *("STYLE_LOSSES", "StyleLoss", "moments", "Moments", "gram_loss"),

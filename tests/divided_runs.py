@@ -17,7 +17,7 @@ from net_samples import random_net
 
 import jaxstyle
 from jaxstyle import Weights
-from jaxstyle.losses import Objective
+from jaxstyle.losses import Execution, Objective
 from jaxstyle.optimize import steps as gatys
 from jaxstyle.scaling.sharding import image_shardings, shard_images, unshard_images
 
@@ -79,12 +79,20 @@ def compare_optimization(mesh: Any) -> dict[str, Any]:
     photo, painting = blots(0, HEIGHT, WIDTH), blots(1, 70, 113)
 
     def steps(state: Any, images: Any, *, mesh: Any) -> Any:
-        objective = Objective(mesh=mesh, padding="replicate", style_loss="wasserstein")
+        objective = Objective(padding="replicate", style_loss="wasserstein")
+        execution = Execution(mesh=mesh)
         vgg, photo, painting = images
         targets = jaxstyle.losses.make_targets(
-            vgg, photo, [painting], WEIGHTS, objective=objective
+            vgg,
+            photo,
+            [painting],
+            WEIGHTS,
+            objective=objective,
+            execution=execution,
         )
-        step = gatys.make_step(jaxstyle.optimize.lbfgs(memory_size=4, mesh=mesh))
+        step = gatys.make_step(
+            jaxstyle.optimize.lbfgs(memory_size=4, mesh=mesh), execution=execution
+        )
         problem = jaxstyle.losses.Problem(vgg, targets, WEIGHTS)
         state, metrics = gatys.run_steps(step, state, problem, STEPS, capacity=STEPS)
         return state._replace(step=metrics["loss"])  # a way out for the losses

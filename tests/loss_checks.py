@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle import Weights
-from jaxstyle.losses import Objective, make_targets, perceptual_loss
+from jaxstyle.losses import Execution, Objective, make_targets, perceptual_loss
+from jaxstyle.losses.objective import DEFAULT_EXECUTION, DEFAULT_OBJECTIVE
 
 Params = Mapping[str, Any]
 
@@ -27,16 +28,26 @@ def evaluate(
     photo: jax.Array,
     painting: jax.Array,
     *,
-    objective: Objective,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
     weights: Weights = SHALLOW,
 ) -> Any:
     """Return the targets, the losses, their parts, and the gradient."""
 
     def run(images: jax.Array) -> Any:
-        targets = make_targets(params, photo, [painting], weights, objective=objective)
+        targets = make_targets(
+            params,
+            photo,
+            [painting],
+            weights,
+            objective=objective,
+            execution=execution,
+        )
 
         def loss_of(images: jax.Array) -> tuple[jax.Array, Any]:
-            losses, parts = perceptual_loss(params, images, targets, weights)
+            losses, parts = perceptual_loss(
+                params, images, targets, weights, execution=execution
+            )
             return losses.sum(), (losses, parts)
 
         (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(images)

@@ -22,6 +22,12 @@ ITEMS = {
 # What users rely on. A change here is a change for them.
 API = ast.parse(
     """
+class Execution:
+    precision: str | None = None
+    remat: bool = False
+    mesh: Mesh | None = None
+    tile: int | None = None
+
 class Keeper:
     init: Callable[[Image], Kept]
     update: Callable[[Kept, Image, Float[Array, ""], Image], Kept]
@@ -42,10 +48,6 @@ class Objective:
     pooling: str = "max"
     padding: str = "zero"
     style_loss: str = "gram"
-    precision: str | None = None
-    remat: bool = False
-    mesh: Mesh | None = None
-    tile: int | None = None
 
 class Preset:
     summary: str
@@ -84,7 +86,7 @@ class Targets:
     content: Mapping[str, Float[Array, "*n _h _w _c"]]
     style: Mapping[str, Any]
     masks: Mapping[str, Float[Array, "regions _h _w"]] | None = None
-    objective: Objective = field(default=PLAIN, metadata={"static": True})
+    objective: Objective = field(default=DEFAULT_OBJECTIVE, metadata={"static": True})
 
 class Weights:
     content: Mapping[str, Scalar]
@@ -167,7 +169,10 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]: ...
 def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh: ...
 
 def make_step(
-    optimizer: optax.GradientTransformation, *, keeper: Keeper = BEST
+    optimizer: optax.GradientTransformation,
+    *,
+    keeper: Keeper = BEST,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Step: ...
 
 def make_targets(
@@ -179,7 +184,8 @@ def make_targets(
     style_weights: StyleWeights | None = None,
     masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask | None] | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Targets: ...
 
 def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
@@ -212,11 +218,17 @@ def optimize_image(
     style_weights: StyleWeights | None = None,
     masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask | None] | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Image, Metrics]: ...
 
 def perceptual_loss(
-    params: network.Params, images: Images, targets: Targets, weights: Weights
+    params: network.Params,
+    images: Images,
+    targets: Targets,
+    weights: Weights,
+    *,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Float[Array, "*n"], Metrics]: ...
 
 def prepare_for_cpu(params: Params) -> Params: ...

@@ -12,7 +12,7 @@ import pytest
 
 import jaxstyle
 from jaxstyle import Weights, load_image
-from jaxstyle.losses import Objective, make_targets, perceptual_loss
+from jaxstyle.losses import Execution, Objective, make_targets, perceptual_loss
 
 Params = dict[str, Any]
 
@@ -22,8 +22,8 @@ WEIGHTS = Weights(
     {"relu3_1": 1.0}, dict.fromkeys(("relu1_1", "relu2_1", "relu3_1"), 1.0)
 )
 
-FLOAT32 = Objective(style_loss="wasserstein")
-BFLOAT16 = Objective(style_loss="wasserstein", precision="bfloat16")
+OBJECTIVE = Objective(style_loss="wasserstein")
+FLOAT32, BFLOAT16 = Execution(), Execution(precision="bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +46,21 @@ def pairs() -> tuple[jax.Array, jax.Array]:
     return jnp.stack(photos[:10]), jnp.stack(paintings[:10])
 
 
-@partial(jax.jit, static_argnames="objective")
-def optimize(vgg: Params, photos: Any, paintings: Any, objective: Objective) -> Any:
+@partial(jax.jit, static_argnames="execution")
+def optimize(vgg: Params, photos: Any, paintings: Any, execution: Execution) -> Any:
     """Return a picture after 20 steps, and its loss in float32, for each pair."""
 
     def optimize_one(photo: jax.Array, painting: jax.Array) -> Any:
         picture, _ = jaxstyle.optimize_image(
-            vgg, photo, [painting], weights=WEIGHTS, steps=20, objective=objective
+            vgg,
+            photo,
+            [painting],
+            weights=WEIGHTS,
+            steps=20,
+            objective=OBJECTIVE,
+            execution=execution,
         )
-        targets = make_targets(vgg, photo, [painting], WEIGHTS, objective=FLOAT32)
+        targets = make_targets(vgg, photo, [painting], WEIGHTS, objective=OBJECTIVE)
         return picture, perceptual_loss(vgg, picture, targets, WEIGHTS)[0]
 
     return jax.vmap(optimize_one)(photos, paintings)
@@ -63,8 +69,8 @@ def optimize(vgg: Params, photos: Any, paintings: Any, objective: Objective) -> 
 def test_ten_pairs_end_within_2_percent(
     vgg: Params, pairs: tuple[jax.Array, jax.Array]
 ) -> None:
-    _, expected = optimize(vgg, *pairs, objective=FLOAT32)
-    pictures, losses = optimize(vgg, *pairs, objective=BFLOAT16)
+    _, expected = optimize(vgg, *pairs, execution=FLOAT32)
+    pictures, losses = optimize(vgg, *pairs, execution=BFLOAT16)
     assert pictures.dtype == jnp.float32
     assert (losses != expected).all()
     np.testing.assert_allclose(losses, expected, rtol=0.02)
@@ -72,17 +78,19 @@ def test_ten_pairs_end_within_2_percent(
 
 def test_flat_images_stay_finite(vgg: Params) -> None:
     flat, black = jnp.full((1, 32, 32, 3), 0.5), jnp.zeros((1, 32, 32, 3))
-    pictures, losses = optimize(vgg, flat, black, objective=BFLOAT16)
+    pictures, losses = optimize(vgg, flat, black, execution=BFLOAT16)
     assert jnp.isfinite(pictures).all()
     assert jnp.isfinite(losses).all()
 
 
 def test_the_network_computes_in_the_precision(vgg: Params) -> None:
     def look(photo: jax.Array) -> Any:
-        targets = make_targets(vgg, photo, [photo], WEIGHTS, objective=BFLOAT16)
+        targets = make_targets(
+            vgg, photo, [photo], WEIGHTS, objective=OBJECTIVE, execution=BFLOAT16
+        )
 
         def loss_of(image: jax.Array) -> jax.Array:
-            return perceptual_loss(vgg, image, targets, WEIGHTS)[0]
+            return perceptual_loss(vgg, image, targets, WEIGHTS, execution=BFLOAT16)[0]
 
         return targets, jax.value_and_grad(loss_of)(photo)
 

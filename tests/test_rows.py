@@ -16,7 +16,7 @@ from numeric_checks import assert_close
 from process_runs import virtual_devices
 
 from jaxstyle import stylize
-from jaxstyle.losses import Objective, make_targets, perceptual_loss
+from jaxstyle.losses import Execution, Objective, make_targets, perceptual_loss
 from jaxstyle.nets import stylize_sharded
 from jaxstyle.scaling import make_row_mesh
 
@@ -75,8 +75,8 @@ def test_rows_below_count_for_nothing(
         images,
         photo,
         painting,
-        plain=Objective(padding=padding, style_loss=style_loss),
-        other=Objective(padding=padding, style_loss=style_loss, mesh=make_row_mesh()),
+        objective=Objective(padding=padding, style_loss=style_loss),
+        execution=Execution(mesh=make_row_mesh()),
     )
 
 
@@ -87,8 +87,8 @@ def test_blocks_may_be_computed_twice(shallow: Params) -> None:
         photos[::-1],
         photos,
         blots(1, 31, 20),
-        plain=Objective(pooling="l2"),
-        other=Objective(pooling="l2", remat=True, mesh=make_row_mesh()),
+        objective=Objective(pooling="l2"),
+        execution=Execution(remat=True, mesh=make_row_mesh()),
     )
 
 
@@ -98,8 +98,8 @@ def check_the_same(
     photo: jax.Array,
     painting: jax.Array,
     *,
-    plain: Objective,
-    other: Objective,
+    objective: Objective,
+    execution: Execution,
 ) -> None:
     """Compare style targets, losses and gradients in float64."""
     with jax.enable_x64(True):
@@ -107,7 +107,8 @@ def check_the_same(
             lambda x: jnp.asarray(x, float), (params, images, photo, painting)
         )
         expected, found = (
-            evaluate(*arrays, objective=objective)[1:] for objective in (plain, other)
+            evaluate(*arrays, objective=objective, execution=how)[1:]
+            for how in (Execution(), execution)
         )
         assert_close(found, expected, rtol=1e-9)
 
@@ -117,7 +118,7 @@ def test_rows_below_count_for_no_region(shallow: Params) -> None:
     rows = jnp.linspace(0, 1, 25)[:, None] * jnp.ones(32)
     part = jnp.zeros((31, 20)).at[20:].set(1)
 
-    def run(objective: Objective) -> Any:
+    def run(execution: Execution) -> Any:
         def loss_of(image: jax.Array) -> Any:
             targets = make_targets(
                 shallow,
@@ -126,27 +127,31 @@ def test_rows_below_count_for_no_region(shallow: Params) -> None:
                 SHALLOW,
                 masks=[rows, 1 - rows],
                 style_masks=[part, None],
-                objective=objective,
+                execution=execution,
             )
-            return perceptual_loss(shallow, image, targets, SHALLOW)
+            return perceptual_loss(
+                shallow, image, targets, SHALLOW, execution=execution
+            )
 
         return jax.jit(jax.value_and_grad(loss_of, has_aux=True))(photo[::-1])
 
-    assert_close(run(Objective(mesh=make_row_mesh())), run(Objective()))
+    assert_close(run(Execution(mesh=make_row_mesh())), run(Execution()))
 
 
 def test_less_is_kept_of_blocks_that_are_computed_twice(raw: Params) -> None:
     """What the compiler makes of it differs: on CPUs it joins what is the same."""
 
     def bytes_kept(*, remat: bool) -> int:
-        objective = Objective(remat=remat)
+        execution = Execution(remat=remat)
         weights = SHALLOW._replace(content={"relu4_1": 1.0}, style={"relu1_2": 1.0})
 
         def linearize(image: jax.Array, vgg: Params) -> Any:
-            targets = make_targets(vgg, image, [image], weights, objective=objective)
+            targets = make_targets(vgg, image, [image], weights)
 
             def loss_of(image: jax.Array) -> jax.Array:
-                return perceptual_loss(vgg, image, targets, weights)[0]
+                return perceptual_loss(
+                    vgg, image, targets, weights, execution=execution
+                )[0]
 
             return jax.vjp(loss_of, image)[1]
 
@@ -169,9 +174,9 @@ def test_nets_see_nothing_below(norm: str, shape: tuple[int, ...]) -> None:
 
 def test_tiles_and_devices_do_not_go_together() -> None:
     with pytest.raises(ValueError, match="tile and mesh do not go together"):
-        Objective(tile=64, mesh=make_row_mesh())
+        Execution(tile=64, mesh=make_row_mesh())
 
 
 def test_precisions_have_names() -> None:
     with pytest.raises(ValueError, match="no precision 'half'; known are float32, "):
-        Objective(precision="half")
+        Execution(precision="half")

@@ -1,6 +1,5 @@
 """Tile by tile the loss and its gradient are those of the whole image."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,13 @@ from numeric_checks import assert_close
 from vgg_samples import make_params
 
 from jaxstyle import Weights
-from jaxstyle.losses import STYLE_LOSSES, Objective, make_targets, perceptual_loss
+from jaxstyle.losses import (
+    STYLE_LOSSES,
+    Execution,
+    Objective,
+    make_targets,
+    perceptual_loss,
+)
 
 TILE = 24
 
@@ -40,7 +45,8 @@ def test_tiles_change_nothing(
             images,
             photo,
             painting,
-            objective=Objective(padding=padding, tile=tile),
+            objective=Objective(padding=padding),
+            execution=Execution(tile=tile),
         )
         for tile in (None, TILE)
     )
@@ -84,12 +90,33 @@ def check_exactly(
             lambda x: jnp.asarray(x, float), (params, images, photo, painting)
         )
         expected, found = (
-            evaluate(*arrays, objective=replace(objective, tile=tile), weights=weights)
+            evaluate(
+                *arrays,
+                objective=objective,
+                execution=Execution(tile=tile),
+                weights=weights,
+            )
             for tile in (None, tile)
         )
         of_content, of_style, *_ = expected
         assert all(x.max() > 0 for x in jax.tree.leaves((of_content, of_style)))
         assert_close(found, expected, rtol=1e-9)
+
+
+def test_targets_of_tiles_are_the_same_tree(
+    shallow: Params, photo: jax.Array, painting: jax.Array
+) -> None:
+    whole, tiled = (
+        jax.eval_shape(
+            lambda params, tile=tile: make_targets(
+                params, photo, [painting], SHALLOW, execution=Execution(tile=tile)
+            ),
+            shallow,
+        )
+        for tile in (None, TILE)
+    )
+    assert jax.tree.structure(tiled) == jax.tree.structure(whole)
+    assert jax.tree.leaves(tiled) == jax.tree.leaves(whole)
 
 
 def test_tiles_change_nothing_about_a_batch(
@@ -98,7 +125,7 @@ def test_tiles_change_nothing_about_a_batch(
     photos = jnp.stack([photo, photo[::-1]])
     images = photos + 0.1 * blots(4, 45, 62)
     expected, found = (
-        evaluate(shallow, images, photos, painting, objective=Objective(tile=tile))
+        evaluate(shallow, images, photos, painting, execution=Execution(tile=tile))
         for tile in (None, TILE)
     )
     assert_close(found, expected)
@@ -112,7 +139,8 @@ def test_tiles_change_nothing_about_regions(
     part = jnp.zeros((51, 33)).at[7:40, 3:20].set(1)
 
     def run(tile: int | None) -> Any:
-        objective = Objective(tile=tile, style_loss="mean-std")
+        objective = Objective(style_loss="mean-std")
+        execution = Execution(tile=tile)
 
         def loss_of(image: jax.Array) -> Any:
             paintings = [painting, painting[::-1]]
@@ -124,8 +152,11 @@ def test_tiles_change_nothing_about_regions(
                 masks=[rows, nowhere],
                 style_masks=[part, None],
                 objective=objective,
+                execution=execution,
             )
-            return perceptual_loss(shallow, image, targets, SHALLOW)
+            return perceptual_loss(
+                shallow, image, targets, SHALLOW, execution=execution
+            )
 
         return jax.jit(jax.value_and_grad(loss_of, has_aux=True))(photo[:, ::-1])
 
@@ -138,11 +169,13 @@ def test_the_gradient_of_tiles_takes_less_memory(
     photo = blots(5, 200, 200)
 
     def bytes_needed(tile: int | None) -> int:
-        objective = Objective(tile=tile)
-        targets = make_targets(shallow, photo, [painting], SHALLOW, objective=objective)
+        execution = Execution(tile=tile)
+        targets = make_targets(shallow, photo, [painting], SHALLOW, execution=execution)
 
         def loss_of(image: jax.Array) -> jax.Array:
-            return perceptual_loss(shallow, image, targets, SHALLOW)[0]
+            return perceptual_loss(
+                shallow, image, targets, SHALLOW, execution=execution
+            )[0]
 
         compiled = jax.jit(jax.grad(loss_of)).lower(photo).compile()
         analysis = compiled.memory_analysis()
@@ -156,4 +189,4 @@ def test_tiles_that_are_too_small_are_refused(
     shallow: Params, photo: jax.Array, painting: jax.Array
 ) -> None:
     with pytest.raises(ValueError, match="tiles must have sides of "):
-        evaluate(shallow, photo, photo, painting, objective=Objective(tile=8))
+        evaluate(shallow, photo, photo, painting, execution=Execution(tile=8))

@@ -1,4 +1,4 @@
-from .objective import Objective, Weights
+from .objective import Execution, Objective, Weights
 from .perceptual import Problem, perceptual_loss
 from .style import (
     STYLE_LOSSES,
@@ -23,6 +23,7 @@ from .terms import (
 
 __all__ = [
     "STYLE_LOSSES",
+    "Execution",
     "Moments",
     "Objective",
     "Problem",

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.losses.objective import Objective
+from jaxstyle.losses.objective import Execution, Objective
 from jaxstyle.losses.terms import Moments, content_loss, moments
 from jaxstyle.scaling.windows import Window, cover_image, sum_windows
 from jaxstyle.vgg import layers as vgg_layers
@@ -39,6 +39,7 @@ def measure(
     style: Iterable[str],
     masks: Mapping[str, Float[Array, "*r _h _w"] | None] | None = None,
     objective: Objective,
+    execution: Execution,
 ) -> Measures:
     """Return the content losses and the moments of images.
 
@@ -49,14 +50,15 @@ def measure(
         style: the layers whose moments are wanted.
         masks: by layer, how much each position counts in the moments; all the same by
             default. Regions are a leading axis, which the moments then have too.
-        objective: how the network looks at images.
+        objective: which features are compared.
+        execution: how they are computed.
     """
     masks = dict.fromkeys(style) if masks is None else masks
-    if objective.tile is not None:
-        return _measure_tiles(params, images, content, masks, objective)
-    if objective.remat:
-        return _measure_blocks(params, images, content, masks, objective)
-    features = compute_features(params, images, objective)
+    if execution.tile is not None:
+        return _measure_tiles(params, images, content, masks, objective, execution)
+    if execution.remat:
+        return _measure_blocks(params, images, content, masks, objective, execution)
+    features = compute_features(params, images, objective, execution)
     return _compare(features, content, masks, rows=images.shape[-3])
 
 
@@ -106,9 +108,10 @@ def _measure_blocks(
     content: Mapping[str, Float[Array, "*n _h _w _c"]],
     masks: Mapping[str, Float[Array, "*r _h _w"] | None],
     objective: Objective,
+    execution: Execution,
 ) -> Measures:
     """Do what `measure` does, but for the gradient keep what lies between blocks."""
-    look, rows = _make_look(objective), images.shape[-3]
+    look, rows = _make_look(objective, execution), images.shape[-3]
     x = look.place(params, images)
     losses: dict[str, Array] = {}
     found: dict[str, Moments] = {}
@@ -129,48 +132,50 @@ def _measure_blocks(
 
 
 def compute_activations(
-    params: network.Params, images: Images, layers: Iterable[str], objective: Objective
+    params: network.Params,
+    images: Images,
+    layers: Iterable[str],
+    objective: Objective,
+    execution: Execution,
 ) -> network.Features:
     """Return the activations of layers, whole; with tiles, the memory is theirs."""
     layers = tuple(layers)
-    if objective.tile is None:
-        features = compute_features(params, images, objective)
+    if execution.tile is None:
+        features = compute_features(params, images, objective, execution)
         return {layer: features[layer] for layer in layers}
 
     def fill(whole: network.Features, window: Window) -> tuple[network.Features, None]:
-        features = compute_features(params, window.cut(images), objective)
+        features = compute_features(params, window.cut(images), objective, execution)
         return {
             layer: window.paste(whole[layer], features[layer], vgg_layers.stride(layer))
             for layer in whole
         }, None
 
-    shapes = feature_shapes(params, images, objective)
+    shapes = feature_shapes(params, images, objective, execution)
     nothing = {layer: jnp.zeros_like(shapes[layer]) for layer in layers}
-    windows = _cover(images, layers, params, objective.tile)
+    windows = _cover(images, layers, params, execution.tile)
     return lax.scan(fill, nothing, windows)[0]
 
 
 def compute_features(
-    params: network.Params, images: Images, objective: Objective
+    params: network.Params, images: Images, objective: Objective, execution: Execution
 ) -> network.Features:
-    """Return the features of images as an objective wants to see them, at one look."""
-    return network.features(params, images, **_make_look(objective)._asdict())
+    """Compute the features of whole images."""
+    look = _make_look(objective, execution)
+    return network.features(params, images, **look._asdict())
 
 
-def _make_look(objective: Objective) -> network.Look:
+def _make_look(objective: Objective, execution: Execution) -> network.Look:
     return network.Look(
-        objective.pooling,
-        objective.padding,
-        objective.mesh,
-        objective.precision,
+        objective.pooling, objective.padding, execution.mesh, execution.precision
     )
 
 
 def feature_shapes(
-    params: network.Params, images: Images, objective: Objective
+    params: network.Params, images: Images, objective: Objective, execution: Execution
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes and types of the features of whole images."""
-    features = partial(compute_features, objective=objective)
+    """Compute the shapes and types of the features of whole images."""
+    features = partial(compute_features, objective=objective, execution=execution)
     shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(features, params, images)
     return shapes
 
@@ -192,12 +197,13 @@ def _measure_tiles(
     content: Mapping[str, Float[Array, "*n _h _w _c"]],
     masks: Mapping[str, Float[Array, "*r _h _w"] | None],
     objective: Objective,
+    execution: Execution,
 ) -> Measures:
     """Do what `measure` does, tile by tile."""
     size = images.shape[-3:-1]
 
     def measure_window(window: Window) -> Measures:
-        features = compute_features(params, window.cut(images), objective)
+        features = compute_features(params, window.cut(images), objective, execution)
         parts = {
             layer: _Part(layer, features[layer], window, size) for layer in features
         }
@@ -206,8 +212,8 @@ def _measure_tiles(
             {layer: parts[layer].moments(masks[layer]) for layer in masks},
         )
 
-    assert objective.tile is not None
-    windows = _cover(images, (*content, *masks), params, objective.tile)
+    assert execution.tile is not None
+    windows = _cover(images, (*content, *masks), params, execution.tile)
     return sum_windows(measure_window, windows)
 
 

@@ -1,4 +1,4 @@
-"""What the perceptual loss is made of: weights as data, and choices as structure."""
+"""The settings of the loss: its weights, what is compared, how it is computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,23 +53,14 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """How the network looks at images, and how styles are compared: structure.
+    """What is compared: features of which network, and by which style loss.
+
+    It is structure, not data, and belongs to the targets that are made by it.
 
     Attributes:
         pooling: the network's pooling, as in `jaxstyle.vgg.features`.
         padding: the border of its first convolution, as in `jaxstyle.vgg.features`.
         style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`.
-        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``; the
-            precision of the images by default. Moments, losses and the gradient to
-            float32 images are in float32 in any case.
-        remat: whether the gradient computes each block of the network a second time,
-            instead of keeping its activations: the same numbers, for less memory and
-            a third more time. Tiles do so without it.
-        mesh: devices that divide the rows of an image among them, as in
-            `jaxstyle.vgg.features`. The loss and its gradient are the same.
-        tile: the largest side, in pixels, of the parts in which the network looks at
-            an image, one after the other; the whole image by default. The loss and its
-            gradient are the same, for less memory and more time.
 
     Examples:
         Under `jax.jit` an objective is a static argument; it is hashable.
@@ -85,13 +76,51 @@ class Objective:
     pooling: str = "max"
     padding: str = "zero"
     style_loss: str = "gram"
+
+
+DEFAULT_OBJECTIVE = Objective()
+"""That of Gatys et al. (2016), with the pooling that the network was trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How features are computed: in which precision, on which devices, in which parts.
+
+    The loss and its gradient are the same, except for rounding. Each evaluation may be
+    executed in its own way, whatever way its targets were made in.
+
+    Attributes:
+        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``; the
+            precision of the images by default. Moments, losses and the gradient to
+            float32 images are in float32 in any case.
+        remat: whether the gradient computes each block of the network a second time,
+            instead of keeping its activations: the same numbers, for less memory and
+            a third more time. Tiles do so without it.
+        mesh: devices that share the rows of an image, from
+            `jaxstyle.scaling.make_row_mesh`; by default nothing is said of devices.
+        tile: the largest side, in pixels, of the tiles in which features are computed,
+            one after the other, for less memory and more time; the whole image by
+            default.
+
+    Examples:
+        Under `jax.jit` it is a static argument, like the objective:
+
+        >>> tiled = jaxstyle.losses.Execution(tile=512)
+        >>> targets = jaxstyle.losses.make_targets(vgg, photo, [painting], weights)
+        >>> loss_of = jaxstyle.losses.perceptual_loss
+        >>> loss_of = jax.jit(loss_of, static_argnames="execution")
+        >>> loss, _ = loss_of(vgg, photo, targets, weights, execution=tiled)
+        >>> jnp.allclose(loss, loss_of(vgg, photo, targets, weights)[0])
+        Array(True, dtype=bool)
+    """
+
     precision: str | None = None
     remat: bool = False
     mesh: Mesh | None = None
     tile: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise a ValueError where there is no such precision, or no such pair."""
+        """Raise a ValueError for an unknown precision, and for tiles with a mesh."""
         if self.precision not in (None, *PRECISIONS):
             raise ValueError(
                 f"no precision {self.precision!r}; known are {', '.join(PRECISIONS)}"
@@ -100,5 +129,5 @@ class Objective:
             raise ValueError("tile and mesh do not go together; leave out one of them")
 
 
-PLAIN = Objective()
-"""That of Gatys et al. (2016), with the pooling that the network was trained with."""
+DEFAULT_EXECUTION = Execution()
+"""Whole images at once, in their own precision."""

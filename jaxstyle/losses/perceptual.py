@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.losses.measures import feature_shapes, measure
-from jaxstyle.losses.objective import Weights
+from jaxstyle.losses.objective import DEFAULT_EXECUTION, Execution, Weights
 from jaxstyle.losses.style import find_style_loss
 from jaxstyle.losses.targets import Targets
 from jaxstyle.losses.terms import (
@@ -42,6 +42,8 @@ def perceptual_loss(
     images: Images,
     targets: Targets,
     weights: Weights,
+    *,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Float[Array, "*n"], Metrics]:
     """Return how far images are from their targets, one value per image.
 
@@ -61,9 +63,10 @@ def perceptual_loss(
     Args:
         params: a VGG's parameters.
         images: RGB in [0, 1], ``[*n, h, w, 3]``.
-        targets: from `make_targets`, for images of the same size. They know how images
-            are to be compared with them.
+        targets: from `make_targets`, for images of the same size; their objective says
+            what is compared.
         weights: the weight of each term.
+        execution: how features are computed.
 
     Returns:
         The loss ``[*n]``, and by name its three weighted parts, ``content``, ``style``
@@ -81,7 +84,7 @@ def perceptual_loss(
         >>> jnp.allclose(loss, parts["content"] + parts["style"])
         Array(True, dtype=bool)
     """
-    _check_targets(params, images, targets, weights)
+    _check_targets(params, images, targets, weights, execution)
     found = measure(
         params,
         images,
@@ -89,6 +92,7 @@ def perceptual_loss(
         style=weights.style,
         masks=targets.masks,
         objective=targets.objective,
+        execution=execution,
     )
     content = [
         weights.content[layer] * found.content[layer] for layer in weights.content
@@ -118,10 +122,14 @@ def _compare_style(found: Moments, targets: Targets, layer: str) -> Float[Array,
 
 
 def _check_targets(
-    params: network.Params, images: Images, targets: Targets, weights: Weights
+    params: network.Params,
+    images: Images,
+    targets: Targets,
+    weights: Weights,
+    execution: Execution,
 ) -> None:
     """Raise unless there is a target for each layer, of the features' size."""
-    shapes = feature_shapes(params, images, targets.objective)
+    shapes = feature_shapes(params, images, targets.objective, execution)
     absent = [layer for layer in weights.content if layer not in targets.content]
     absent += [layer for layer in weights.style if layer not in targets.style]
     if absent:

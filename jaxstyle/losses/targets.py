@@ -11,7 +11,14 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.losses.measures import compute_activations, measure
-from jaxstyle.losses.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.losses.objective import (
+    DEFAULT_EXECUTION,
+    DEFAULT_OBJECTIVE,
+    Execution,
+    Objective,
+    StyleWeights,
+    Weights,
+)
 from jaxstyle.losses.style import find_style_loss
 from jaxstyle.losses.terms import Moments
 from jaxstyle.vgg import layers as vgg_layers
@@ -31,14 +38,13 @@ class Targets:
             of all regions, stacked before the channels.
         masks: the regions of the image at the layer's resolution, if there are any. A
             style counts as much as its mask's mean.
-        objective: how they were made, and so how images are to be compared with them;
-            it is structure, not data.
+        objective: what is compared; it is structure, not data.
     """
 
     content: Mapping[str, Float[Array, "*n _h _w _c"]]
     style: Mapping[str, Any]
     masks: Mapping[str, Float[Array, "regions _h _w"]] | None = None
-    objective: Objective = field(default=PLAIN, metadata={"static": True})
+    objective: Objective = field(default=DEFAULT_OBJECTIVE, metadata={"static": True})
 
 
 def make_targets(
@@ -50,7 +56,8 @@ def make_targets(
     style_weights: StyleWeights | None = None,
     masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask | None] | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Targets:
     """Return what images are to be compared with.
 
@@ -76,7 +83,9 @@ def make_targets(
         masks: for each style where it belongs in the image, ``[h, w]`` in [0, 1].
         style_masks: for each style which part of it counts, in [0, 1] and of the
             style's size, or None for all of it.
-        objective: how styles are compared, and the network's borders and pooling.
+        objective: what is compared.
+        execution: how features are computed; an evaluation of the loss may do it
+            otherwise.
 
     Returns:
         The targets, of the layers that ``weights`` names.
@@ -102,7 +111,9 @@ def make_targets(
         (2, 64, 64)
     """
     vgg_layers.check_layers(params, (*weights.content, *weights.style))
-    of_content = content_targets(params, content, weights, objective=objective)
+    of_content = content_targets(
+        params, content, weights, objective=objective, execution=execution
+    )
     if masks is None:
         blended = style_targets(
             params,
@@ -111,11 +122,12 @@ def make_targets(
             style_weights=style_weights,
             style_masks=style_masks,
             objective=objective,
+            execution=execution,
         )
         return Targets(of_content, blended, None, objective)
     check_masks(masks, [content] * len(styles), what="masks")
     shares = _shares(weights.style, len(styles), style_weights)
-    found = _moments(params, styles, weights, style_masks, objective)
+    found = _moments(params, styles, weights, style_masks, objective, execution)
     compared = find_style_loss(objective.style_loss)
     return Targets(
         of_content,
@@ -133,11 +145,12 @@ def content_targets(
     content: Images,
     weights: Weights,
     *,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> dict[str, Float[Array, "*n _h _w _c"]]:
     """Return the activations of the content layers; see `make_targets`."""
     vgg_layers.check_layers(params, tuple(weights.content))
-    return compute_activations(params, content, weights.content, objective)
+    return compute_activations(params, content, weights.content, objective, execution)
 
 
 def style_targets(
@@ -147,7 +160,8 @@ def style_targets(
     *,
     style_weights: StyleWeights | None = None,
     style_masks: Sequence[Mask | None] | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> dict[str, Any]:
     """Return the targets of the style layers for a blend of styles; see `make_targets`.
 
@@ -155,7 +169,7 @@ def style_targets(
     """
     vgg_layers.check_layers(params, tuple(weights.style))
     shares = _shares(weights.style, len(styles), style_weights)
-    found = _moments(params, styles, weights, style_masks, objective)
+    found = _moments(params, styles, weights, style_masks, objective, execution)
     compared = find_style_loss(objective.style_loss)
     return {
         layer: compared.make_target(_blend(found[layer], shares[layer]))
@@ -172,6 +186,7 @@ def _moments(
     weights: Weights,
     masks: Sequence[Mask | None] | None,
     objective: Objective,
+    execution: Execution,
 ) -> dict[str, list[Moments]]:
     """Return the moments of every style by layer."""
     masks = [None] * len(styles) if masks is None else masks
@@ -180,7 +195,13 @@ def _moments(
     for style, mask in zip(styles, masks, strict=True):
         pooled = mask if mask is None else {x: _pool([mask], x)[0] for x in found}
         of_style = measure(
-            params, style, content={}, style=found, masks=pooled, objective=objective
+            params,
+            style,
+            content={},
+            style=found,
+            masks=pooled,
+            objective=objective,
+            execution=execution,
         ).moments
         for layer, moments_of_styles in found.items():
             moments_of_styles.append(of_style[layer])

@@ -21,7 +21,14 @@ import optax
 from jax import lax
 
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.losses.objective import (
+    DEFAULT_EXECUTION,
+    DEFAULT_OBJECTIVE,
+    Execution,
+    Objective,
+    StyleWeights,
+    Weights,
+)
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Mask
 from jaxstyle.optimize import optimizers
@@ -153,7 +160,8 @@ def optimize_image(
     style_weights: StyleWeights | None = None,
     masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask | None] | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Image, Metrics]:
     """Return the content image in the style of the others.
 
@@ -189,7 +197,8 @@ def optimize_image(
         style_weights: as in `jaxstyle.losses.make_targets`, and so the next three.
         masks: where each style belongs in the image.
         style_masks: which part of each style counts.
-        objective: how styles are compared, and the network's borders and pooling.
+        objective: what is compared.
+        execution: how features are computed.
 
     Returns:
         The picture that was kept, clipped to [0, 1], and the metrics of every step,
@@ -214,7 +223,7 @@ def optimize_image(
         scenes = [resize_scene(scene, size, style_scale=style_scale) for size in sizes]
     if not scenes:
         raise ValueError("at least one size is needed, got none")
-    step = make_step(optimizer, keeper=keeper)
+    step = make_step(optimizer, keeper=keeper, execution=execution)
     image = content if init is None else init
     coarsest = scenes[0].content
     if image.shape not in (content.shape, coarsest.shape):
@@ -231,7 +240,12 @@ def optimize_image(
             detail = scene.content if init is None else None
             state = change_scale(state, size, optimizer, keeper=keeper, detail=detail)
         targets = make_scene_targets(
-            params, scene, weights, style_weights=style_weights, objective=objective
+            params,
+            scene,
+            weights,
+            style_weights=style_weights,
+            objective=objective,
+            execution=execution,
         )
         advance = partial(
             _advance, step=step, problem=Problem(params, targets, weights)

@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle.images.arrays import Image, check_image, fit_size
-from jaxstyle.losses.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.losses.objective import (
+    DEFAULT_EXECUTION,
+    DEFAULT_OBJECTIVE,
+    Execution,
+    Objective,
+    StyleWeights,
+    Weights,
+)
 from jaxstyle.losses.targets import Mask, Targets, check_masks, make_targets
 from jaxstyle.vgg import network
 
@@ -41,7 +48,8 @@ def make_scene_targets(
     weights: Weights,
     *,
     style_weights: StyleWeights | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Targets:
     """Return what a picture of a scene is to be compared with; see `make_targets`."""
     return make_targets(
@@ -53,6 +61,7 @@ def make_scene_targets(
         masks=scene.masks,
         style_masks=scene.style_masks,
         objective=objective,
+        execution=execution,
     )
 
 

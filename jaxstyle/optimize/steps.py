@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxstyle.images.arrays import Image, check_image
+from jaxstyle.losses.objective import DEFAULT_EXECUTION, Execution
 from jaxstyle.losses.perceptual import Metrics, perceptual_loss
 from jaxstyle.losses.perceptual import Problem as Problem
 from jaxstyle.optimize.keepers import BEST, Keeper, Kept
@@ -80,6 +81,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     *,
     keeper: Keeper = BEST,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Step:
     """Return the pure function that evaluates the loss once and moves the image.
 
@@ -88,6 +90,7 @@ def make_step(
             included; `jaxstyle.optimize.lbfgs` and `jaxstyle.optimize.adam` are made
             for pixels.
         keeper: which picture is kept, `jaxstyle.optimize.keep_best` by default.
+        execution: how the loss computes features.
 
     Returns:
         ``step(state, problem) -> (state, metrics)``. The metrics are the loss at
@@ -110,7 +113,7 @@ def make_step(
     def step(state: State, problem: Problem) -> tuple[State, Metrics]:
         def loss_of(image: Image) -> tuple[Float[Array, ""], Metrics]:
             params, targets, weights = problem
-            return perceptual_loss(params, image, targets, weights)
+            return perceptual_loss(params, image, targets, weights, execution=execution)
 
         evaluate = jax.value_and_grad(loss_of, has_aux=True)
         (loss, parts), gradient = evaluate(state.image)

@@ -16,7 +16,14 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Int, UInt8
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.losses.objective import PLAIN, Objective, StyleWeights, Weights
+from jaxstyle.losses.objective import (
+    DEFAULT_EXECUTION,
+    DEFAULT_OBJECTIVE,
+    Execution,
+    Objective,
+    StyleWeights,
+    Weights,
+)
 from jaxstyle.losses.perceptual import Metrics, perceptual_loss
 from jaxstyle.losses.perceptual import Problem as Problem
 from jaxstyle.losses.targets import Targets, content_targets, style_targets
@@ -53,7 +60,8 @@ def make_problem(
     weights: Weights,
     *,
     style_weights: StyleWeights | None = None,
-    objective: Objective = PLAIN,
+    objective: Objective = DEFAULT_OBJECTIVE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Problem:
     """Return the problem of painting photos in a style, or in a blend of several.
 
@@ -63,7 +71,8 @@ def make_problem(
             as they are in these images, in pixels.
         weights: the weight of each term of the loss.
         style_weights: as in `jaxstyle.losses.make_targets`.
-        objective: how styles are compared, and the network's borders and pooling.
+        objective: what is compared.
+        execution: how features are computed.
 
     Returns:
         The problem. Its targets have no content, which each batch of photos brings.
@@ -79,7 +88,12 @@ def make_problem(
     """
     layers.check_layers(params, (*weights.content, *weights.style))
     style = style_targets(
-        params, styles, weights, style_weights=style_weights, objective=objective
+        params,
+        styles,
+        weights,
+        style_weights=style_weights,
+        objective=objective,
+        execution=execution,
     )
     return Problem(params, Targets({}, style, None, objective), weights)
 
@@ -158,6 +172,7 @@ def make_step(
     *,
     dtype: DTypeLike = jnp.float32,
     stability: float = 0.0,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Step:
     """Return the pure function that improves a net on one batch of photos.
 
@@ -167,6 +182,7 @@ def make_step(
             losses are in float32 in any case.
         stability: the weight of `stability_loss`; a step then takes two passes of the
             net instead of one.
+        execution: how the loss computes features.
 
     Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
@@ -195,7 +211,7 @@ def make_step(
             params: transform_net.Params,
         ) -> tuple[Array, tuple[Metrics, transform_net.Params]]:
             stylized, kept = transform_net.stylize_in_training(params, images)
-            metrics = _measure(stylized, images, problem)
+            metrics = _measure(stylized, images, problem, execution)
             if stability:
                 key = jax.random.fold_in(jax.random.key(0), state.step)
                 part = stability * stability_loss(params, images, stylized, key)
@@ -255,6 +271,7 @@ def evaluate(
     problem: Problem,
     *,
     dtype: DTypeLike = jnp.float32,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> Metrics:
     """Return the mean loss of a net on a batch of photos, and its parts.
 
@@ -263,6 +280,7 @@ def evaluate(
         photos: 8-bit RGB, ``[n, h, w, 3]``.
         problem: from `make_problem`.
         dtype: the precision of both networks' activations.
+        execution: how the loss computes features.
 
     Returns:
         The ``loss`` and its parts as `jaxstyle.losses.perceptual_loss` returns them,
@@ -277,13 +295,21 @@ def evaluate(
     """
     images = (photos / jnp.float32(255)).astype(dtype)
     stylized = transform_net.stylize(params, images)
-    return _measure(stylized, images, problem)
+    return _measure(stylized, images, problem, execution)
 
 
-def _measure(stylized: Images, images: Images, problem: Problem) -> Metrics:
+def _measure(
+    stylized: Images, images: Images, problem: Problem, execution: Execution
+) -> Metrics:
     params, targets, weights = problem
-    content = content_targets(params, images, weights, objective=targets.objective)
+    content = content_targets(
+        params, images, weights, objective=targets.objective, execution=execution
+    )
     loss, parts = perceptual_loss(
-        params, stylized, replace(targets, content=content), weights
+        params,
+        stylized,
+        replace(targets, content=content),
+        weights,
+        execution=execution,
     )
     return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}

@@ -14,7 +14,7 @@ from jaxstyle.cli.settings import (
     find_overrides,
     make_objective,
 )
-from jaxstyle.losses.objective import Objective, Weights
+from jaxstyle.losses.objective import Execution, Objective, Weights
 from jaxstyle.optimize.keepers import KEEPERS, Keeper
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import PRESETS, Preset
@@ -48,6 +48,7 @@ class Method(NamedTuple):
     optimizer: optax.GradientTransformationExtraArgs
     keeper: Keeper
     objective: Objective
+    execution: Execution
 
 
 def choose_settings(arguments: argparse.Namespace) -> Preset:
@@ -108,7 +109,6 @@ def make_method(
         raise ValueError(f"--history is of lbfgs only, not of {chosen}")
     given = {name: value for name, value in options[chosen].items() if value}
     optimizer = OPTIMIZERS[chosen](**given)
-    objective = replace(
-        make_objective(settings), precision=precision, mesh=mesh, tile=tile
-    )
-    return Method(optimizer, KEEPERS[settings.keep](), objective)
+    execution = Execution(precision=precision, mesh=mesh, tile=tile)
+    keeper = KEEPERS[settings.keep]()
+    return Method(optimizer, keeper, make_objective(settings), execution)

@@ -113,7 +113,12 @@ def make_programs(
         blend: how much each of several styles counts.
     """
     make_targets = jax.jit(
-        partial(make_scene_targets, style_weights=blend, objective=method.objective)
+        partial(
+            make_scene_targets,
+            style_weights=blend,
+            objective=method.objective,
+            execution=method.execution,
+        )
     )
 
     def compile_scale(key: tuple[int, int]) -> Program:
@@ -145,7 +150,9 @@ def compile_steps(
     method: Method, layout: Layout, state: steps.State, problem: Problem, lanes: int
 ) -> Any:
     """Compile the steps of a scale."""
-    step = steps.make_step(method.optimizer, keeper=method.keeper)
+    step = steps.make_step(
+        method.optimizer, keeper=method.keeper, execution=method.execution
+    )
     of_lanes = over_lanes(
         partial(steps.run_steps, step, capacity=CAPACITY),
         lanes,

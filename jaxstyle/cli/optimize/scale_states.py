@@ -33,7 +33,7 @@ _resize = jax.jit(resize_scene, static_argnames=("longest", "style_scale"))
 def make_layout(inputs: Inputs, method: Method, index: int) -> Layout:
     """Return where the images of a scale lie."""
     scene = jax.eval_shape(lambda: resize(inputs, index))
-    return Layout(scene.content.shape[0], method.objective.mesh)
+    return Layout(scene.content.shape[0], method.execution.mesh)
 
 
 def init_states(method: Method, layout: Layout, images: Image, lanes: int) -> Any:

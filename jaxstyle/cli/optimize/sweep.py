@@ -135,7 +135,7 @@ def find_job(todo: Sweep, picture: Picture) -> Job:
 
 def most_lanes(method: Method, count: int) -> int:
     """Return how many of so many pictures it makes sense to make side by side."""
-    if method.objective.mesh is not None:
+    if method.execution.mesh is not None:
         return DIVIDED
     return ON_CPU if jax.default_backend() == "cpu" else count
 
