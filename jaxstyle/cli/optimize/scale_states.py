@@ -48,7 +48,7 @@ def make_init(
     method: Method, layout: Layout, lanes: int
 ) -> Callable[[Image], steps.State]:
     """Return what makes of an image in each lane the state before the first step."""
-    optimizer, keeper, _ = method
+    optimizer, keeper, *_ = method
 
     def init(image: Image) -> steps.State:
         state = steps.init_state(image, optimizer, keeper=keeper)
