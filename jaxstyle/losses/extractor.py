@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
-from jaxstyle.scaling.sharding import divide_rows
+from jaxstyle.scaling.sharding import pad_and_shard_rows
 
 ExtractorParams: TypeAlias = Mapping[str, Any]
 """A tree of arrays."""
@@ -118,4 +118,4 @@ def place_images(
     """
     stride = max(map(extractor.stride, extractor.layers(params)))
     check_images(images, smallest=stride)
-    return images if mesh is None else divide_rows(images, mesh, stride=stride)
+    return images if mesh is None else pad_and_shard_rows(images, mesh, stride=stride)
