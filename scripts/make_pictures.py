@@ -1,10 +1,10 @@
-"""Make the pictures that the README shows, with the command line.
+"""Make the pictures that the README and the docs show, with the command line.
 
     python scripts/make_pictures.py [gallery] [variants] [widths] [mixtures] [example]
         [strength]
 
 Everything is made of the package's example images, and of the styles that ship. The
-pictures go to ``scripts/pictures``; without names, all are made.
+pictures go to ``docs/pictures``; without names, all are made.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from jaxstyle.files.style_files import ALL, find_styles
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "jaxstyle" / "examples"
-PICTURES = ROOT / "scripts" / "pictures"
+PICTURES = ROOT / "docs" / "pictures"
 
 ASTRONAUT, CAT, CUP = (
     EXAMPLES / f"{name}.jpg" for name in ("astronaut", "chelsea", "coffee")

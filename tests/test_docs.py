@@ -1,4 +1,4 @@
-"""The reference: every public name, told in full, and no link that leads nowhere."""
+"""The site: every public name documented in full, and no link that leads nowhere."""
 
 import re
 import sys
@@ -7,7 +7,7 @@ from html import unescape
 from inspect import signature
 from pathlib import Path
 
-import make_reference
+import make_docs
 import pytest
 from public_names import CLASSES, FUNCTIONS, PUBLIC
 
@@ -29,8 +29,8 @@ NAME = r'<dt class="sig [^"]*" id="(jaxstyle[\w.]*)"'
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the site, which is made without a warning."""
-    output = tmp_path_factory.mktemp("reference") / "site"
-    assert make_reference.main(["-o", str(output)]) == 0
+    output = tmp_path_factory.mktemp("docs") / "site"
+    assert make_docs.main(["-o", str(output)]) == 0
     return output
 
 
@@ -175,9 +175,9 @@ def test_a_docstring_with_a_mistake_makes_no_site(
     capfd: Captured,
 ) -> None:
     page = ".. currentmodule:: jaxstyle\n\n.. autofunction:: stylize\n"
-    monkeypatch.setattr(make_reference, "write_sources", lambda: [("index", page)])
+    monkeypatch.setattr(make_docs, "write_sources", lambda: [("index", page)])
     monkeypatch.setattr(jaxstyle.stylize, "__doc__", docstring)
-    code = make_reference.main(["-o", str(tmp_path / "site")])
+    code = make_docs.main(["-o", str(tmp_path / "site")])
     assert code == (2 if complaint else 0)
     assert complaint in capfd.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ([] if complaint else ["site"])
@@ -187,17 +187,17 @@ def test_a_folder_that_is_not_empty_is_refused(
     tmp_path: Path, capsys: Captured
 ) -> None:
     (tmp_path / "notes.txt").touch()
-    assert make_reference.main(["-o", str(tmp_path)]) == 2
+    assert make_docs.main(["-o", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"make_reference: error: {tmp_path} is not empty")
+    assert line.startswith(f"make_docs: error: {tmp_path} is not empty")
 
 
 def test_without_sphinx_one_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setitem(sys.modules, "sphinx.cmd.build", None)
-    assert make_reference.main(["-o", str(tmp_path / "site")]) == 2
+    assert make_docs.main(["-o", str(tmp_path / "site")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        line == "make_reference: error: Sphinx is not installed: pip install '.[docs]'"
+        line == "make_docs: error: Sphinx is not installed: pip install '.[docs]'"
     )

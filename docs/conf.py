@@ -1,7 +1,4 @@
-"""How Sphinx makes the reference: its settings, and what it is told of our docstrings.
-
-`scripts/make_reference.py` runs it.
-"""
+"""Sphinx's settings, and how it reads our docstrings; `scripts/make_docs.py` runs it."""
 
 import ast
 import pkgutil
@@ -22,6 +19,7 @@ from sphinx.util.typing import stringify_annotation
 project = "jaxstyle"
 html_title = "jaxstyle"
 extensions = [
+    "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -43,6 +41,8 @@ python_maximum_signature_line_length = 72
 python_display_short_literal_types = True
 toc_object_entries_show_parents = "hide"
 napoleon_custom_sections = [("Attributes", "params_style")]
+
+myst_heading_anchors = 3  # links to headings, as on GitHub
 
 html_theme = "furo"
 html_theme_options: dict[str, Any] = {"top_of_page_buttons": []}

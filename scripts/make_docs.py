@@ -1,15 +1,16 @@
-"""Make the reference of jaxstyle's public names, a site built from their docstrings.
+"""Build the documentation: the pages of ``docs/`` and the API reference, as one site.
 
     pip install '.[docs]'
-    python scripts/make_reference.py -o site
+    python scripts/make_docs.py -o site
 
 Writes a folder of pages to open in a browser, from disk or from any web server. They
-ask no other server for anything. A warning of Sphinx's is an error, and so is a name in
+load nothing from other servers. A warning of Sphinx's is an error, and so is a name in
 a docstring that leads nowhere: then nothing is written.
 """
 
 import argparse
 import inspect
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,11 @@ from make_web_page import check_output, run_script
 
 import jaxstyle
 
-SETTINGS = Path(__file__).parent / "reference"
-"""The folder of Sphinx's ``conf.py``."""
+DOCS = Path(__file__).parents[1] / "docs"
+"""The folder of Sphinx's ``conf.py``, of the pages in Markdown and of their pictures."""
+
+GUIDES = ("command-line", "training", "from-jax", "benchmarks", "design")
+"""The pages in Markdown, in order."""
 
 
 class Page(NamedTuple):
@@ -93,13 +97,13 @@ PAGES: Mapping[str, Page] = {
     "files": Page("Files", ("load_settings",), module="jaxstyle.files"),
     "convert": Page("Export", ("export_net", "to_onnx"), module="jaxstyle.convert"),
 }
-"""The pages by file name, in order."""
+"""The pages of the API reference by name, in order."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = make_parser().parse_args(argv)
-    return run_script("make_reference", partial(make_site, arguments.output))
+    return run_script("make_docs", partial(make_site, arguments.output))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -125,15 +129,13 @@ def make_site(output: Path) -> None:
 
     check_output(output)
     output = output.absolute()
-    with tempfile.TemporaryDirectory(
-        dir=output.parent, prefix=".reference-"
-    ) as scratch:
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".docs-") as scratch:
         sources, site = Path(scratch, "sources"), Path(scratch, "site")
-        sources.mkdir()
+        shutil.copytree(DOCS, sources)
         for name, text in write_sources():
             Path(sources, f"{name}.rst").write_text(text)
         folders = (str(sources), str(site), "-d", str(Path(scratch, "doctrees")))
-        if build_main(["-q", "-W", "--keep-going", "-c", str(SETTINGS), *folders]):
+        if build_main(["-q", "-W", "--keep-going", *folders]):
             raise ValueError("Sphinx has warned, see above; no site was made")
         site.replace(output)
     print(f"open {output / 'index.html'}")
@@ -143,19 +145,21 @@ def make_site(output: Path) -> None:
 
 
 def write_sources() -> Iterator[tuple[str, str]]:
-    """Yield the pages' names and texts."""
+    """Yield the names and texts of the generated pages."""
     yield "index", write_index()
     for name, page in PAGES.items():
-        yield name, write_page(page)
+        yield f"api-{name}", write_page(page)
 
 
 def write_index() -> str:
-    """Return the first page: the package's docstring, and all names in a line each."""
+    """Return the first page: the guides, and all public names in a line each."""
     lines = [*heading("jaxstyle"), ".. automodule:: jaxstyle", ""]
-    lines += [".. toctree::", "   :hidden:", ""]
-    lines += [f"   {name}" for name in PAGES]
+    lines += [".. toctree::", "   :caption: Guides", ""]
+    lines += [f"   {name}" for name in GUIDES]
+    lines += ["", ".. toctree::", "   :caption: API reference", "   :hidden:", ""]
+    lines += [f"   api-{name}" for name in PAGES]
     for name, page in PAGES.items():
-        lines += ["", f".. rubric:: :doc:`{name}`", ""]
+        lines += ["", f".. rubric:: :doc:`api-{name}`", ""]
         lines += [f".. currentmodule:: {page.module}", ""]
         lines += [".. autosummary::", "   :nosignatures:", ""]
         lines += [f"   {public}" for public in page.names]
