@@ -1,4 +1,4 @@
-"""Sphinx's settings, and how it reads our docstrings; `scripts/make_docs.py` runs it."""
+"""Sphinx's settings, and how it reads docstrings; `scripts/make_docs.py` runs it."""
 
 import ast
 import pkgutil

@@ -24,7 +24,7 @@ from make_web_page import check_output, run_script
 import jaxstyle
 
 DOCS = Path(__file__).parents[1] / "docs"
-"""The folder of Sphinx's ``conf.py``, of the pages in Markdown and of their pictures."""
+"""The folder of Sphinx's ``conf.py``, of the Markdown pages and of their pictures."""
 
 GUIDES = ("command-line", "training", "from-jax", "benchmarks", "design")
 """The pages in Markdown, in order."""
