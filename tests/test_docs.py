@@ -198,6 +198,4 @@ def test_without_sphinx_one_line_says_so(
     monkeypatch.setitem(sys.modules, "sphinx.cmd.build", None)
     assert make_docs.main(["-o", str(tmp_path / "site")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert (
-        line == "make_docs: error: Sphinx is not installed: pip install '.[docs]'"
-    )
+    assert line == "make_docs: error: Sphinx is not installed: pip install '.[docs]'"
