@@ -10,8 +10,12 @@ from typing import Any
 from jaxstyle.cli.argument_types import Commands
 from jaxstyle.cli.push_card import find_paths
 from jaxstyle.cli.train.train_arguments import add_parser
-from jaxstyle.data.sources import FolderSource, hold_out, open_source
-from jaxstyle.data.tfds_records import is_tfds_name
+from jaxstyle.data.sources import (
+    FolderSource,
+    hold_out,
+    is_tfds_name,
+    open_source,
+)
 
 NOT_COPIED = (
     *("data_dir", "quiet", "resume"),

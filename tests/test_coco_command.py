@@ -10,7 +10,7 @@ import pytest
 from coco_samples import Published, data, needs_coco
 from full_disk import small_files
 
-from jaxstyle.data import preparation
+from jaxstyle.data import coco, tfds_records
 from jaxstyle.data.sources import open_source
 
 pytestmark = needs_coco
@@ -25,7 +25,7 @@ def test_the_command_says_what_it_needs_and_what_it_did(
     assert out == f"coco/2017 is ready: 40 images for training in {folder}\n"
     first = err.splitlines()[0]
     size = sum(info.size for url, info in published.infos.items() if "2017" in url)
-    readable = preparation.readable
+    readable = tfds_records.readable
     assert first.startswith(
         f"coco/2017: {readable(size)} to download, {readable(2 * size)} needed of the "
         f"disk in {tmp_path}, "
@@ -149,7 +149,7 @@ def test_two_at_once_are_refused(
     published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "downloads").mkdir()
-    with preparation._alone(tmp_path / "downloads"):
+    with coco._alone(tmp_path / "downloads"):
         assert data("coco/2014", tmp_path) == 2
     assert "another process is preparing data in" in capsys.readouterr().err
 

@@ -279,8 +279,8 @@ def test_reading_needs_no_tensorflow(tmp_path: Path, source: Source) -> None:
     program = """
 import sys, warnings
 warnings.simplefilter("error")
-from jaxstyle.data import make_batches
-from jaxstyle.sources import open_source
+from jaxstyle.data.batches import make_batches
+from jaxstyle.data.sources import open_source
 source = open_source("birds", data_dir=sys.argv[1])
 batches = make_batches(source, size=8, batch=4, seed=0)
 assert next(batches).shape == (4, 8, 8, 3)

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from jaxstyle.cli.runtime import make_say
-from jaxstyle.data.coco import is_coco
-from jaxstyle.data.preparation import prepare_coco, prepare_tfds
-from jaxstyle.data.tfds_records import find_tfds, is_tfds_name, open_tfds
+from jaxstyle.data.coco import is_coco, prepare_coco
+from jaxstyle.data.sources import find_tfds, is_tfds_name
+from jaxstyle.data.tfds_records import open_tfds, prepare_tfds
 
 
 def run(arguments: argparse.Namespace) -> int:

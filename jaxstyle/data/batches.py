@@ -1,28 +1,26 @@
 """Sources of encoded images -> deterministic batches of crops, by grain."""
 
+import os
+import warnings
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from jax.sharding import Sharding
 from jaxtyping import UInt8
 
-from jaxstyle.data.crops import Crop, center_crop, decode, draw_crop
+from jaxstyle.data.crops import CropReader, CropRequest, center_crop, draw_request
 from jaxstyle.data.crops import Report as Report
 from jaxstyle.data.sources import Source
-from jaxstyle.data.worker_threads import iterate
 
 SHORTER_SIDE = (256, 480)
 """The range of the shorter side, in pixels, to which images are resized."""
 
 FOR_EVER = 2**40
 """How many records are drawn at the least; grain's own infinity overflows."""
-
-ATTEMPTS = 100
-"""How many records in a row may be unusable before the source is given up."""
 
 BLOCK, BLOCK_BYTES = 64, 2**24
 """How many squares are read at a time, and how much memory they take, at the most."""
@@ -33,11 +31,8 @@ Batches: TypeAlias = Generator[Batch, None, None]
 """Batches and, for as long as they are asked for, threads; ``close`` ends both."""
 
 
-class Ticket(NamedTuple):
-    """A record to decode, and the seed of its crop and of its replacements."""
-
-    record: int
-    seed: int
+MOST_THREADS = 16
+"""How many threads decode unless more are asked for: each keeps a batch in memory."""
 
 
 def make_batches(
@@ -100,23 +95,17 @@ def make_batches(
     low, high = max(shorter_side[0], size), max(shorter_side[1], size)
     share = batch // process_count
     mine = slice(process_index * share, (process_index + 1) * share)
-    tickets = (
+    requests = (
         grain.MapDataset.range(len(source))
         .seed(seed)
         .shuffle()
         .repeat(-(-FOR_EVER // len(source)))
-        .random_map(_draw_ticket)  # before the share is taken: any count draws alike
+        .random_map(draw_request)  # before the share is taken: any count draws alike
         .batch(batch, batch_fn=list)
         .map(lambda drawn: drawn[mine])
     )
-    fill = partial(
-        _decode_batch,
-        source=source,
-        size=size,
-        shorter_side=(low, high),
-        report=Report() if report is None else report,
-    )
-    return iterate(tickets[start:].map(fill), workers, ahead=2)
+    reader = CropReader(source, size, (low, high), report or Report())
+    return _iterate(requests[start:].map(reader.read_batch), workers, ahead=2)
 
 
 def validation_batches(
@@ -139,14 +128,14 @@ def validation_batches(
     import grain
 
     _check(source, size=size, batch=batch, start=0, shorter_side=(size, size))
-    report = Report() if report is None else report
+    reader = CropReader(source, size, (size, size), report or Report())
     crop = center_crop(size)
     decoded = grain.MapDataset.range(len(source)).map(
-        lambda index: _try_decode(source, index, crop, size=size, report=report)
+        lambda index: reader.try_crop(index, crop)
     )
     held: list[np.ndarray] = []
     full = False
-    with closing(iterate(decoded, workers, ahead=2 * batch)) as images:
+    with closing(_iterate(decoded, workers, ahead=2 * batch)) as images:
         for image in images:
             if image is None:
                 continue
@@ -156,7 +145,7 @@ def validation_batches(
                 held, full = [], True
     if not held and not full:
         raise ValueError(
-            f"no image of {source.name} can be decoded: {report.summary()}"
+            f"no image of {source.name} can be decoded: {reader.report.summary()}"
         )
     if not full:
         yield np.stack(held)
@@ -183,23 +172,18 @@ def read_squares(
 
     _check(source, size=side, batch=1, start=0, shorter_side=(side, side))
     block = max(1, min(BLOCK, BLOCK_BYTES // (3 * side * side)))
-    tickets = (
+    reader = CropReader(source, side, (side, side), report or Report())
+    requests = (
         grain.MapDataset.range(len(source))
-        .map(lambda index: Ticket(index, seed=index))
+        .map(lambda index: CropRequest(index, seed=index))
         .batch(block, batch_fn=list)
+        .map(reader.read_batch)
     )
-    fill = partial(
-        _decode_batch,
-        source=source,
-        size=side,
-        shorter_side=(side, side),
-        report=Report() if report is None else report,
-    )
-    return iterate(tickets.map(fill), workers, ahead=2)
+    return _iterate(requests, workers, ahead=2)
 
 
 def prefetch_to_device(
-    batches: Batches, *, ahead: int = 2, sharding: Any = None
+    batches: Batches, *, ahead: int = 2, sharding: Sharding | None = None
 ) -> Generator[jax.Array, None, None]:
     """Yield batches as arrays on the device, whose copies start ``ahead`` of use.
 
@@ -221,13 +205,10 @@ def prefetch_to_device(
         yield from waiting
 
 
-def _put(batch: Batch, sharding: Any) -> jax.Array:
+def _put(batch: Batch, sharding: Sharding | None) -> jax.Array:
     if sharding is None:
-        array: jax.Array = jax.device_put(batch)
-        return array
-    make: Any = jax.make_array_from_process_local_data
-    array = make(sharding, batch)
-    return array
+        return jax.device_put(batch)
+    return jax.make_array_from_process_local_data(sharding, batch)
 
 
 def _check(
@@ -245,55 +226,33 @@ def _check(
         raise ValueError(f"{source.name} holds no images")
 
 
-def _draw_ticket(index: int, rng: np.random.Generator) -> Ticket:
-    return Ticket(index, int(rng.integers(2**63)))
+# --- threads ------------------------------------------------------------------------
 
 
-def _decode_batch(
-    tickets: list[Ticket], *, size: int, **options: Any
-) -> Batch | ValueError:
-    """Return a batch, or why there can be none."""
-    crops = np.empty((len(tickets), size, size, 3), np.uint8)
-    try:
-        for crop, ticket in zip(crops, tickets, strict=True):
-            crop[:] = _decode_ticket(ticket, size=size, **options)
-    except ValueError as error:
-        return error
-    return crops
+def _iterate(
+    dataset: Any, workers: int | None, *, ahead: int
+) -> Generator[Any, None, None]:
+    """Yield the elements, which threads make; raise those that are exceptions.
+
+    So many are kept ready, beside one per worker. What workers raise would come with
+    lines about grain; so they return it.
+    """
+    import grain
+
+    # Not `catch_warnings`, which is not safe between threads.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    count = workers or min(_cores(), MOST_THREADS)
+    options = grain.ReadOptions(num_threads=count, prefetch_buffer_size=count + ahead)
+    elements = iter(dataset.to_iter_dataset(options, allow_nones=True))
+    with closing(elements):
+        for element in elements:
+            if isinstance(element, ValueError):
+                raise element
+            yield element
 
 
-def _decode_ticket(
-    ticket: Ticket,
-    *,
-    source: Source,
-    size: int,
-    shorter_side: tuple[int, int],
-    report: Report,
-) -> np.ndarray:
-    """Decode a record, or the first usable one of those drawn in its place."""
-    rng = np.random.default_rng(ticket.seed)
-    index, crop = ticket.record, draw_crop(rng, shorter_side)
-    for _ in range(ATTEMPTS):
-        image = _try_decode(source, index, crop, size=size, report=report)
-        if image is not None:
-            return image
-        index = int(rng.integers(len(source)))
-    raise ValueError(
-        f"{ATTEMPTS} records of {source.name} in a row cannot be decoded: "
-        f"{report.summary()}"
-    )
-
-
-def _try_decode(
-    source: Source, index: int, crop: Crop, *, size: int, report: Report
-) -> np.ndarray | None:
-    try:
-        record = source[index]
-    except (OSError, ValueError) as error:
-        report.skipped(f"{source.name} record {index}", " ".join(str(error).split()))
-        return None
-    try:
-        return decode(record, crop, size=size, report=report)
-    except ValueError as error:
-        report.skipped(record.name, str(error))
-        return None
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

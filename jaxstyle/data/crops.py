@@ -6,12 +6,13 @@ are ignored. Other kinds of pixels go through `jaxstyle.files.image_files.to_srg
 
 import io
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.data.sources import Record
+from jaxstyle.data.sources import Record, Source
 from jaxstyle.files.image_files import to_srgb
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ NAMES_LISTED = 5
 
 NAMES_KEPT = 1000
 """How many skipped records a report remembers with their reasons."""
+
+ATTEMPTS = 100
+"""How many records in a row may be unusable before a source is given up."""
 
 _KINDS = {"L": "gray", "LA": "gray", "CMYK": "CMYK", "P": "palette", "RGBA": "alpha"}
 
@@ -183,3 +187,80 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):  # its message names an object
         return "no image format that is known"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+# --- requests -----------------------------------------------------------------------
+
+
+class CropRequest(NamedTuple):
+    """A record to decode, and the seed of its crop and of its replacements."""
+
+    record: int
+    seed: int
+
+
+def draw_request(index: int, rng: np.random.Generator) -> CropRequest:
+    """Draw the seed of a record's crop."""
+    return CropRequest(index, int(rng.integers(2**63)))
+
+
+class CropReader(NamedTuple):
+    """Reads the requested crops of a source.
+
+    Attributes:
+        source: of the records.
+        size: the crops' side in pixels.
+        shorter_side: the inclusive range of the shorter side of resized images.
+        report: where damaged records are counted.
+    """
+
+    source: Source
+    size: int
+    shorter_side: tuple[int, int]
+    report: Report
+
+    def read_batch(
+        self, requests: Sequence[CropRequest]
+    ) -> UInt8[np.ndarray, "n size size 3"] | ValueError:
+        """Read the crops of a batch; return the error if there can be none."""
+        crops = np.empty((len(requests), self.size, self.size, 3), np.uint8)
+        try:
+            for crop, request in zip(crops, requests, strict=True):
+                crop[:] = self.read(request)
+        except ValueError as error:
+            return error
+        return crops
+
+    def read(self, request: CropRequest) -> UInt8[np.ndarray, "size size 3"]:
+        """Read a crop of a record, or of the first usable one drawn in its place.
+
+        Raises:
+            ValueError: `ATTEMPTS` records in a row cannot be decoded.
+        """
+        rng = np.random.default_rng(request.seed)
+        index, crop = request.record, draw_crop(rng, self.shorter_side)
+        for _ in range(ATTEMPTS):
+            pixels = self.try_crop(index, crop)
+            if pixels is not None:
+                return pixels
+            index = int(rng.integers(len(self.source)))
+        raise ValueError(
+            f"{ATTEMPTS} records of {self.source.name} in a row cannot be decoded: "
+            f"{self.report.summary()}"
+        )
+
+    def try_crop(
+        self, index: int, crop: Crop
+    ) -> UInt8[np.ndarray, "size size 3"] | None:
+        """Decode a crop of a record; report the record if that is not possible."""
+        try:
+            record = self.source[index]
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            self.report.skipped(f"{self.source.name} record {index}", reason)
+            return None
+        try:
+            return decode(record, crop, size=self.size, report=self.report)
+        except ValueError as error:
+            self.report.skipped(record.name, str(error))
+            return None

@@ -2,21 +2,23 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from jaxstyle.data.tfds_records import (
-    find_tfds,
-    is_tfds_folder,
-    is_tfds_name,
-    open_tfds,
-)
+from jaxstyle.data.tfds_records import open_tfds
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 """The names of image files in a folder end in one of these; others are passed over."""
+
+
+TRAIN_ONLY = {"coco/2014": "coco/2014_train", "coco/2017": "coco/2017_train"}
+"""Data sets, and what holds their training split alone."""
+
+_NAME = re.compile(r"[A-Za-z]\w*(/[\w.\-]+)?(:[\d.*]+)?")
 
 
 class Record(NamedTuple):
@@ -73,6 +75,45 @@ def open_source(
             "set such as coco/2014"
         )
     return TfdsSource(_prepared_folder(data, data_dir), split=split)
+
+
+def is_tfds_name(name: str) -> bool:
+    """Tell whether a text could name a TFDS data set: ``NAME[/CONFIG][:VERSION]``."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_tfds_folder(folder: Path) -> bool:
+    """Tell whether TFDS has prepared a data set right in a folder."""
+    return (folder / "dataset_info.json").is_file()
+
+
+def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
+    """Return the folder of a prepared data set, of its newest version, or ``None``.
+
+    For COCO, a folder with the training split alone will do.
+
+    Raises:
+        ValueError: what is there is damaged, or more than one folder could be meant.
+    """
+    from tensorflow_datasets.core import read_only_builder, registered
+
+    config, colon, version = name.partition(":")
+    for candidate in filter(None, [config, TRAIN_ONLY.get(config)]):
+        try:
+            builder = read_only_builder.builder_from_files(
+                candidate + colon + version, data_dir=_expanded(data_dir)
+            )
+        except registered.DatasetNotFoundError:
+            continue
+        except Exception as error:  # of many types, when the metadata are damaged
+            reason = " ".join(str(error).split())
+            raise ValueError(f"cannot open the TFDS data {name}: {reason}") from error
+        return Path(builder.data_dir)
+    return None
+
+
+def _expanded(data_dir: str | Path | None) -> str | None:
+    return None if data_dir is None else str(Path(data_dir).expanduser())
 
 
 def _prepared_folder(name: str, data_dir: str | Path | None) -> Path:

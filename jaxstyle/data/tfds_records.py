@@ -4,57 +4,18 @@ Both formats that TFDS commonly writes are read: array_record by its own library
 tfrecord, which TFDS itself reads only with TensorFlow, by an index of its headers.
 """
 
+import contextlib
+import io
 import os
-import re
-from collections.abc import Sequence
+import struct
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
-from jaxstyle.data.tfrecords import TfrecordFiles
-
-TRAIN_ONLY = {"coco/2014": "coco/2014_train", "coco/2017": "coco/2017_train"}
-"""Data sets, and what holds their training split alone."""
-
-_NAME = re.compile(r"[A-Za-z]\w*(/[\w.\-]+)?(:[\d.*]+)?")
-
-
-def is_tfds_name(name: str) -> bool:
-    """Tell whether a text could name a TFDS data set: ``NAME[/CONFIG][:VERSION]``."""
-    return _NAME.fullmatch(name) is not None
-
-
-def is_tfds_folder(folder: Path) -> bool:
-    """Tell whether TFDS has prepared a data set right in a folder."""
-    return (folder / "dataset_info.json").is_file()
-
-
-def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
-    """Return the folder of a prepared data set, of its newest version, or ``None``.
-
-    For COCO, a folder with the training split alone will do.
-
-    Raises:
-        ValueError: what is there is damaged, or more than one folder could be meant.
-    """
-    from tensorflow_datasets.core import read_only_builder, registered
-
-    config, colon, version = name.partition(":")
-    for candidate in filter(None, [config, TRAIN_ONLY.get(config)]):
-        try:
-            builder = read_only_builder.builder_from_files(
-                candidate + colon + version, data_dir=_expanded(data_dir)
-            )
-        except registered.DatasetNotFoundError:
-            continue
-        except Exception as error:  # of many types, when the metadata are damaged
-            reason = " ".join(str(error).split())
-            raise ValueError(f"cannot open the TFDS data {name}: {reason}") from error
-        return Path(builder.data_dir)
-    return None
-
-
-def _expanded(data_dir: str | Path | None) -> str | None:
-    return None if data_dir is None else str(Path(data_dir).expanduser())
+import numpy as np
 
 
 def open_tfds(folder: Path, *, split: str) -> "TfdsRecords":
@@ -96,6 +57,66 @@ def _image_feature(features: Any, name: str) -> Any:
             f"{', '.join(known) or 'no named features'}"
         )
     return known["image"]
+
+
+def prepare_tfds(
+    name: str, data_dir: Path, *, say: Callable[[str], None], quiet: bool = False
+) -> Path:
+    """Prepare a data set as TFDS does, in files that are read without TensorFlow.
+
+    Args:
+        name: any name that TFDS knows.
+        data_dir: the folder of TFDS data sets.
+        say: takes what the user should know beforehand.
+        quiet: whether to show no progress.
+
+    Returns:
+        The folder of the data set.
+
+    Raises:
+        ValueError: TFDS knows no such data set, or it cannot prepare it, for instance
+            because that needs TensorFlow.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import registered
+
+    if quiet:
+        tfds.disable_progress_bar()
+    try:
+        # TFDS prints how to install TensorFlow when it is missing.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder = tfds.builder(
+                name, data_dir=data_dir.expanduser(), file_format="array_record"
+            )
+            size = sum(info.size for info in (builder.url_infos or {}).values())
+            say(
+                f"{name}: TFDS lists {readable(size)} of downloads for all of its "
+                f"configurations; the records go to {builder.data_dir}"
+            )
+            builder.download_and_prepare()
+    except registered.DatasetNotFoundError as error:
+        raise ValueError(f"TFDS knows no data set {name}") from error
+    except Exception as error:  # of many types: TFDS adds what it was doing
+        reason = " ".join(str(error).split())
+        if isinstance(error, ImportError) and "tensorflow" in reason:
+            reason = (
+                "that needs TensorFlow, which is not installed; install it, or prepare "
+                "the data elsewhere, since reading them does not need it"
+            )
+        raise ValueError(f"TFDS cannot prepare {name}: {reason}") from error
+    return Path(builder.data_dir)
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes as people write it."""
+    value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        del units[0]
+    return f"{value:.0f} bytes" if units[0] == "bytes" else f"{value:.1f} {units[0]}"
+
+
+# --- files --------------------------------------------------------------------------
 
 
 class Files(Protocol):
@@ -168,3 +189,58 @@ class TfdsRecords:
         except Exception as error:  # of many types, one for each library
             raise ValueError(f"cannot read record {index}: {error}") from error
         return bytes(example["image"])
+
+
+# --- tfrecord files -----------------------------------------------------------------
+
+
+class TfrecordFiles:
+    """Random access to tfrecord files; each is indexed when it is first asked for."""
+
+    def __init__(self, instructions: Sequence[Any]) -> None:
+        self._instructions = instructions
+        self._ends = list(accumulate(i.take for i in instructions))
+        self._offsets: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> bytes:
+        """Return the content of a record."""
+        number = bisect_right(self._ends, index)
+        instruction = self._instructions[number]
+        position = index - self._ends[number] + instruction.take + instruction.skip
+        offset, length = self._index(number)[position]
+        with open(instruction.filename, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), int(length), int(offset))
+
+    def _index(self, number: int) -> np.ndarray:
+        with self._lock:
+            if number not in self._offsets:
+                self._offsets[number] = index_tfrecord(
+                    self._instructions[number].filename
+                )
+            return self._offsets[number]
+
+
+def index_tfrecord(path: str | Path) -> np.ndarray:
+    """Return where the records of a file begin and how long they are, ``[n, 2]``.
+
+    A record is its length (8 bytes), a checksum (4), the content, a checksum (4).
+
+    Raises:
+        ValueError: the file breaks off within a record.
+    """
+    found: list[tuple[int, int]] = []
+    offset, size = 0, os.path.getsize(path)
+    with open(path, "rb", buffering=0) as file:
+        while offset < size:
+            header = os.pread(file.fileno(), 8, offset)
+            length = struct.unpack("<Q", header)[0] if len(header) == 8 else size
+            if offset + 16 + length > size:
+                raise ValueError(f"{path} breaks off within its record {len(found)}")
+            found.append((offset + 12, length))
+            offset += 16 + length
+    return np.array(found, np.int64).reshape(-1, 2)

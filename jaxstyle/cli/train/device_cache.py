@@ -46,8 +46,8 @@ class Album(NamedTuple):
 def album_shapes(settings: TrainingPreset, source: Source) -> Album:
     """Return the shapes of the photos of a source for a training."""
     side = cached_side(settings.size)
-    photos = jax.ShapeDtypeStruct((len(source), side, side, 3), jnp.uint8)  # type: ignore[no-untyped-call]
-    return Album(photos, jax.ShapeDtypeStruct((), jnp.uint32))  # type: ignore[no-untyped-call]
+    photos = jax.ShapeDtypeStruct((len(source), side, side, 3), jnp.uint8)
+    return Album(photos, jax.ShapeDtypeStruct((), jnp.uint32))
 
 
 def describe_album(album: Album) -> str:

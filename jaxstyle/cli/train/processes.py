@@ -49,7 +49,7 @@ def join_processes(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--process-id {index} is not from 0 to {count - 1}")
         connect = partial(jax.distributed.initialize, where, count, index)
     # Its handler of SIGTERM would be in the way of `catch_interrupts`.
-    jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         connect()
     except (ValueError, RuntimeError) as error:
@@ -113,7 +113,7 @@ def ask_how_many(
         return lambda: 0 if interrupts.received else wish
     here = len(placement.batches.mesh.local_devices)
     mine = np.full(here, 0 if interrupts.received else wish, np.int32)
-    wishes = jax.make_array_from_process_local_data(placement.batches, mine)  # type: ignore[no-untyped-call]
+    wishes = jax.make_array_from_process_local_data(placement.batches, mine)
     return partial(int, _least(wishes, placement.replicated))
 
 

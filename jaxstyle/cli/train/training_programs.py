@@ -142,4 +142,4 @@ def state_shapes(settings: TrainingPreset, start: transform_net.Params | None) -
 
 
 def _shape(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+    return jax.ShapeDtypeStruct(shape, dtype)
