@@ -8,14 +8,15 @@ import numpy as np
 from jaxstyle.convert.torch_nets import EXAMPLES, LAYOUTS, RESIDUAL_BLOCKS, find_name
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.style_files import expected_shapes
-from jaxstyle.nets.transform_net import Params, net_blocks, net_norm, net_width
+from jaxstyle.nets.net_layers import Params
+from jaxstyle.nets.transform_net import net_blocks, net_norm, net_width
 
 _NEUTRAL = {"scale": np.ones, "bias": np.zeros}
 """What an affine norm has instead of parameters that a plain one lacks."""
 
 
 def to_torch(params: Params) -> dict[str, np.ndarray]:
-    """Return a net as the state dict of pytorch/examples' ``TransformerNet``.
+    """Convert a net to the state dict of pytorch/examples' ``TransformerNet``.
 
     That net has pixels from 0 to 255, in and out, and no constants for others: those of
     this net go into its first and its last convolution. What `from_torch` has read
@@ -49,6 +50,16 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
             array = own[path] if path in own else _NEUTRAL[kind](shape)
             state[find_name(path, modules)] = _convert(array)
     return state
+
+
+def dump_torch(params: Params) -> bytes:
+    """Convert a net to a ``.safetensors`` file of `to_torch`'s state dict.
+
+    ``safetensors.torch.load_file`` returns what ``load_state_dict`` takes.
+    """
+    from safetensors.numpy import save
+
+    return bytes(save(to_torch(params), metadata={"format": "pt"}))
 
 
 def _find_problems(params: Params) -> Iterator[str]:

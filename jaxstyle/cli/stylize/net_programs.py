@@ -19,10 +19,10 @@ from jaxstyle.cli.strategies import (
 )
 from jaxstyle.images.arrays import Images
 from jaxstyle.images.color import keep_colors
-from jaxstyle.nets.padded import Sizes, stylize_padded
-from jaxstyle.nets.sharded import stylize_sharded
+from jaxstyle.nets.net_layers import Params
+from jaxstyle.nets.padded import Sizes, stylize_padded, stylize_sharded
 from jaxstyle.nets.tiled import stylize_tiled
-from jaxstyle.nets.transform_net import Params, make_net, stylize
+from jaxstyle.nets.transform_net import stylize
 from jaxstyle.scaling.memory import check_memory
 from jaxstyle.scaling.sharding import replicated, sharded_first_axis
 
@@ -102,7 +102,7 @@ class Painter:
 
     def __call__(self, params: Params, images: Any, sizes: Any) -> jax.Array:
         """Return photos in the style of a net."""
-        key = make_net(params), images.shape
+        key = _signature(params), images.shape
         if key not in self._programs:
             self._programs[key] = self._choose(params, images, sizes)
         return self._programs[key](params, images, sizes)
@@ -147,7 +147,7 @@ class Painter:
 
     def _program_alone(self, strategy: Strategy, params: Params, image: Any) -> Any:
         """Return the program for a photo that fills its array."""
-        key = make_net(params), image.shape, strategy
+        key = _signature(params), image.shape, strategy
         if key not in self._programs:
             _, height, width, _ = image.shape
             function = partial(
@@ -168,6 +168,12 @@ class Painter:
         self._say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=devices)
         return program
+
+
+def _signature(params: Params) -> Any:
+    """Compute what differs for parameters that need different programs."""
+    leaves, structure = jax.tree.flatten(params)
+    return structure, tuple(leaf.shape for leaf in leaves)
 
 
 def _cut(images: Any, sizes: Any) -> Any:
