@@ -186,7 +186,7 @@ def _mean(graph: _Graph, x: str) -> str:
 
 
 def _channels(x: Any) -> np.ndarray:
-    """Return a vector of one value per channel, for all their pixels."""
+    """Reshape one value per channel to broadcast against their pixels."""
     return _array(x)[:, None, None]
 
 

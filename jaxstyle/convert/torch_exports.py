@@ -73,13 +73,13 @@ def _find_problems(params: Params) -> Iterator[str]:
 
 
 def _convert(array: np.ndarray) -> np.ndarray:
-    """Return an array of PyTorch's in float32: kernels have their channels first."""
+    """Convert an array to PyTorch's, in float32: kernels have their channels first."""
     axes = (3, 2, 0, 1) if array.ndim == 4 else (0,)
     return np.ascontiguousarray(array.transpose(axes), np.float32)
 
 
 def _with_pixels(params: Params, constants: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the net with a layout's constants for pixels, to the same effect.
+    """Give a net a layout's constants for pixels, to the same effect.
 
     A net's pixels are x = (p - mean) / std, for p in [0, 1]. Those of the layout, x',
     are the same p by its constants, so x = gain x' + offset for each channel::
@@ -109,5 +109,5 @@ def _pixels(constants: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _exactly(layer: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel and bias in a precision in which only the result is rounded."""
+    """Convert kernel and bias to float64, so that only the result is rounded."""
     return np.asarray(layer["kernel"], float), np.asarray(layer["bias"], float)

@@ -48,9 +48,9 @@ class Layout(NamedTuple):
 
     Attributes:
         mark: one name that fits shows that a state dict is of this kind.
-        modules: from a state dict, the names there of the convolutions and norms, by
-            our paths; one that is not there has a name that says so.
-        stray: names that mean nothing and are passed over.
+        modules: from a state dict, its names of the convolutions and norms, by our
+            paths; one that is missing has a name that says so.
+        stray: names that are ignored.
         norm: a key of `jaxstyle.nets.net_layers.NORMS`.
         constants: the parameters that no state dict holds.
     """
@@ -75,9 +75,7 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         ValueError: the file is missing or damaged, is no state dict, or holds no net of
             a known layout; all that is missing, surplus or wrong is named at once.
     """
-    safe = Path(path).suffix.lower() == ".safetensors"
-    state = load_params(path)[0] if safe else load_torch_state_dict(path)
-    state = _without_prefix(state)
+    state = _without_prefix(_load_state_dict(path))
     title = _find_layout(state, path=path)
     layout = LAYOUTS[title]
     state = {
@@ -88,6 +86,12 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
     tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
     return title, {**layout.constants, **tree}
+
+
+def _load_state_dict(path: str | Path) -> Arrays:
+    if Path(path).suffix.lower() == ".safetensors":
+        return load_params(path)[0]
+    return load_torch_state_dict(path)
 
 
 def _without_prefix(state: Arrays) -> Arrays:
@@ -112,7 +116,7 @@ def _find_layout(state: Arrays, *, path: str | Path) -> str:
 def _expected(
     state: Arrays, layout: Layout
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """Return the state dict's names by our paths, and the shapes that go with them."""
+    """Match the state dict's names with our paths, and with the expected shapes."""
     modules = layout.modules(state)
     channels = {
         f"{module}/kernel": state[f"{name}.weight"].shape[0]
@@ -129,19 +133,19 @@ def _expected(
 
 
 def find_name(path: str, modules: Mapping[str, str]) -> str:
-    """Return a state dict's name for one of our paths, from those of its modules."""
+    """Find a state dict's name for one of our paths, from those of its modules."""
     module, _, kind = path.rpartition("/")
     return f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
 
 
 def _convert(array: np.ndarray) -> np.ndarray:
-    """Return an array of ours in float32: kernels have their channels last."""
+    """Convert an array to ours, in float32: kernels have their channels last."""
     axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
     return np.ascontiguousarray(array.transpose(axes), np.float32)
 
 
 def _transpose(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return PyTorch's shape of an array that has this shape here."""
+    """Permute a shape of ours to PyTorch's."""
     return tuple(shape[i] for i in (3, 2, 0, 1)) if len(shape) == 4 else shape
 
 

@@ -86,13 +86,14 @@ def shuffle(
 
     def order(row: Array) -> Array:
         own = jax.random.fold_in(key, epoch + row)
-        return lax.cond(
+        drawn: Array = lax.cond(
             row * count <= offset[-1],
             lambda: jax.random.permutation(own, count),
             lambda: jnp.zeros(count, jnp.int32),
         )
+        return drawn
 
-    orders = lax.map(order, jnp.arange(1 + -(-(length - 1) // count)))
+    orders = jnp.asarray(lax.map(order, jnp.arange(1 + -(-(length - 1) // count))))
     return orders[offset // count, offset % count]
 
 
