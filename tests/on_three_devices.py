@@ -11,7 +11,8 @@ from stylize_samples import STYLE, assert_picture, expected, save_photo
 from jaxstyle import load_image
 from jaxstyle.cli import strategies
 from jaxstyle.cli.optimize import picture_run
-from jaxstyle.cli.stylize import photo_batches
+from jaxstyle.cli.style_inputs import Style
+from jaxstyle.cli.stylize.painting import Batch, Painter
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.nets.transform_net import Params
 
@@ -148,14 +149,13 @@ def test_devices_share_batches(
 ) -> None:
     """Of seven photos of two sizes five are like each other."""
     shapes = []
-    call = photo_batches._stack
+    paint = Painter.__call__
 
-    def noting(*given: object) -> photo_batches.Batch:
-        batch = call(*given)  # type: ignore[arg-type]
+    def noting(painter: Painter, style: Style, batch: Batch) -> jax.Array:
         shapes.append(batch.images.shape)
-        return batch
+        return paint(painter, style, batch)
 
-    monkeypatch.setattr(photo_batches, "_stack", noting)
+    monkeypatch.setattr(Painter, "__call__", noting)
     photos = [f"{n}.png" for n in range(7)]
     for n, photo in enumerate(photos):
         save_photo(photo, 20 if n < 5 else 90, 36 + n)

@@ -23,9 +23,10 @@ from stylize_samples import (
 )
 
 from jaxstyle import load_image, save_style
-from jaxstyle.cli.stylize import photo_batches, photo_pictures
+from jaxstyle.cli.stylize import painting, stylize_command
 from jaxstyle.files import load_settings
 from jaxstyle.images.color import keep_colors
+from jaxstyle.nets import NETWORKS, Network
 from jaxstyle.nets.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
@@ -205,12 +206,51 @@ def test_few_programs_are_compiled_for_many_sizes(
 def test_a_batch_that_is_not_full_is_filled_up(
     monkeypatch: pytest.MonkeyPatch, nets: dict[str, Params]
 ) -> None:
-    monkeypatch.setattr(photo_batches, "BATCH_PIXELS", 2 * 20 * 36)
+    monkeypatch.setattr(painting, "BATCH_PIXELS", 2 * 20 * 36)
     for name in "abc":
         save_photo(f"in/{name}.png")
     assert run(["stylize", "in", *STYLE, "-o", "out"]) == 0
     assert files("out") == ["a.png", "b.png", "c.png"]
     assert_picture("out/c.png", expected(nets["wave"], "in/c.png"))
+
+
+# --- any network --------------------------------------------------------------------
+
+
+@pytest.fixture
+def tint(stylize_folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """Register a network that only knows whole images, and return its parameter."""
+    color = np.array([0.2, 0.5, 0.8], np.float32)
+    network = Network(apply=lambda params, images: images * params["color"])
+    monkeypatch.setitem(NETWORKS, "tint", network)
+    save_style({"color": color}, "tint.safetensors", metadata={"net": "tint"})
+    return color
+
+
+def test_any_network_paints_photos_of_any_size(
+    nets: dict[str, Params], tint: np.ndarray, capsys: Captured
+) -> None:
+    """Without padding: photos of one size are a batch, even beside a transform net."""
+    for name, width in {"a": 36, "b": 37, "c": 36}.items():
+        save_photo(f"in/{name}.png", 21, width)
+    styles = ("--style", "tint.safetensors", "--style", "wave.safetensors")
+    assert run(["stylize", "in", *styles, "-o", "out"]) == 0
+    compiled = [
+        line for line in capsys.readouterr().err.splitlines() if "ing f" in line
+    ]
+    assert len(compiled) == 4
+    assert sum("36x21 pixels, 2 photos at a time" in line for line in compiled) == 2
+    for name in "abc":
+        photo = f"in/{name}.png"
+        assert_picture(f"out/{name}.tint.png", tint * load_image(photo))
+        assert_picture(f"out/{name}.wave.png", expected(nets["wave"], photo))
+
+
+@pytest.mark.usefixtures("tint")
+def test_a_network_without_tiles_is_not_run_in_tiles(capsys: Captured) -> None:
+    options = ("--style", "tint.safetensors", "--tile", "20", "-o", "out.png")
+    line = refusal(capsys, "photo.png", *options)
+    assert line.endswith("tint cannot run in tiles; leave out --tile")
 
 
 # --- contact sheets -----------------------------------------------------------------
@@ -238,7 +278,7 @@ def test_a_contact_sheet_has_few_columns(monkeypatch: pytest.MonkeyPatch) -> Non
     styles = (*STYLE, "--style", "udnie.safetensors", "--contact-sheet")
     shapes = {}
     for columns in (2, 3):
-        monkeypatch.setattr(photo_pictures, "COLUMNS", columns)
+        monkeypatch.setattr(stylize_command, "COLUMNS", columns)
         assert run(["stylize", "photo.png", *styles, "-o", "sheet.png"]) == 0
         shapes[columns] = load_image("sheet.png").shape
     assert shapes[2][0] == 2 * shapes[3][0]

@@ -5,19 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
 from command_line import run, start
 from PIL import Image
 from stylize_samples import STYLE, files, refusal, save_photo
 
 from jaxstyle import load_image
-from jaxstyle.cli.stylize import photo_pictures
+from jaxstyle.cli.stylize.painting import Painter
 
 Captured = pytest.CaptureFixture[str]
 
@@ -137,18 +135,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
 def test_a_lack_of_memory_names_the_photo(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
 ) -> None:
-    def fail(*_: object) -> Any:
+    def fail(*_: object, **__: object) -> Any:
         raise error
 
-    compute = photo_pictures.compute
+    class Unfinished:
+        """A result that cannot be fetched."""
 
-    def compute_or_fail(
-        job: Any, batch: Any, function: Callable[..., Any], *values: Any
-    ) -> Any:
-        chosen = fail if (function is np.asarray) == (where == "fetch") else function
-        return compute(job, batch, chosen, *values)
+        __array__ = fail
 
-    monkeypatch.setattr(photo_pictures, "compute", compute_or_fail)
+    paint = fail if where == "paint" else lambda *_: Unfinished()
+    monkeypatch.setattr(Painter, "__call__", paint)
     assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
     assert capsys.readouterr().err == (
         "jaxstyle stylize: error: not enough memory for photo.png; "

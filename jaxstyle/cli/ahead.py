@@ -1,40 +1,54 @@
-"""What takes long to make is made by threads, perhaps before it is asked for."""
+"""Results that threads compute before they are needed."""
 
 import os
-from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 THREADS = os.cpu_count() or 1
-"""How many things are made at a time."""
+"""The number of results computed at a time by `Ahead`."""
 
 
-class Ahead(Generic[Key, Made]):
-    """What a function makes of keys, each once, as ``made[key]``.
+class Ahead(Generic[Key, Result]):
+    """Results of a function by key, each computed once: ``results[key]``.
 
-    One thread asks; others make.
+    One thread asks; others compute.
     """
 
-    def __init__(self, make: Callable[[Key], Made]) -> None:
-        self._make = make
-        self._made: dict[Key, Future[Made]] = {}
+    def __init__(self, function: Callable[[Key], Result]) -> None:
+        self._function = function
+        self._futures: dict[Key, Future[Result]] = {}
         self._threads = ThreadPoolExecutor(THREADS)
 
-    def __getitem__(self, key: Key) -> Made:
-        """Return what is made of a key, once it is."""
+    def __getitem__(self, key: Key) -> Result:
+        """Wait for the result of a key."""
         self.begin([key])
-        return self._made[key].result()
+        return self._futures[key].result()
 
     def begin(self, keys: Iterable[Key]) -> None:
-        """Begin with what will be asked for, in this order."""
+        """Begin to compute the results of keys that will be asked for, in order."""
         for key in keys:
-            if key not in self._made:
-                self._made[key] = self._threads.submit(self._make, key)
+            if key not in self._futures:
+                self._futures[key] = self._threads.submit(self._function, key)
 
     def drop(self) -> None:
-        """Leave out what has not been begun; it may still be asked for."""
-        begun = {key: made for key, made in self._made.items() if not made.cancel()}
-        self._made = begun
+        """Cancel all that has not begun; it may still be asked for."""
+        self._futures = {
+            key: future for key, future in self._futures.items() if not future.cancel()
+        }
+
+
+def run_ahead(
+    calls: Iterable[Callable[[], Result]], *, executor: Executor, count: int
+) -> Iterator[Future[Result]]:
+    """Run calls in threads, ``count`` of them ahead, and yield futures in order."""
+    pending: deque[Future[Result]] = deque()
+    for call in calls:
+        pending.append(executor.submit(call))
+        if len(pending) > count:
+            yield pending.popleft()
+    yield from pending

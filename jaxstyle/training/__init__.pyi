@@ -5,7 +5,6 @@ from .loop import (
     init_state,
     make_problem,
     make_step,
-    measure_stylized,
     run_steps,
     stability_loss,
 )
@@ -18,7 +17,6 @@ __all__ = [
     "init_state",
     "make_problem",
     "make_step",
-    "measure_stylized",
     "run_steps",
     "stability_loss",
     "take_batch",

@@ -1,73 +1,116 @@
-"""``jaxstyle stylize``: photos in, pictures out."""
+"""``jaxstyle stylize``: photos in, pictures out.
+
+Threads read the next photos and write the last pictures while the device computes.
+"""
 
 import argparse
+import os
 import sys
 import tempfile
 import warnings
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+import jax
+import numpy as np
 from tqdm import tqdm
 
+from jaxstyle.cli.ahead import run_ahead
 from jaxstyle.cli.interrupts import catch_interrupts
-from jaxstyle.cli.runtime import use_compilation_cache, versions
+from jaxstyle.cli.runtime import (
+    explain_lack_of_memory,
+    use_compilation_cache,
+    versions,
+)
 from jaxstyle.cli.strategies import check_strategy
-from jaxstyle.cli.style_inputs import load_styles
-from jaxstyle.cli.stylize.net_programs import FINISHES, Painter
-from jaxstyle.cli.stylize.photo_batches import Task
-from jaxstyle.cli.stylize.photo_inputs import find_photos, measure_photo
-from jaxstyle.cli.stylize.photo_outputs import (
+from jaxstyle.cli.style_inputs import Style, load_styles
+from jaxstyle.cli.stylize.painting import (
+    Batch,
+    Painter,
+    clip_colors,
+    make_batches,
+    plan_batches,
+)
+from jaxstyle.cli.stylize.photos import (
+    Photo,
+    PhotoError,
+    Picture,
+    find_photos,
     plan_outputs,
     plan_picture,
     prepare_outputs,
+    read_photo,
+    read_size,
 )
-from jaxstyle.cli.stylize.photo_pictures import Job, make_contact_sheet, stylize_all
+from jaxstyle.files.figures import make_sheet
+from jaxstyle.files.image_files import save_image
+from jaxstyle.images.color import keep_colors
+
+THREADS = min(4, os.cpu_count() or 1)
+"""The number of threads that read, and of those that write."""
+
+PHOTOS_AHEAD, BATCHES_BEHIND = 8, 2
+"""The number of photos read before their turn, and of batches written after it."""
+
+COLUMNS = 4
+"""The number of pictures side by side in a contact sheet."""
+
+Result = TypeVar("Result")
+
+
+class Job(NamedTuple):
+    """The pictures to make.
+
+    Attributes:
+        outputs: the files to write for each photo: one per style, or a contact sheet.
+        styles: the styles.
+        paint: stylizes a batch; the result may not be computed yet.
+        devices: the number of devices that share batches.
+        max_size: the longer side to which photos are shrunk, in pixels, if any.
+        record: the settings to write into every picture.
+    """
+
+    outputs: Mapping[Photo, Sequence[Path]]
+    styles: Sequence[Style]
+    paint: Callable[[Style, Batch], jax.Array]
+    devices: int
+    max_size: int | None
+    record: Mapping[str, Any]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the pictures; return the exit code."""
+    """Make the pictures and return the exit code."""
     with tempfile.TemporaryDirectory(prefix="jaxstyle-") as scratch:
-        return make_pictures(arguments, Path(scratch))
-
-
-def make_pictures(arguments: argparse.Namespace, scratch: Path) -> int:
-    """Find the photos, settle what is written, and stylize; return the exit code."""
-    job = make_job(arguments, scratch)
-    make = make_contact_sheet if arguments.contact_sheet else stylize_all
-    total = sum(len(task.outputs) for task in job.tasks)
-    with (
-        warnings.catch_warnings(),
-        catch_interrupts() as interrupts,
-        tqdm(total=total, unit="picture", disable=arguments.quiet) as bar,
-        closing(make(job)) as progress,  # waits for what is being written
-    ):
-        # Each thread that reads silences Pillow, and the first to end undoes it.
-        warnings.filterwarnings("ignore", module="PIL")
-        for _ in progress:
-            bar.update(len(job.written) - bar.n)
-            if interrupts.received:
-                break
-    return report(job, total, output=arguments.output)
+        job = make_job(arguments, Path(scratch))
+        failures: set[str] = set()
+        make = make_contact_sheet if arguments.contact_sheet else stylize_photos
+        written = make_pictures(job, make, failures, quiet=arguments.quiet)
+        return report(job, written, failures, output=arguments.output)
 
 
 def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
-    """Find photos and styles, and settle which files are written."""
+    """Find photos and styles, and choose the files to write."""
     output = arguments.output
     check_strategy(arguments.devices, arguments.tile)
     photos = find_photos(arguments.photos, output=Path(output), scratch=scratch)
     styles = load_styles(arguments.styles)
+    for style in styles:
+        if arguments.tile is not None and style.network.tiled is None:
+            raise ValueError(f"{style.name} cannot run in tiles; leave out --tile")
     if arguments.contact_sheet:
         if len(photos) > 1:
             raise ValueError(f"--contact-sheet takes one photo, got {len(photos)}")
-        outputs = [[plan_picture(output, scratch=scratch)]]
+        outputs = {photos[0]: [plan_picture(output, scratch=scratch)]}
     else:
         names = [style.name for style in styles]
         outputs = plan_outputs(photos, names, output, scratch=scratch)
-    inputs = chain((photo.path for photo in photos), *(style.paths for style in styles))
-    written = list(chain.from_iterable(outputs))
-    prepare_outputs(written, inputs=list(inputs), output=output)
+    inputs = chain.from_iterable(style.paths for style in styles)
+    prepare_outputs(outputs, inputs=list(inputs), output=output)
     use_compilation_cache()
     say = partial(tqdm.write, file=sys.stderr)  # leaves the progress bar whole
     options = {
@@ -75,39 +118,213 @@ def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
         "preserve_color": arguments.preserve_color,
         "max_size": arguments.max_size,
     }
+    paint = Painter(
+        strength=arguments.strength,
+        finish=keep_colors if arguments.preserve_color else clip_colors,
+        devices=arguments.devices,
+        tile=arguments.tile,
+        say=(lambda _: None) if arguments.quiet else say,
+    )
     return Job(
-        tasks=[
-            Task(photo, measure_photo(photo, max_size=arguments.max_size), paths)
-            for photo, paths in zip(photos, outputs, strict=True)
-        ],
+        outputs=outputs,
         styles=styles,
+        paint=paint,
         devices=arguments.devices or 1,
-        paint=Painter(
-            strength=arguments.strength,
-            finish=FINISHES[arguments.preserve_color],
-            devices=arguments.devices,
-            tile=arguments.tile,
-            say=(lambda _: None) if arguments.quiet else say,
-        ),
+        max_size=arguments.max_size,
         record={"command": "stylize", **options, **versions()},
-        written=[],
-        failures=set(),
     )
 
 
-def report(job: Job, total: int, *, output: str) -> int:
-    """Say what was made and what was not; return the exit code."""
-    done = len(job.written)
-    for failure in sorted(job.failures):
+Make = Callable[[Job, set[str], Callable[[], bool]], Generator[list[Path], None, None]]
+"""``make(job, failures, stop)``: yields the pictures it has written, adds to the
+failures, and begins no more once ``stop()`` is true."""
+
+
+def make_pictures(
+    job: Job, make: Make, failures: set[str], *, quiet: bool
+) -> list[Path]:
+    """Make pictures with a progress bar until all are made, or an interrupt comes."""
+    written: list[Path] = []
+    total = len(list(chain.from_iterable(job.outputs.values())))
+    with (
+        warnings.catch_warnings(),
+        catch_interrupts() as interrupts,
+        tqdm(total=total, unit="picture", disable=quiet) as bar,
+        closing(make(job, failures, lambda: interrupts.received)) as made,
+    ):
+        # Each thread that reads silences Pillow, and the first to end undoes it.
+        warnings.filterwarnings("ignore", module="PIL")
+        for paths in made:
+            written += paths
+            bar.update(len(paths))
+    return written
+
+
+def report(
+    job: Job, written: Sequence[Path], failures: set[str], *, output: str
+) -> int:
+    """Print what was made and what was not, and return the exit code."""
+    done, total = len(written), len(list(chain.from_iterable(job.outputs.values())))
+    for failure in sorted(failures):
         print(f"jaxstyle stylize: error: {failure}", file=sys.stderr)
     if output != "-":
         print(f"{output}: {done} picture{'' if done == 1 else 's'}")
-    elif job.written:
-        sys.stdout.buffer.write(job.written[0].read_bytes())
+    elif written:
+        sys.stdout.buffer.write(written[0].read_bytes())
         sys.stdout.buffer.flush()
-    if job.failures:
+    if failures:
         return 1
     if done < total:
         print(f"interrupted after {done} of {total} pictures", file=sys.stderr)
         return 130
     return 0
+
+
+# --- many pictures ------------------------------------------------------------------
+
+
+def stylize_photos(
+    job: Job, failures: set[str], stop: Callable[[], bool]
+) -> Generator[list[Path], None, None]:
+    """Make every photo in every style; yield the files of a batch in one style."""
+    sizes = {photo: read_size(photo, max_size=job.max_size) for photo in job.outputs}
+    networks = [style.network for style in job.styles]
+    batching = plan_batches(sizes, networks, devices=job.devices)
+    reading = (partial(read, job, photo) for photo in batching.photos)
+    with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
+        read_futures = run_ahead(reading, executor=readers, count=PHOTOS_AHEAD)
+        batches = make_batches(successes(read_futures, failures), batching)
+        writing = until(stop, paint_batches(job, batches, failures))
+        written = run_ahead(writing, executor=writers, count=BATCHES_BEHIND)
+        yield from successes(written, failures)
+
+
+def read(job: Job, photo: Photo) -> tuple[Photo, Picture]:
+    """Read a photo that all styles can be applied to."""
+    smallest = max(style.network.smallest_side for style in job.styles)
+    return photo, read_photo(photo, max_size=job.max_size, smallest_side=smallest)
+
+
+def paint_batches(
+    job: Job, batches: Iterable[Batch], failures: set[str]
+) -> Iterator[Callable[[], list[Path]]]:
+    """Begin each batch in each style, and yield calls that write the pictures."""
+    for batch in batches:
+        for index, style in enumerate(job.styles):
+            try:
+                with naming_photos(batch):
+                    painted = job.paint(style, batch)
+            except PhotoError as error:
+                failures.add(str(error))
+            else:
+                yield partial(write_pictures, job, batch, index, painted)
+
+
+def write_pictures(
+    job: Job, batch: Batch, style: int, painted: jax.Array
+) -> list[Path]:
+    """Wait for a batch in the style of an index, and write its pictures."""
+    pictures = fetch(batch, painted)
+    paths = [job.outputs[photo][style] for photo in batch.photos]
+    name = job.styles[style].name
+    for photo, path, picture in zip(batch.photos, paths, pictures, strict=False):
+        save(job, picture, photo, path, style=name)
+    return paths
+
+
+def successes(
+    futures: Iterable[Future[Result]], failures: set[str]
+) -> Iterator[Result]:
+    """Yield the results of futures, and collect the messages of photos that failed."""
+    for future in futures:
+        try:
+            result = future.result()
+        except PhotoError as error:
+            failures.add(str(error))
+        else:
+            yield result
+
+
+def until(stop: Callable[[], bool], items: Iterable[Result]) -> Iterator[Result]:
+    """Yield items until, after one of them, ``stop()`` is true."""
+    for item in items:
+        yield item
+        if stop():
+            return
+
+
+# --- contact sheets -----------------------------------------------------------------
+
+
+def make_contact_sheet(
+    job: Job, failures: set[str], stop: Callable[[], bool]
+) -> Generator[list[Path], None, None]:
+    """Make one picture of a photo in all styles, and yield its file."""
+    ((photo, (path,)),) = job.outputs.items()
+    try:
+        pictures = list(until(stop, stylize_photo(job, photo)))
+    except PhotoError as error:
+        failures.add(str(error))
+        return
+    if len(pictures) > len(job.styles):
+        names = [style.name for style in job.styles]
+        sheet = lay_out(pictures, labels=[photo.name.stem, *names])
+        save(job, sheet, photo, path, style=", ".join(names))
+        yield [path]
+
+
+def stylize_photo(job: Job, photo: Photo) -> Iterator[Picture]:
+    """Yield a photo, and the picture of it in each style."""
+    _, image = read(job, photo)
+    yield image
+    height, width, _ = image.shape
+    networks = [style.network for style in job.styles]
+    batching = plan_batches({photo: (height, width)}, networks)
+    (batch,) = make_batches([(photo, image)], batching)
+    for style in job.styles:
+        with naming_photos(batch):
+            painted = job.paint(style, batch)
+        yield from fetch(batch, painted)
+
+
+def lay_out(pictures: Sequence[Picture], *, labels: Sequence[str]) -> Picture:
+    """Lay out pictures with labels in rows of `COLUMNS`."""
+    sheets = [
+        make_sheet([pictures[i : i + COLUMNS]], column_labels=labels[i : i + COLUMNS])
+        for i in range(0, len(pictures), COLUMNS)
+    ]
+    width = max(sheet.shape[1] for sheet in sheets)
+    return np.concatenate(
+        [
+            np.pad(
+                sheet, ((0, 0), (0, width - sheet.shape[1]), (0, 0)), constant_values=1
+            )
+            for sheet in sheets
+        ]
+    )
+
+
+# --- both ---------------------------------------------------------------------------
+
+
+def fetch(batch: Batch, painted: jax.Array) -> list[Picture]:
+    """Wait for a batch, and crop its pictures."""
+    with naming_photos(batch):
+        return batch.crop(np.asarray(painted))
+
+
+@contextmanager
+def naming_photos(batch: Batch) -> Iterator[None]:
+    """Turn a lack of memory into a PhotoError that names the photos of a batch."""
+    titles = ", ".join(photo.title for photo in batch.photos)
+    try:
+        with explain_lack_of_memory(what=titles, advice="use a smaller --max-size"):
+            yield
+    except ValueError as error:
+        raise PhotoError(str(error)) from error
+
+
+def save(job: Job, picture: Picture, photo: Photo, path: Path, *, style: str) -> None:
+    """Write a picture with its settings."""
+    made = {"photo": photo.title, "style": style}
+    save_image(picture, path, settings={**job.record, **made})

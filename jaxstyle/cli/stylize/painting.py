@@ -1,0 +1,307 @@
+"""How ``jaxstyle stylize`` computes: photos in batches, by programs that fit in memory.
+
+The network of a style says how one image is computed (see `jaxstyle.nets.Network`); it
+is compiled for each shape of a batch.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby, islice
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.stages import Compiled
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
+
+from jaxstyle.cli.strategies import (
+    WHOLE,
+    Strategy,
+    list_strategies,
+    make_mesh,
+    make_that_fits,
+)
+from jaxstyle.cli.style_inputs import Style
+from jaxstyle.cli.stylize.photos import Photo, Picture, Size
+from jaxstyle.images.arrays import Images
+from jaxstyle.nets.networks import Network
+from jaxstyle.nets.transform_net import STRIDE, Params
+from jaxstyle.scaling.memory import check_memory
+from jaxstyle.scaling.sharding import replicated, sharded_first_axis
+
+STEP = 64
+"""The sides of arrays are multiples of this if photos differ in size."""
+
+BATCH_PIXELS = 2**20
+"""The most pixels of a batch on one device, unless a single photo has more."""
+
+# --- batches ------------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """Photos in the upper left of arrays of one size.
+
+    Attributes:
+        photos: the photos; the last one also fills up the batch.
+        images: their pixels, and black beyond them.
+        sizes: the height and width of each; ``None`` if they fill their arrays.
+    """
+
+    photos: Sequence[Photo]
+    images: Float[np.ndarray, "n h w 3"]
+    sizes: Int[np.ndarray, "n 2"] | None
+
+    def crop(self, images: Float[np.ndarray, "n h w 3"]) -> list[Picture]:
+        """Crop each image of such a batch to its size."""
+        if self.sizes is None:
+            return list(images)
+        return [
+            image[:height, :width]
+            for image, (height, width) in zip(images, self.sizes, strict=True)
+        ]
+
+
+class Batching(NamedTuple):
+    """The way in which photos are put into batches.
+
+    Attributes:
+        photos: in the order of the batches.
+        step: the sides of arrays are multiples of this.
+        counts: the number of photos in a batch, by the size of its arrays.
+    """
+
+    photos: Sequence[Photo]
+    step: int
+    counts: Mapping[Size, int]
+
+
+def plan_batches(
+    sizes: Mapping[Photo, Size | None], networks: Sequence[Network], *, devices: int = 1
+) -> Batching:
+    """Put photos into batches of few shapes, since each shape is another program.
+
+    Pictures do not depend on the padding of photos: see `jaxstyle.nets.padded`. It is
+    small if all photos have one size, and there is none if a network cannot run on
+    padded images.
+
+    Args:
+        sizes: the height and width of each photo, if known.
+        networks: those of all styles.
+        devices: the number of devices, which have equal shares of each batch.
+    """
+    step = STEP if len({*sizes.values()} - {None}) > 1 else STRIDE
+    if any(network.padded is None for network in networks):
+        step = 1
+    padded = {photo: _pad(size or (0, 0), step) for photo, size in sizes.items()}
+    known = [padded[photo] for photo, size in sizes.items() if size]
+    counts = {
+        (height, width): _count(number, BATCH_PIXELS // (height * width), devices)
+        for (height, width), number in Counter(known).items()
+    }
+    return Batching(sorted(sizes, key=padded.__getitem__), step, counts)
+
+
+def _count(photos: int, most: int, devices: int) -> int:
+    """Choose the size of a batch, of which each device has at most ``most`` photos."""
+    if photos == 1 or most <= 1:
+        return 1
+    return devices * min(most, -(-photos // devices))
+
+
+def _pad(size: Size, step: int) -> Size:
+    height, width = size
+    return height + -height % step, width + -width % step
+
+
+def make_batches(
+    photos: Iterable[tuple[Photo, Picture]], batching: Batching
+) -> Iterator[Batch]:
+    """Stack consecutive photos whose arrays have one size.
+
+    The last photo fills up a batch that is too small, since another number of photos
+    would be another program. A photo whose size the header of its file does not tell is
+    a batch of its own.
+    """
+
+    def padded(photo: tuple[Photo, Picture]) -> Size:
+        height, width, _ = photo[1].shape
+        return _pad((height, width), batching.step)
+
+    for shape, group in groupby(photos, padded):
+        count = batching.counts.get(shape, 1)
+        while batch := list(islice(group, count)):
+            yield _stack(batch, shape, count, exact=batching.step == 1)
+
+
+def _stack(
+    photos: Sequence[tuple[Photo, Picture]], shape: Size, count: int, *, exact: bool
+) -> Batch:
+    images = np.zeros((count, *shape, 3), np.float32)
+    filled = [image for _, image in photos]
+    filled += filled[-1:] * (count - len(filled))
+    for array, image in zip(images, filled, strict=True):
+        array[: image.shape[0], : image.shape[1]] = image
+    sizes = np.array([image.shape[:2] for image in filled], np.int32)
+    return Batch([photo for photo, _ in photos], images, None if exact else sizes)
+
+
+# --- programs -----------------------------------------------------------------------
+
+Form: TypeAlias = Callable[[Params, Images, Any], Images]
+"""``form(params, images, sizes) -> images``, a network run with one strategy."""
+
+Finish: TypeAlias = Callable[[Images, Images], Images]
+"""``finish(photos, stylized) -> pictures`` in [0, 1]."""
+
+
+def clip_colors(content: Images, stylized: Images) -> Images:
+    """Clip stylized images to [0, 1]."""
+    return jnp.clip(stylized, 0, 1)
+
+
+def paint(
+    params: Params,
+    images: Images,
+    sizes: Any,
+    strength: ArrayLike,
+    *,
+    form: Form,
+    finish: Finish,
+) -> Images:
+    """Stylize images, finish them, and mix them with the originals."""
+    stylized = finish(images, form(params, images, sizes))
+    mixed: jax.Array = images + strength * (stylized - images)
+    return mixed
+
+
+def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
+    """Find the function of a network that runs with a strategy, if it has one."""
+    if strategy == WHOLE:
+        return network.padded if sizes is not None else _whole(network.apply)
+    if strategy.mesh is not None:
+        return network.sharded and _alone(partial(network.sharded, mesh=strategy.mesh))
+    return network.tiled and _alone(partial(network.tiled, tile=strategy.tile))
+
+
+def _whole(stylize: Callable[[Params, Images], Images]) -> Form:
+    return lambda params, images, _: stylize(params, images)
+
+
+def _alone(stylize: Callable[[Params, Images], Images]) -> Form:
+    return lambda params, images, _: stylize(params, images[0])[None]
+
+
+class Painter:
+    """Stylizes batches; it compiles a program when a shape comes first."""
+
+    def __init__(
+        self,
+        *,
+        strength: float,
+        finish: Finish,
+        devices: int | None,
+        tile: int | None,
+        say: Callable[[str], object],
+    ) -> None:
+        """Set what all pictures share.
+
+        Args:
+            strength: of the style.
+            finish: is applied to stylized images.
+            devices: the number of devices that share batches, or the rows of a single
+                photo. By default, one device computes, or all for photos that are too
+                large for it.
+            tile: the side of the tiles of larger photos, in pixels. By default, only
+                photos that are too large for memory are computed in tiles.
+            say: is told what is compiled.
+        """
+        self._strength, self._finish = strength, finish
+        self._devices, self._tile, self._say = devices, tile, say
+        self._strategies: dict[Any, Strategy] = {}
+        self._programs: dict[Any, Compiled] = {}
+
+    def __call__(self, style: Style, batch: Batch) -> jax.Array:
+        """Begin to stylize a batch; the result may not be computed yet.
+
+        Raises:
+            TooLargeError: no strategy fits in memory.
+        """
+        key = _structure(style), batch.images.shape
+        if key not in self._strategies:
+            self._strategies[key] = self._choose(style, batch)
+        program, arguments = self._prepare(self._strategies[key], style, batch)
+        painted: jax.Array = program(*arguments)
+        return painted
+
+    def _choose(self, style: Style, batch: Batch) -> Strategy:
+        """Choose the first strategy whose program fits in memory."""
+        number, *sides, _ = batch.images.shape
+        if number > 1:
+            return WHOLE
+        strategies = [
+            strategy
+            for strategy in list_strategies(
+                self._devices, self._tile, longest=max(sides)
+            )
+            if find_form(style.network, strategy, batch.sizes) is not None
+        ]
+
+        def make(strategy: Strategy) -> Strategy:
+            self._prepare(strategy, style, batch)
+            return strategy
+
+        return make_that_fits(strategies or [WHOLE], make, self._say)
+
+    def _prepare(
+        self, strategy: Strategy, style: Style, batch: Batch
+    ) -> tuple[Compiled, tuple[Any, ...]]:
+        """Compile the program for a batch once, and list its arguments."""
+        images, sizes = batch.images, batch.sizes
+        if strategy != WHOLE and sizes is not None:
+            height, width = sizes[0]
+            images, sizes = images[:, :height, :width], None
+        arguments = style.params, images, sizes, self._strength
+        key = _structure(style), images.shape, strategy
+        if key not in self._programs:
+            form = find_form(style.network, strategy, sizes)
+            self._programs[key] = self._compile(form, strategy, *arguments)
+        return self._programs[key], arguments
+
+    def _compile(
+        self, form: Any, strategy: Strategy, params: Params, images: Any, *others: Any
+    ) -> Compiled:
+        number, height, width, _ = images.shape
+        what = f"{width}x{height} pixels"
+        if number > 1:
+            what += f", {number} photos at a time,"
+        elif strategy != WHOLE:
+            what += f" {strategy}"
+        self._say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
+        started = time.perf_counter()
+        jitted = jax.jit(
+            partial(paint, form=form, finish=self._finish),
+            in_shardings=find_shardings((self._devices or 1) if number > 1 else 1),
+        )
+        program = jitted.lower(params, images, *others).compile()
+        self._say(f"compiled in {time.perf_counter() - started:.1f} s")
+        check_memory(program, devices=strategy.devices)
+        return program
+
+
+def _structure(style: Style) -> Any:
+    """Make a key that is equal for styles that the same programs compute."""
+    leaves, structure = jax.tree.flatten(style.params)
+    return style.network, structure, tuple((x.shape, x.dtype) for x in leaves)
+
+
+def find_shardings(devices: int) -> Any:
+    """Make the shardings of the arguments of `paint` for devices that share a batch."""
+    mesh = make_mesh(devices)
+    if mesh is None:
+        return None
+    whole, shared = replicated(mesh), sharded_first_axis(mesh)
+    return whole, shared, shared, whole
