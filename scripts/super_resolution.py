@@ -1,7 +1,7 @@
 """Photos four times as large, by a net that the perceptual loss has trained.
 
-An example of `jaxstyle.losses.perceptual_loss` in another program's training loop: net,
-data and optimizer are this program's own. It is the other half of Johnson et al.
+An example of a network of one's own in the training loop of `jaxstyle.training`: net,
+loss and data are this program's. It is the other half of Johnson et al.
 (2016), "Perceptual losses for real-time style transfer and super-resolution", section
 4.2: a residual net learns to undo a blur of sigma 1 and a bicubic reduction to a
 quarter, by the squared distance of features in relu2_2, or by that of pixels.
@@ -25,13 +25,13 @@ and a faint weave can still be seen.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 import jaxstyle
 
@@ -152,48 +152,30 @@ LOSSES: Mapping[str, Callable[[Params, Images, Images], Losses]] = {
 # --- training -----------------------------------------------------------------------
 
 
-class State(NamedTuple):
-    """What a step changes."""
-
-    params: Params
-    optimizer_state: optax.OptState
-
-
-Step: TypeAlias = Callable[
-    [State, UInt8[Array, "n h w 3"], Params], tuple[State, Float[Array, ""]]
-]
-
-
-def init_state(
-    key: Array, net: nn.Module, optimizer: optax.GradientTransformation
-) -> State:
-    """Return the state before the first step."""
-    params = jax.jit(net.init)(key, jnp.zeros((1, 8, 8, 3)))["params"]
-    return State(params, optimizer.init(params))
+def init_params(key: Array, net: nn.Module) -> Params:
+    """Draw the parameters of a net."""
+    params: Params = jax.jit(net.init)(key, jnp.zeros((1, 8, 8, 3)))["params"]
+    return params
 
 
 def make_step(
     net: nn.Module, optimizer: optax.GradientTransformation, *, loss: str
-) -> Step:
-    """Return the function of a state, photos and a VGG that makes the next state.
+) -> jaxstyle.training.Step:
+    """Make the step ``step(state, photos, vgg) -> (state, metrics)`` of a training.
 
-    It returns also the loss, a mean over the photos.
+    Args:
+        net: makes images four times as large.
+        optimizer: any optax transformation.
+        loss: a key of `LOSSES`.
     """
 
-    def step(
-        state: State, photos: UInt8[Array, "n h w 3"], vgg: Params
-    ) -> tuple[State, Float[Array, ""]]:
-        originals = photos / jnp.float32(255)
-        small = shrink(originals)
+    def apply(params: Params, originals: Images) -> tuple[Images, Params]:
+        images: Any = net.apply({"params": params}, shrink(originals))
+        return images, params
 
-        def loss_of(params: Params) -> Float[Array, ""]:
-            images: Any = net.apply({"params": params}, small)
-            return LOSSES[loss](vgg, images, originals).mean()
+    def measure(
+        images: Images, originals: Images, vgg: Params
+    ) -> dict[str, Float[Array, ""]]:
+        return {"loss": LOSSES[loss](vgg, images, originals).mean()}
 
-        value, gradient = jax.value_and_grad(loss_of)(state.params)
-        updates, optimizer_state = optimizer.update(
-            gradient, state.optimizer_state, state.params
-        )
-        return State(optax.apply_updates(state.params, updates), optimizer_state), value
-
-    return step
+    return jaxstyle.training.make_step(optimizer, apply=apply, measure=measure)

@@ -21,8 +21,10 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -34,7 +36,7 @@ from super_resolution import (
     LOSSES,
     Params,
     SuperResolutionNet,
-    init_state,
+    init_params,
     make_step,
 )
 from super_resolution_results import (
@@ -48,9 +50,6 @@ from super_resolution_results import (
 from trained_nets import print_table
 
 import jaxstyle
-from jaxstyle.cli.argument_types import positive_float, positive_int, seed
-from jaxstyle.cli.main import Parser
-from jaxstyle.cli.runtime import use_compilation_cache, versions
 from jaxstyle.data.batches import Batches, make_batches, validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
 from jaxstyle.files.atomic import atomic_path
@@ -69,6 +68,14 @@ SHEET = "sheet.png"
 SMALLEST = {"crop": 2 * FACTOR, "size": BLOCK}
 """The least sizes, in pixels."""
 
+POSITIVE = (
+    *("steps", "batch", "learning_rate", "width", "blocks", "held_out", "rows"),
+)
+"""The options that are numbers above 0."""
+
+PACKAGES = ("jaxstyle", "jax", "flax", "optax", "numpy")
+"""The packages whose versions are recorded."""
+
 
 def train(
     vgg: Params, batches: Batches, arguments: argparse.Namespace, *, loss: str
@@ -81,12 +88,13 @@ def train(
     schedule = optax.cosine_decay_schedule(arguments.learning_rate, arguments.steps)
     optimizer = optax.adam(schedule)
     net = SuperResolutionNet(arguments.width, arguments.blocks)
-    state = init_state(jax.random.key(arguments.seed), net, optimizer)
+    params = init_params(jax.random.key(arguments.seed), net)
+    state = jaxstyle.training.init_state(params, optimizer)
     step = jax.jit(make_step(net, optimizer, loss=loss), donate_argnums=0)
     means, recent = {}, []
     for number, photos in enumerate(islice(batches, arguments.steps), start=1):
-        state, value = step(state, photos, vgg)
-        recent.append(value)
+        state, metrics = step(state, photos, vgg)
+        recent.append(metrics["loss"])
         if number % EVERY == 0 or number == arguments.steps:
             means[number] = mean = float(np.mean(recent))
             recent = []
@@ -135,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
     save_sheet(pictures, arguments.output / SHEET)
     record = {
         "arguments": vars(arguments),
-        "versions": versions(),
+        "versions": {name: version(name) for name in PACKAGES},
         "losses": losses,
         "held out": table,
     }
@@ -167,6 +175,14 @@ def load_squares(photos: Source, *, size: int) -> Photos:
 # --- the command line ---------------------------------------------------------------
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = Parser(
@@ -178,22 +194,27 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", required=True, metavar="FOLDER", help="photos, or a TFDS data set")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="results")
     add("--loss", nargs="+", choices=LOSSES, default=list(LOSSES), help="of the nets")
-    add("--steps", type=positive_int, default=1200, help="of each net")
-    add("--batch", type=positive_int, default=4, help="crops in a step")
-    add("--crop", type=positive_int, default=96, help="the side of crops, in pixels")
-    add("--learning-rate", type=positive_float, default=1e-3, help="of Adam, at first")
-    add("--width", type=positive_int, default=64, help="channels of the nets")
-    add("--blocks", type=positive_int, default=4, help="residual blocks of the nets")
-    add("--seed", type=seed, default=0, help="of parameters and crops")
-    add("--held-out", type=positive_int, default=32, help="photos to measure with")
-    add("--size", type=positive_int, default=256, help="the side of their squares")
-    add("--rows", type=positive_int, default=6, help="how many are on the sheet")
+    add("--steps", type=int, default=1200, help="of each net")
+    add("--batch", type=int, default=4, help="crops in a step")
+    add("--crop", type=int, default=96, help="the side of crops, in pixels")
+    add("--learning-rate", type=float, default=1e-3, help="of Adam, at first")
+    add("--width", type=int, default=64, help="channels of the nets")
+    add("--blocks", type=int, default=4, help="residual blocks of the nets")
+    add("--seed", type=int, default=0, help="of parameters and crops")
+    add("--held-out", type=int, default=32, help="photos to measure with")
+    add("--size", type=int, default=256, help="the side of their squares")
+    add("--rows", type=int, default=6, help="how many are on the sheet")
     add("--show", metavar="FOLDER", help="photos for the sheet in their place")
     return parser
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raise a ValueError unless sizes fit, and the output is not among the photos."""
+    """Raise a ValueError unless numbers fit, and the output is not among the photos."""
+    for name in POSITIVE:
+        if not getattr(arguments, name) > 0:
+            value = getattr(arguments, name)
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} must be greater than 0, got {value}")
     for name, smallest in SMALLEST.items():
         value = getattr(arguments, name)
         if value < smallest or value % FACTOR:
@@ -216,7 +237,6 @@ def to_json(value: object) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = build_parser().parse_args(argv)
-    use_compilation_cache()
     try:
         run(arguments)
     except (OSError, ValueError) as error:

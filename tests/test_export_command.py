@@ -44,7 +44,9 @@ def refused(capsys: Captured, *arguments: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("suffix", [".stablehlo", ".onnx", ".pth", ".ONNX"])
+@pytest.mark.parametrize(
+    "suffix", [".stablehlo", ".onnx", ".pytorch.safetensors", ".ONNX"]
+)
 def test_a_file_is_written_and_told(capsys: Captured, suffix: str) -> None:
     assert run(["export", "net.safetensors", "-o", f"out{suffix}"]) == 0
     size = Path(f"out{suffix}").stat().st_size / 1e6
@@ -77,9 +79,9 @@ def test_onnx_paints_the_same(params: Params) -> None:
     np.testing.assert_allclose(found, expected, atol=WITHIN)
 
 
-def test_a_checkpoint_comes_back_by_import(params: Params) -> None:
-    assert run(["export", "net.safetensors", "-o", "out.pth"]) == 0
-    assert run(["import", "out.pth", "-o", "back.safetensors"]) == 0
+def test_a_state_dict_comes_back_by_import(params: Params) -> None:
+    assert run(["export", "net.safetensors", "-o", "out.pytorch.safetensors"]) == 0
+    assert run(["import", "out.pytorch.safetensors", "-o", "back.safetensors"]) == 0
     images = random_images(1, 20, 24, 3)
     found = jax.jit(stylize)(load_style("back.safetensors"), images)
     expected = jax.jit(stylize)(params, images)
@@ -101,18 +103,25 @@ def test_an_unknown_style_is_refused(capsys: Captured) -> None:
 
 
 def test_a_folder_that_is_missing_is_named(capsys: Captured) -> None:
-    assert "nowhere" in refused(capsys, "net.safetensors", "-o", "nowhere/out.pth")
+    assert "nowhere" in refused(capsys, "net.safetensors", "-o", "nowhere/out.onnx")
 
 
 def test_the_input_is_not_overwritten(capsys: Captured) -> None:
-    Path("net.safetensors").rename("net.pth")
-    line = refused(capsys, "net.pth", "-o", "net.pth")
-    assert "net.pth is the input; writing the net would lose it" in line
+    Path("net.safetensors").rename("net.onnx")
+    line = refused(capsys, "net.onnx", "-o", "net.onnx")
+    assert "net.onnx is the input; writing the net would lose it" in line
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_other_files_of_nets_are_told_apart(capsys: Captured, suffix: str) -> None:
+    line = refused(capsys, "net.safetensors", "-o", f"out{suffix}")
+    assert f"cannot write the net out{suffix}: for PyTorch write " in line
+    assert "write out.pytorch.safetensors; known are .stablehlo, .onnx, " in line
 
 
 def test_a_net_that_pytorch_cannot_hold_is_refused(capsys: Captured) -> None:
     save_style(random_net(norm="batch"), "other.safetensors", metadata={})
-    line = refused(capsys, "other.safetensors", "-o", "out.pth")
+    line = refused(capsys, "other.safetensors", "-o", "out.pytorch.safetensors")
     assert "it has 1 residual blocks, not 5; it has batch norm" in line
 
 

@@ -20,7 +20,7 @@ from super_resolution import (
     blur,
     double,
     enlarge,
-    init_state,
+    init_params,
     make_step,
     shrink,
 )
@@ -130,7 +130,7 @@ def test_positions_are_repeated_along_both_axes() -> None:
 
 
 def test_a_new_net_is_bicubic_interpolation() -> None:
-    params = init_state(jax.random.key(0), NET, optax.sgd(1.0)).params
+    params = init_params(jax.random.key(0), NET)
     small = waves(6, 8)
     found = jax.jit(NET.apply)({"params": params}, small)
     np.testing.assert_allclose(found, jax.jit(enlarge)(small), atol=1e-6)
@@ -180,12 +180,14 @@ def test_the_loss_goes_down(raw: Params, loss: str) -> None:
     vgg = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(raw, ["relu2_2"]))
     photos = np.rint(255 * waves()).astype(np.uint8)
     optimizer = optax.adam(1e-2)
-    state = init_state(jax.random.key(0), NET, optimizer)
+    params = init_params(jax.random.key(0), NET)
+    state = jaxstyle.training.init_state(params, optimizer)
     step = jax.jit(make_step(NET, optimizer, loss=loss))
-    state, first = step(state, photos, vgg)
-    for _ in range(20):
-        state, last = step(state, photos, vgg)
-    assert 0 < last < 0.95 * first
+    losses = []
+    for _ in range(21):
+        state, metrics = step(state, photos, vgg)
+        losses.append(float(metrics["loss"]))
+    assert 0 < losses[-1] < 0.95 * losses[0]
 
 
 class Run(NamedTuple):
@@ -278,7 +280,8 @@ def test_a_net_does_not_depend_on_what_was_trained_before(finished: Run) -> None
         (("-o", "taken"), "cannot write the image taken/sheet.png: it is a folder"),
         (("-o", "style.png"), "File exists: 'style.png'"),
         (("--loss", "beauty"), "invalid choice: 'beauty'"),
-        (("--steps", "0"), "expected a whole number from 1 to"),
+        (("--steps", "0"), "--steps must be greater than 0, got 0"),
+        (("--steps", "two"), "invalid int value: 'two'"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(

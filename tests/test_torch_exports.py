@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 from net_samples import random_images, random_net
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from torch_writer import save_arrays
 
-from jaxstyle.convert.torch_exports import to_torch
+from jaxstyle.convert.torch_exports import dump_torch, to_torch
 from jaxstyle.convert.torch_nets import from_torch
-from jaxstyle.convert.torch_writing import dump_torch_state_dict
-from jaxstyle.files.torch_checkpoints import load_torch_state_dict
 from jaxstyle.nets.transform_net import stylize
 
 GOLDEN = Path(__file__).parent / "golden" / "nets.npz"
@@ -18,28 +19,23 @@ GOLDEN = Path(__file__).parent / "golden" / "nets.npz"
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
-def write(path: Path, state: dict[str, np.ndarray]) -> Path:
-    path.write_bytes(dump_torch_state_dict(state))
-    return path
-
-
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    arrays = {
-        "a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
-        "a.bias": np.array([0.5], np.float32),
-        "b": np.zeros((0, 2), np.float32),
-    }
-    found = load_torch_state_dict(write(tmp_path / "x.pth", arrays))
-    assert list(found) == list(arrays)
-    for name, array in arrays.items():
+def test_a_file_is_read_as_pytorch_reads_it(tmp_path: Path) -> None:
+    """With its names, shapes and values, in float32."""
+    net = random_net(negative_slope=1.0, blocks=5)
+    (path := tmp_path / "x.pytorch.safetensors").write_bytes(dump_torch(net))
+    found, expected = load_file(path), to_torch(net)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
         assert found[name].dtype == np.float32
         np.testing.assert_array_equal(found[name], array)
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata() == {"format": "pt"}
 
 
-def test_equal_arrays_give_equal_bytes() -> None:
-    state = to_torch(random_net(negative_slope=1.0, blocks=5))
-    copies = {name: array.copy() for name, array in state.items()}
-    assert dump_torch_state_dict(state) == dump_torch_state_dict(copies)
+def test_equal_nets_give_equal_bytes() -> None:
+    net = random_net(negative_slope=1.0, blocks=5)
+    copy = jax.tree.map(np.copy, net)
+    assert dump_torch(net) == dump_torch(copy)
 
 
 def test_a_net_of_pytorchs_comes_back_bit_by_bit(tmp_path: Path) -> None:
@@ -50,7 +46,8 @@ def test_a_net_of_pytorchs_comes_back_bit_by_bit(tmp_path: Path) -> None:
             for name in file
             if name.startswith(prefix)
         }
-    _, params = from_torch(write(tmp_path / "x.pth", state))
+    save_arrays(tmp_path / "x.pth", state)
+    _, params = from_torch(tmp_path / "x.pth")
     found = to_torch(params)
     assert found.keys() == state.keys()
     for name, array in state.items():
@@ -61,7 +58,8 @@ def test_a_net_of_pytorchs_comes_back_bit_by_bit(tmp_path: Path) -> None:
 def test_the_pictures_stay_the_same(tmp_path: Path, norm: str) -> None:
     """Ours has other constants for pixels, which go into the convolutions."""
     params = random_net(norm=norm, negative_slope=1.0, blocks=5)
-    _, found = from_torch(write(tmp_path / "x.pth", to_torch(params)))
+    (path := tmp_path / "x.safetensors").write_bytes(dump_torch(params))
+    _, found = from_torch(path)
     images = random_images(2, 16, 20, 3)
     expected = jax.jit(stylize)(params, images)
     assert expected.std() > 0.01

@@ -11,8 +11,8 @@ def add_parser(commands: Commands) -> None:
         description="Turn a style into a file that runs without this package: "
         ".stablehlo, a program for jax.export.deserialize, for images of any size on "
         "CPU, CUDA and TPU; .onnx, the same for ONNX runtimes (pip install onnx); "
-        ".pth, a state dict for neural_style.py eval of pytorch/examples, which takes "
-        "nets of width 32.",
+        ".pytorch.safetensors, a state dict for TransformerNet of pytorch/examples, "
+        "which takes nets of width 32; safetensors.torch.load_file reads it.",
     )
     add = parser.add_argument
     add(

@@ -9,8 +9,7 @@ import jax
 from jaxstyle.cli.style_inputs import load_style
 from jaxstyle.convert.onnx_nets import to_onnx
 from jaxstyle.convert.stablehlo import export_net
-from jaxstyle.convert.torch_exports import to_torch
-from jaxstyle.convert.torch_writing import dump_torch_state_dict
+from jaxstyle.convert.torch_exports import dump_torch
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width
@@ -25,15 +24,36 @@ def export_program(params: Params) -> bytes:
 FORMATS: Mapping[str, Callable[[Params], bytes]] = {
     ".stablehlo": export_program,
     ".onnx": to_onnx,
-    ".pth": lambda params: dump_torch_state_dict(to_torch(params)),
+    ".pytorch.safetensors": dump_torch,
 }
 """What makes the content of a file, by its suffix."""
+
+
+def find_suffix(output: Path) -> str:
+    """Find the suffix of an output in `FORMATS`.
+
+    Raises:
+        ValueError: there is none; those of other files of nets are told apart.
+    """
+    name = output.name.lower()
+    for suffix in FORMATS:
+        if name.endswith(suffix):
+            return suffix
+    known = ", ".join(FORMATS)
+    if output.suffix.lower() in (".pth", ".pt", ".safetensors"):
+        remedy = f"for PyTorch write {output.stem}.pytorch.safetensors"
+        raise ValueError(f"cannot write the net {output}: {remedy}; known are {known}")
+    raise ValueError(
+        f"cannot write the net {output}: unknown suffix {output.suffix!r}, use one of "
+        f"{known}"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, convert and write a style; return the exit code."""
     output = Path(arguments.output)
-    check_output_path(output, kind="net", suffixes=FORMATS)
+    suffix = find_suffix(output)
+    check_output_path(output, kind="net", suffixes=[output.suffix.lower()])
     style = load_style(arguments.style)
     if style.network is not NETWORKS[TRANSFORM]:
         raise ValueError(f"{arguments.style} is no transform net, so it has no export")
@@ -41,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         if output.resolve() == source.resolve():
             raise ValueError(f"{source} is the input; writing the net would lose it")
     try:
-        content = FORMATS[output.suffix.lower()](style.params)
+        content = FORMATS[suffix](style.params)
     except ImportError as error:  # of what an extra installs
         raise ValueError(str(error)) from error
     with explained("write", output, kind="net"), atomic_path(output) as temporary:

@@ -13,7 +13,11 @@ def add_parser(commands: Commands) -> None:
         "TransformNet, of any width. No code in the checkpoint is executed.",
     )
     add = parser.add_argument
-    add("checkpoint", metavar="NET.pth", help="what torch.save wrote of a state dict")
+    add(
+        "checkpoint",
+        metavar="NET.pth",
+        help="what torch.save wrote of a state dict, or the same as .safetensors",
+    )
     add(
         "-o",
         "--output",

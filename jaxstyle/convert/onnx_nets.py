@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxstyle.kernels.convolutions import Geometry
-from jaxstyle.nets.transform_net import EPSILON, STRIDE, Params, net_blocks
+from jaxstyle.nets.net_layers import EPSILON, STRIDE, Layers, Params, Residual
+from jaxstyle.nets.transform_net import net_layers
 
 OPSET = 18
 """The version of ONNX's operators: of 2022, the first whose ``Pad`` has axes."""
@@ -21,7 +22,7 @@ _SIDES = np.array([2, 3])
 
 
 def to_onnx(params: Params) -> bytes:
-    """Return `jaxstyle.stylize` with a net's parameters as an ONNX file.
+    """Convert `jaxstyle.stylize` with a net's parameters to an ONNX file.
 
     Its input ``images`` and its output ``stylized`` are those of `jaxstyle.stylize`:
     float32 RGB in [0, 1], ``[n, h, w, 3]``, of 16x16 pixels or more, of any size in
@@ -31,7 +32,7 @@ def to_onnx(params: Params) -> bytes:
         params: a net's parameters, as `jaxstyle.load_style` returns them.
 
     Returns:
-        What is to be in the file.
+        The content of the file.
 
     Raises:
         ImportError: the package onnx is not installed.
@@ -114,30 +115,30 @@ def _stylize(graph: _Graph, params: Params, images: str, *, output: str) -> None
 
 
 def _transform(graph: _Graph, params: Params, x: str) -> str:
-    """Add the layers of `jaxstyle.nets.transform_net.TransformNet`."""
-
-    def layer(x: str, own: Params, index: int, geometry: Geometry) -> str:
-        x = _convolve(graph, own[f"conv{index}"], x, geometry)
-        return _normalize(graph, own.get(f"norm{index}", {}), x)
-
+    """Add what `jaxstyle.nets.transform_net.transform` does."""
     pixels = params["input"]
     x = graph.add("Sub", x, _channels(pixels["mean"]))
     x = graph.add("Div", x, _channels(pixels["std"]))
-    x = graph.add("Relu", layer(x, params, 1, Geometry(9)))
-    x = graph.add("Relu", layer(x, params, 2, Geometry(3, stride=2)))
-    x = graph.add("Relu", layer(x, params, 3, Geometry(3, stride=2)))
-    slope = float(params["negative_slope"])
-    for block in range(1, net_blocks(params) + 1):
-        own = params[f"residual{block}"]
-        y = graph.add("Relu", layer(x, own, 1, Geometry(3)))
-        y = graph.add("LeakyRelu", layer(y, own, 2, Geometry(3)), alpha=slope)
-        x = graph.add("Add", x, y)
-    x = graph.add("Relu", layer(x, params, 4, Geometry(3, upsampling=2)))
-    x = graph.add("Relu", layer(x, params, 5, Geometry(3, upsampling=2)))
-    x = _convolve(graph, params["conv6"], x, Geometry(9))
+    x = _apply_layers(graph, net_layers(params), params, x)
     pixels = params["output"]
     x = graph.add("Mul", x, _channels(pixels["std"]))
     return graph.add("Add", x, _channels(pixels["mean"]))
+
+
+def _apply_layers(graph: _Graph, layers: Layers, params: Params, x: str) -> str:
+    """Add what `jaxstyle.nets.net_layers.apply_layers` does."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            y = _apply_layers(graph, layer.layers, params[layer.name], x)
+            slope = float(params["negative_slope"])
+            x = graph.add("Add", x, graph.add("LeakyRelu", y, alpha=slope))
+            continue
+        x = _convolve(graph, params[layer.conv_name], x, layer.geometry)
+        if layer.norm:
+            x = _normalize(graph, params.get(layer.norm_name, {}), x)
+        if layer.relu:
+            x = graph.add("Relu", x)
+    return x
 
 
 def _convolve(graph: _Graph, own: Params, x: str, geometry: Geometry) -> str:
@@ -185,7 +186,7 @@ def _mean(graph: _Graph, x: str) -> str:
 
 
 def _channels(x: Any) -> np.ndarray:
-    """Return a vector of one value per channel, for all their pixels."""
+    """Reshape one value per channel to broadcast against their pixels."""
     return _array(x)[:, None, None]
 
 

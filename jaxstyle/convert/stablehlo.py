@@ -1,13 +1,12 @@
 """Transform nets as programs of StableHLO, which run wherever JAX does."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import export
 from jaxtyping import Array, Float
 
-from jaxstyle.nets.transform_net import SMALLEST_SIDE, STRIDE, Params, make_net
+from jaxstyle.nets.net_layers import STRIDE, Params
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, transform
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Where an exported net runs."""
@@ -42,8 +41,8 @@ def export_net(params: Params) -> export.Exported:
 
     def stylize(images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
         _, height, width, _ = images.shape
-        result: Any = make_net(params).apply({"params": params}, _pad(images))
-        return jnp.asarray(result)[:, :height, :width]
+        result, _ = transform(params, _pad(images))
+        return result[:, :height, :width]
 
     least = [f"{side} >= {SMALLEST_SIDE}" for side in ("h", "w")]
     shape = export.symbolic_shape("n, h, w, 3", constraints=least)

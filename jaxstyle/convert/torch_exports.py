@@ -8,14 +8,15 @@ import numpy as np
 from jaxstyle.convert.torch_nets import EXAMPLES, LAYOUTS, RESIDUAL_BLOCKS, find_name
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.style_files import expected_shapes
-from jaxstyle.nets.transform_net import Params, net_blocks, net_norm, net_width
+from jaxstyle.nets.net_layers import Params
+from jaxstyle.nets.transform_net import net_blocks, net_norm, net_width
 
 _NEUTRAL = {"scale": np.ones, "bias": np.zeros}
 """What an affine norm has instead of parameters that a plain one lacks."""
 
 
 def to_torch(params: Params) -> dict[str, np.ndarray]:
-    """Return a net as the state dict of pytorch/examples' ``TransformerNet``.
+    """Convert a net to the state dict of pytorch/examples' ``TransformerNet``.
 
     That net has pixels from 0 to 255, in and out, and no constants for others: those of
     this net go into its first and its last convolution. What `from_torch` has read
@@ -51,6 +52,16 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
     return state
 
 
+def dump_torch(params: Params) -> bytes:
+    """Convert a net to a ``.safetensors`` file of `to_torch`'s state dict.
+
+    ``safetensors.torch.load_file`` returns what ``load_state_dict`` takes.
+    """
+    from safetensors.numpy import save
+
+    return bytes(save(to_torch(params), metadata={"format": "pt"}))
+
+
 def _find_problems(params: Params) -> Iterator[str]:
     """Describe each way in which a net is beyond the layout."""
     if (blocks := net_blocks(params)) != RESIDUAL_BLOCKS:
@@ -62,13 +73,13 @@ def _find_problems(params: Params) -> Iterator[str]:
 
 
 def _convert(array: np.ndarray) -> np.ndarray:
-    """Return an array of PyTorch's in float32: kernels have their channels first."""
+    """Convert an array to PyTorch's, in float32: kernels have their channels first."""
     axes = (3, 2, 0, 1) if array.ndim == 4 else (0,)
     return np.ascontiguousarray(array.transpose(axes), np.float32)
 
 
 def _with_pixels(params: Params, constants: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the net with a layout's constants for pixels, to the same effect.
+    """Give a net a layout's constants for pixels, to the same effect.
 
     A net's pixels are x = (p - mean) / std, for p in [0, 1]. Those of the layout, x',
     are the same p by its constants, so x = gain x' + offset for each channel::
@@ -98,5 +109,5 @@ def _pixels(constants: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _exactly(layer: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel and bias in a precision in which only the result is rounded."""
+    """Convert kernel and bias to float64, so that only the result is rounded."""
     return np.asarray(layer["kernel"], float), np.asarray(layer["bias"], float)

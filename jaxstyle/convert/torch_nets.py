@@ -17,15 +17,22 @@ Nothing is taken from a place but the order of the convolutions.
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from jaxstyle.files.param_files import find_problems, leaves, raise_problems
+from jaxstyle.files.param_files import (
+    find_problems,
+    leaves,
+    load_params,
+    raise_problems,
+)
 from jaxstyle.files.style_files import expected_shapes, likely_width
 from jaxstyle.files.torch_checkpoints import load_torch_state_dict
+from jaxstyle.nets.net_layers import Layer, flatten, make_layers
 from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD
 
 Arrays = Mapping[str, np.ndarray]
@@ -41,10 +48,10 @@ class Layout(NamedTuple):
 
     Attributes:
         mark: one name that fits shows that a state dict is of this kind.
-        modules: from a state dict, the names there of the convolutions and norms, by
-            our paths; one that is not there has a name that says so.
-        stray: names that mean nothing and are passed over.
-        norm: a key of `jaxstyle.nets.transform_net.NORMS`.
+        modules: from a state dict, its names of the convolutions and norms, by our
+            paths; one that is missing has a name that says so.
+        stray: names that are ignored.
+        norm: a key of `jaxstyle.nets.net_layers.NORMS`.
         constants: the parameters that no state dict holds.
     """
 
@@ -56,16 +63,19 @@ class Layout(NamedTuple):
 
 
 def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
-    """Read a transform net from a PyTorch checkpoint, executing no code in it.
+    """Read a transform net from a PyTorch state dict, executing no code in it.
+
+    Args:
+        path: a checkpoint of ``torch.save``, or a ``.safetensors`` file.
 
     Returns:
         The name of its layout, a key of `LAYOUTS`, and its parameters.
 
     Raises:
-        ValueError: the file is missing or damaged, is no checkpoint, or holds no net of
+        ValueError: the file is missing or damaged, is no state dict, or holds no net of
             a known layout; all that is missing, surplus or wrong is named at once.
     """
-    state = _without_prefix(load_torch_state_dict(path))
+    state = _without_prefix(_load_state_dict(path))
     title = _find_layout(state, path=path)
     layout = LAYOUTS[title]
     state = {
@@ -76,6 +86,12 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
     tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
     return title, {**layout.constants, **tree}
+
+
+def _load_state_dict(path: str | Path) -> Arrays:
+    if Path(path).suffix.lower() == ".safetensors":
+        return load_params(path)[0]
+    return load_torch_state_dict(path)
 
 
 def _without_prefix(state: Arrays) -> Arrays:
@@ -100,7 +116,7 @@ def _find_layout(state: Arrays, *, path: str | Path) -> str:
 def _expected(
     state: Arrays, layout: Layout
 ) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """Return the state dict's names by our paths, and the shapes that go with them."""
+    """Match the state dict's names with our paths, and with the expected shapes."""
     modules = layout.modules(state)
     channels = {
         f"{module}/kernel": state[f"{name}.weight"].shape[0]
@@ -117,52 +133,55 @@ def _expected(
 
 
 def find_name(path: str, modules: Mapping[str, str]) -> str:
-    """Return a state dict's name for one of our paths, from those of its modules."""
+    """Find a state dict's name for one of our paths, from those of its modules."""
     module, _, kind = path.rpartition("/")
     return f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
 
 
 def _convert(array: np.ndarray) -> np.ndarray:
-    """Return an array of ours in float32: kernels have their channels last."""
+    """Convert an array to ours, in float32: kernels have their channels last."""
     axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
     return np.ascontiguousarray(array.transpose(axes), np.float32)
 
 
 def _transpose(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return PyTorch's shape of an array that has this shape here."""
+    """Permute a shape of ours to PyTorch's."""
     return tuple(shape[i] for i in (3, 2, 0, 1)) if len(shape) == 4 else shape
 
 
 # --- the layouts --------------------------------------------------------------------
 
 
-def _modules_of_examples(_: Arrays) -> dict[str, str]:
-    names = ("conv1", "conv2", "conv3", "deconv1", "deconv2", "deconv3")
-    modules = {f"conv{i}": f"{name}.conv2d" for i, name in enumerate(names, 1)}
-    modules |= {f"norm{i}": f"in{i}" for i in range(1, 6)}
-    for block in range(1, RESIDUAL_BLOCKS + 1):
-        for i in (1, 2):
-            modules[f"residual{block}/conv{i}"] = f"res{block}.conv{i}.conv2d"
-            modules[f"residual{block}/norm{i}"] = f"res{block}.in{i}"
-    return modules
+_TABLE = make_layers(width=1, norm="affine", blocks=RESIDUAL_BLOCKS)
 
-
-_SECTIONS = {
-    "downsampling": ["conv1", "conv2", "conv3"],
-    "residuals": [
-        f"residual{block}/conv{i}"
-        for block in range(1, RESIDUAL_BLOCKS + 1)
-        for i in (1, 2)
-    ],
-    "upsampling": ["conv4", "conv5", "conv6"],
+_SECTIONS: Mapping[str, list[tuple[str, Layer]]] = {
+    name: list(flatten(list(layers)))
+    for name, (_, layers) in zip(
+        ("downsampling", "residuals", "upsampling"), groupby(_TABLE, type), strict=True
+    )
 }
-"""Our paths of the seed's convolutions, by its names of the sections."""
+"""Our layers and the paths to them, by the seed's names of the sections."""
+
+
+def _modules_of_examples(_: Arrays) -> dict[str, str]:
+    modules = {}
+    for section, layers in _SECTIONS.items():
+        kind = "deconv" if section == "upsampling" else "conv"
+        before = layers[0][1].number - 1
+        for path, layer in layers:
+            theirs = path.replace("residual", "res").replace("/", ".")
+            name = f"{theirs}{kind}{layer.number - before}.conv2d"
+            modules[path + layer.conv_name] = name
+            if layer.norm:
+                modules[path + layer.norm_name] = f"{theirs}in{layer.number}"
+    return modules
 
 
 def _modules_of_seed(state: Arrays) -> dict[str, str]:
     """Match the kernels of each section, in the order of their places, with ours."""
     modules: dict[str, str] = {}
-    for section, paths in _SECTIONS.items():
+    for section, layers in _SECTIONS.items():
+        paths = [path + layer.conv_name for path, layer in layers]
         found = sorted(
             (
                 name.removesuffix(".weight")

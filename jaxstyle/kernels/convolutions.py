@@ -144,7 +144,7 @@ def spread_blocks(
 def block_kernel(
     kernel: Float[Array, "k k c d"], geometry: Geometry
 ) -> Float[Array, "3 3 in*in*c out*out*d"]:
-    """Return the 3x3 kernel between blocks that does what ``kernel`` does."""
+    """Convert a kernel to the equivalent 3x3 kernel between blocks."""
     if geometry.blocks == (1, 1):
         return kernel
     placed = jnp.asarray(_placement(geometry), kernel.dtype)
@@ -156,7 +156,7 @@ def block_kernel(
 
 
 def _placement(geometry: Geometry) -> np.ndarray:
-    """Return which taps of a kernel join which pixels, along one axis.
+    """Tabulate which taps of a kernel join which pixels, along one axis.
 
     ``[b, i, o, y]`` is 1 where output pixel o of a block sees, through tap y, the input
     pixel i of the block before (b = 0), the same (1) or the next (2).

@@ -60,7 +60,7 @@ _KERNEL = np.einsum("ai,bj->baij", _G, _G).reshape(36, 9)
 
 
 def transform_kernel(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
-    """Return ``G k G^T`` for each pair of channels."""
+    """Compute ``G k G^T`` for each pair of channels."""
     matrix = jnp.asarray(_KERNEL, kernel.dtype)
     product = jnp.matmul(matrix, kernel.reshape(9, -1), precision="highest")
     return product.reshape(36, *kernel.shape[2:])
@@ -103,7 +103,7 @@ correlate.defvjp(_forward, _backward)
 
 
 def _tiles(length: int) -> int:
-    """Return how many tiles of four cover what 3x3 kernels make of ``length``."""
+    """Count the tiles of four that cover the output of 3x3 kernels on ``length``."""
     return -(-(length - 2) // 4)
 
 
@@ -133,7 +133,7 @@ def _blocks(x: Array, axis: int) -> Array:
 
 
 def _analyze_image(x: Float[Array, "n h w c"]) -> Float[Array, "36 t c"]:
-    """Return ``B^T x B`` for every tile, the tiles of all images in one axis."""
+    """Compute ``B^T x B`` for every tile, the tiles of all images in one axis."""
     _, h, w, c = x.shape
     x = _pad_to(_pad_to(x, 1, 4 * _tiles(h) + 4), 2, 4 * _tiles(w) + 4)
     return _analyze(_analyze(x, axis=1), axis=3).reshape(36, -1, c)

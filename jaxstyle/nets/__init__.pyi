@@ -1,6 +1,6 @@
 from .mixtures import mix_styles, stack_styles
 from .networks import NETWORKS, Network
-from .sharded import stylize_sharded
+from .padded import stylize_sharded
 from .tiled import stylize_tiled
 from .transform_net import init_net, stylize
 

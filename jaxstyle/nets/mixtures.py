@@ -1,10 +1,9 @@
-"""Arithmetic of styles: nets side by side for `jax.vmap`, and what lies between them.
+"""Arithmetic of styles: stacks of nets for `jax.vmap`, and interpolation of nets.
 
-Nets that were trained from one another, or from the same first parameters, do the same
-with the same channels, and the mean of their parameters is a net that paints: its style
-lies between theirs, with strokes as sharp. See Wang et al. (2019), "Deep Network
-Interpolation for Continuous Imagery Effect Transition". The mean of nets of different
-origin is none, even where both paint alike: see `check_related`.
+Interpolating the *parameters* of nets that were trained from one another, or from the
+same first parameters, gives another working style with crisp strokes. See Wang et al.
+(2019), "Deep Network Interpolation for Continuous Imagery Effect Transition". It fails
+for nets of different origin, even if both paint alike: see `check_related`.
 """
 
 from collections.abc import Sequence
@@ -18,27 +17,26 @@ from jaxtyping import Array, Float
 from jaxstyle.nets.transform_net import Params
 
 UNRELATED = 0.1
-"""The cosine between kernels below which nets have nothing in common: those that ship
-have 0.71 to 0.83, nets drawn from different keys 0.00."""
+"""The cosine between kernels below which nets are unrelated: those that ship have 0.71
+to 0.83, nets drawn from different keys 0.00."""
 
 CONSTANTS = ("input", "negative_slope", "output")
-"""What training leaves alone in a net, so that it tells of its origin."""
+"""The parameters that training does not change, so that they tell of a net's origin."""
 
 
 def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> Params:
-    """Return the mean of nets, a net for `jaxstyle.stylize`.
+    """Average the parameters of nets, weighted by shares.
 
-    With one share for each net, it is ::
+    The mixture is a net for `jaxstyle.stylize`::
 
         sum_i shares_i nets_i / sum_i shares_i
 
-    Pure: `jax.vmap` over the shares gives a stack of mixtures, and `jax.grad` goes to
-    shares and nets. A net with the only share comes back exactly. Shares may be
-    negative, which leads beyond a net.
+    Pure: it can be vmapped over shares, and differentiated by shares and nets. A net
+    with the only share comes back exactly. Negative shares extrapolate.
 
-    It does not look at values, and mixes nets of different origin too, whose mean is no
-    style; the command line refuses those. Batch norm's running statistics are
-    averaged like all else, and are then not those of the mixture.
+    It does not look at values, and also mixes nets of different origin, which gives no
+    style; the command line refuses those. Batch norm's running statistics are averaged
+    like all else, which makes them wrong for the mixture.
 
     Args:
         nets: parameters with equal names and shapes.
@@ -74,9 +72,9 @@ def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> P
 
 
 def stack_styles(nets: Sequence[Params]) -> Params:
-    """Return nets as one tree, whose arrays have the net as their first axis.
+    """Stack nets along a new first axis of their arrays.
 
-    ``jax.vmap(jaxstyle.stylize, (0, None))`` takes it, and paints in each style.
+    ``jax.vmap(jaxstyle.stylize, (0, None))`` takes the stack, and paints in each style.
 
     Args:
         nets: parameters with equal names and shapes.
@@ -97,10 +95,9 @@ def stack_styles(nets: Sequence[Params]) -> Params:
 
 
 def check_related(nets: Sequence[Params]) -> None:
-    """Raise where nets are seen to have no common origin, so that their mean is none.
+    """Check that nets have a common origin, so that they can be mixed.
 
-    Not pure: it looks at values. Nets that it lets pass may still be too far from each
-    other.
+    Not pure: it looks at values. Nets that pass may still be too far from each other.
 
     Raises:
         ValueError: a net has other names, shapes or constants than the first, or
@@ -120,8 +117,8 @@ def check_related(nets: Sequence[Params]) -> None:
         if cosine < UNRELATED:
             raise ValueError(
                 f"net {number} has nothing in common with net 1 (the cosine between "
-                f"their kernels is {cosine:.2f}), so what lies between them is no "
-                "style; train one from the other"
+                f"their kernels is {cosine:.2f}), so their mean is no style; train one "
+                "from the other"
             )
 
 
@@ -135,7 +132,7 @@ def _kernels(net: Params) -> Float[np.ndarray, " n"]:
 
 
 def _check_alike(nets: Sequence[Params]) -> None:
-    """Raise unless all trees have the same arrays, but for their values."""
+    """Raise a ValueError unless all trees have arrays of the same names and shapes."""
     if not nets:
         raise ValueError("expected at least one net, got none")
     first, *others = map(_shapes, nets)

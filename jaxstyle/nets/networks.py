@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxstyle.images.arrays import Image, Images
-from jaxstyle.nets.padded import stylize_padded
-from jaxstyle.nets.sharded import stylize_sharded
+from jaxstyle.nets.padded import stylize_padded, stylize_sharded
 from jaxstyle.nets.tiled import stylize_tiled
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
 

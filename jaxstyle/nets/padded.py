@@ -1,28 +1,29 @@
-"""Transform nets on images in larger arrays, as if each image were alone in its own.
+"""Transform nets on images in larger arrays, as if each image filled its own.
 
 Programs are compiled for one size of arrays. To run images of many sizes through few
-programs, they are laid into the upper left of larger arrays. What the net would make of
-that is another picture, since instance norm sees what lies beyond the image, and
-convolutions do at its edge. Here both see the image only, and the picture is the same.
+programs, they lie in the upper left of larger arrays. And to shard the rows of an image
+evenly over devices, rows are appended to it. A net would see what lies beyond the
+image: instance norm everywhere, convolutions at its edge. Here both see the image only,
+continued by its reflection, and the picture is the same.
 """
 
-from typing import Any
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxstyle.nets.transform_net import (
-    NORMS,
+from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.kernels.convolutions import Geometry, convolve, directly
+from jaxstyle.nets.net_layers import (
     STRIDE,
-    Convolution,
-    Norm,
+    Activations,
+    Moments,
     Params,
-    make_net,
-    normalize,
+    running_or,
 )
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, transform
+from jaxstyle.scaling.sharding import pad_and_shard_rows, shard_rows
 
 Sizes = Int[Array, "n 2"]
 
@@ -30,7 +31,7 @@ Sizes = Int[Array, "n 2"]
 def stylize_padded(
     params: Params, images: Float[Array, "n h w 3"], sizes: Sizes
 ) -> Float[Array, "n h w 3"]:
-    """Return what `jaxstyle.stylize` makes of each image without its padding.
+    """Stylize each image as `jaxstyle.stylize` does without its padding.
 
     Args:
         params: a net's parameters.
@@ -41,71 +42,124 @@ def stylize_padded(
     Returns:
         Images of the same shape; what lies beyond the true sizes means nothing.
     """
-    height = images.shape[1]
     rounded = sizes + -sizes % STRIDE
 
-    def replace(call: Any, arguments: Any, _: Any, context: Any) -> Any:
-        module, x = context.module, arguments[0]
-        if isinstance(module, Convolution):
-            # Upsampled pixels come in pairs: reflected, the second is the first again.
-            first = 2 if module.geometry.upsampling == 1 else 1
-            return call(_reflect(x, rounded * x.shape[1] // height, first=first))
-        if isinstance(module, Norm) and module.kind != "batch":
-            return _normalize(module, x, rounded * x.shape[1] // height)
-        return call(*arguments)
+    def sizes_of(x: Activations) -> Sizes:
+        return rounded * x.shape[1] // images.shape[1]
 
-    x = _reflect(images, sizes, first=2)
-    with nn.intercept_methods(replace):
-        result: Any = make_net(params).apply({"params": params}, x)
-    return jnp.asarray(result)
+    def convolve_inside(x: Activations, kernel: Array, geometry: Geometry) -> Array:
+        reflected = _reflect(x, sizes_of(x), offset=_reflection_offset(geometry))
+        return convolve(reflected, kernel, geometry)
+
+    def measure(x: Activations) -> Moments:
+        return _measure_inside(x, sizes_of(x))
+
+    return transform(
+        params,
+        _reflect(images, sizes, offset=2),
+        convolve=convolve_inside,
+        measure=running_or(measure),
+    )[0]
 
 
-def _reflect(
-    x: Float[Array, "n h w c"], sizes: Sizes, *, first: int
-) -> Float[Array, "n h w c"]:
-    """Replace what lies below and to the right of images by their reflection.
+def _reflection_offset(geometry: Geometry) -> int:
+    """Choose the row that comes below an image: 1 for its last, 2 for that before.
 
-    The first row below an image is its last or its last but one: ``first`` is 1 or 2.
+    Upsampled pixels come in pairs: reflected, the second is the first again.
     """
+    return 2 if geometry.upsampling == 1 else 1
+
+
+def _reflect(x: Activations, sizes: Sizes, *, offset: int) -> Activations:
+    """Replace what lies below and to the right of images by their reflection."""
 
     def reflect_one(x: Array, size: Array) -> Array:
         rows, columns = (jnp.arange(side) for side in x.shape[:2])
-        x = x[jnp.where(rows < size[0], rows, 2 * size[0] - first - rows)]
+        x = x[jnp.where(rows < size[0], rows, 2 * size[0] - offset - rows)]
         return x[
-            :, jnp.where(columns < size[1], columns, 2 * size[1] - first - columns)
+            :, jnp.where(columns < size[1], columns, 2 * size[1] - offset - columns)
         ]
 
     return jax.vmap(reflect_one)(x, sizes)
 
 
-def _normalize(
-    norm: Norm, x: Float[Array, "n h w c"], sizes: Sizes
-) -> Float[Array, "n h w c"]:
-    """Apply an instance norm with the mean and variance of the images alone."""
+def _measure_inside(x: Activations, sizes: Sizes) -> Moments:
+    """Compute the moments of images of these sizes."""
     _, height, width, _ = x.shape
     rows = jnp.arange(height) < sizes[:, :1]
     columns = jnp.arange(width) < sizes[:, 1:]
     inside = (rows[:, :, None] & columns[:, None, :])[..., None]
     count = sizes.prod(-1)[:, None, None, None]
-    return normalize_where(norm, x, inside, count)
+    return _measure_where(x, inside, count)
 
 
-def normalize_where(
-    norm: Norm, x: Float[Array, "n h w c"], inside: Array, count: ArrayLike
-) -> Float[Array, "n h w c"]:
-    """Apply an instance norm with the mean and variance of some positions.
+def _measure_where(x: Activations, inside: Array, count: ArrayLike) -> Moments:
+    """Compute the moments of ``count`` positions in each image."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.sum(x, (1, 2), keepdims=True, where=inside) / count
+    squares = jnp.square(x - mean)
+    variance = jnp.sum(squares, (1, 2), keepdims=True, where=inside) / count
+    return Moments(mean, variance)
+
+
+# --- several devices ----------------------------------------------------------------
+
+
+def stylize_sharded(params: Params, images: Images, mesh: Mesh) -> Images:
+    """Stylize as `jaxstyle.stylize` does, except for rounding, on several devices.
+
+    The rows of images and activations are sharded, and no activations are gathered. It
+    is to be called under `jax.jit`.
 
     Args:
-        norm: the module.
-        x: what it is applied to.
-        inside: which positions count, of a shape that broadcasts against ``x``.
-        count: how many they are in each image.
+        params: a net's parameters.
+        images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
+        mesh: from `jaxstyle.scaling.make_row_mesh`.
+
+    Returns:
+        Images of the same shape and precision, not clipped.
+
+    Raises:
+        TypeError: the images are not floating-point.
+        ValueError: the shape is wrong, or an image is too small.
+
+    Examples:
+        >>> mesh = jaxstyle.scaling.make_row_mesh()
+        >>> run = jax.jit(jaxstyle.nets.stylize_sharded, static_argnames="mesh")
+        >>> jax.eval_shape(run, net, photo, mesh=mesh).shape
+        (16, 16, 3)
     """
-    x_ = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = jnp.sum(x_, (1, 2), keepdims=True, where=inside) / count
-    squares = jnp.square(x_ - mean)
-    variance = jnp.sum(squares, (1, 2), keepdims=True, where=inside) / count
-    own: dict[str, Array] = {
-        name: norm.get_variable("params", name) for name in NORMS[norm.kind]
-    }
-    return normalize(x, mean, variance, own)
+    check_images(images, smallest=SMALLEST_SIDE)
+    *_, height, width, _ = images.shape
+    flat = images.reshape(-1, height, width, 3)
+    margins = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
+    reflected = shard_rows(jnp.pad(flat, margins, "reflect"), mesh)
+    padded = pad_and_shard_rows(reflected, mesh, stride=STRIDE)
+
+    def rows_of(x: Activations) -> int:
+        return reflected.shape[1] * x.shape[1] // padded.shape[1]
+
+    def convolve_rows(x: Activations, kernel: Array, geometry: Geometry) -> Array:
+        # Never by blocks, as on CPUs, which the compiler cannot shard as well.
+        return directly(
+            _reflect_rows(x, rows_of(x), geometry), kernel, geometry=geometry
+        )
+
+    def measure(x: Activations) -> Moments:
+        inside = jnp.arange(x.shape[1])[:, None, None] < rows_of(x)
+        return _measure_where(x, inside, rows_of(x) * x.shape[2])
+
+    result, _ = transform(
+        params, padded, convolve=convolve_rows, measure=running_or(measure)
+    )
+    return shard_rows(result[:, :height, :width], mesh).reshape(images.shape)
+
+
+def _reflect_rows(x: Activations, rows: int, geometry: Geometry) -> Activations:
+    """Replace the next rows below the first ones by their reflection."""
+    at = jnp.arange(x.shape[1])[:, None, None]
+    last = rows - _reflection_offset(geometry)
+    for below in range(min(geometry.size // 2, x.shape[1] - rows)):
+        row = x[:, last - below][:, None]
+        x = jnp.where(at == rows + below, row, x)
+    return x

@@ -1,45 +1,49 @@
 """Transform nets on an image that is too large for memory: the same picture.
 
 What takes memory are activations at the image's full size. Here windows of the image go
-through the net one after the other, and only what lies between the two strides and the
-two upsamplings is kept whole, a sixteenth of the positions. Instance norm takes mean
-and variance over all windows before the next layer is computed, for which the layers
-before it are computed again: in all, about half as much work once more.
+through the net one after the other, and only activations at the net's coarsest stride
+are kept whole, a sixteenth of the positions. Instance norm takes mean and variance over
+all windows before the next layer is computed, for which the layers before it are
+computed again: in all, about half as much work once more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax import lax, nn
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jaxstyle.images.arrays import Image, check_images
-from jaxstyle.kernels.convolutions import Geometry, convolve
-from jaxstyle.nets.transform_net import (
-    SMALLEST_SIDE,
+from jaxstyle.kernels.convolutions import convolve
+from jaxstyle.nets.net_layers import (
     STRIDE,
+    Activations,
+    Layer,
+    Layers,
+    Moments,
     Params,
-    net_blocks,
-    normalize,
+    Residual,
+    add_residual,
+    apply_convolution,
+    finish_layer,
+    flatten,
+    output_strides,
+    running_or,
 )
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_layers, pixel_moments
 from jaxstyle.scaling.windows import Window, cover_image
 
-MARGIN = 8
-"""How near to an inner side of a window pixels are not right, from one array that is
-kept whole to the next: the layers between them reach 7 pixels at the most."""
-
-Layer: TypeAlias = Callable[[Window], Float[Array, "1 h w c"]]
-"""What comes out of a layer in a window."""
-
-Own: TypeAlias = Mapping[str, Array]
-"""The parameters of one convolution or norm."""
+Part: TypeAlias = Callable[[Window], Activations]
+"""Computes activations of one image in a window."""
 
 
 def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image:
-    """Return what `jaxstyle.stylize` does, but for rounding, in little memory.
+    """Stylize as `jaxstyle.stylize` does, except for rounding, in little memory.
 
     Windows of the image go through the net one after the other, for about half as much
     work once more.
@@ -69,99 +73,114 @@ def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image:
     margins = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
     x = jnp.pad(image, margins, "reflect")[None]
     size = x.shape[1], x.shape[2]
-    sweep = _Sweep(cover_image(size, largest=tile, margin=MARGIN, stride=STRIDE), size)
-    x = _encode(params, sweep, x)
-    x = _add_residuals(params, sweep, x)
-    return _decode(params, sweep, x)[0, :height, :width]
+    layers = net_layers(params)
+    margin = _largest_reach(layers)
+    sweep = _Sweep(cover_image(size, largest=tile, margin=margin, stride=STRIDE), size)
+    x = _apply_all(layers, params, sweep, x)
+    mean, std = pixel_moments(params["output"], x.dtype)
+    return jnp.asarray(x * std + mean)[0, :height, :width]
 
 
-def _encode(params: Params, sweep: "_Sweep", x: Array) -> Array:
-    """Apply the layers up to the second stride."""
-    mean, std = (params["input"][name].astype(x.dtype) for name in ("mean", "std"))
-    layer = _cut(x, stride=1)
-    layer = _then(lambda x: (x - mean) / std, layer)
-    layer = _convolved(params["conv1"], Geometry(9), layer)
-    layer = _activated(params.get("norm1", {}), sweep.measure(layer, stride=1), layer)
-    layer = _convolved(params["conv2"], Geometry(3, stride=2), layer)
-    layer = _activated(params.get("norm2", {}), sweep.measure(layer, stride=2), layer)
-    layer = _convolved(params["conv3"], Geometry(3, stride=2), layer)
-    x, moments = sweep.store(layer, stride=4)
-    return nn.relu(_normalized(params.get("norm3", {}), moments, x))
+def _largest_reach(layers: Layers) -> int:
+    """Compute how far layers see, in pixels, from one array that is whole to the next.
 
-
-def _add_residuals(params: Params, sweep: "_Sweep", x: Array) -> Array:
-    """Apply the residual blocks, in a loop whose turns share their memory."""
-    blocks = [params[f"residual{1 + index}"] for index in range(net_blocks(params))]
-    if not blocks:
-        return x
-    slope = params["negative_slope"].astype(x.dtype)
-
-    def add(x: Array, own: Mapping[str, Own]) -> tuple[Array, None]:
-        layer = _convolved(own["conv1"], Geometry(3), _cut(x, stride=4))
-        y, moments = sweep.store(layer, stride=4)
-        layer = _activated(own.get("norm1", {}), moments, _cut(y, stride=4))
-        layer = _convolved(own["conv2"], Geometry(3), layer)
-        y, moments = sweep.store(layer, stride=4)
-        y = _normalized(own.get("norm2", {}), moments, y)
-        return x + jnp.asarray(nn.leaky_relu(y, slope)), None
-
-    x, _ = lax.scan(add, x, jax.tree.map(lambda *own: jnp.stack(own), *blocks))
-    return x
-
-
-def _decode(params: Params, sweep: "_Sweep", x: Array) -> Array:
-    """Apply the layers from the first upsampling on."""
-    layer = _convolved(params["conv4"], Geometry(3, upsampling=2), _cut(x, stride=4))
-    layer = _activated(params.get("norm4", {}), sweep.measure(layer, stride=2), layer)
-    layer = _convolved(params["conv5"], Geometry(3, upsampling=2), layer)
-    layer = _activated(params.get("norm5", {}), sweep.measure(layer, stride=1), layer)
-    x, _ = sweep.store(_convolved(params["conv6"], Geometry(9), layer), stride=1)
-    mean, std = (params["output"][name].astype(x.dtype) for name in ("mean", "std"))
-    stylized: Array = x * std + mean
-    return stylized
+    So near to an inner side of a window, activations are not right.
+    """
+    largest, reach, stride = 0, 0, 1
+    for _, layer in flatten(layers):
+        size, step, upsampling = layer.geometry
+        stride //= upsampling
+        reach += size // 2 * stride
+        largest = max(largest, reach)
+        stride *= step
+        if stride == STRIDE:
+            reach = 0
+    return largest
 
 
 # --- layers -------------------------------------------------------------------------
 
 
-def _cut(x: Array, *, stride: int) -> Layer:
+def _apply_all(layers: Layers, params: Params, sweep: "_Sweep", x: Array) -> Array:
+    """Apply a whole net, except for the conversion of its output to pixels."""
+    mean, std = pixel_moments(params["input"], x.dtype)
+    part = _then(lambda x: (x - mean) / std, _cut(x, stride=1))
+    stride = 1
+    for _, group in groupby(layers, type):
+        alike = list(group)
+        if blocks := [x for x in alike if isinstance(x, Residual)]:
+            x = _apply_residuals(blocks, params, sweep, x)
+        else:
+            plain = [x for x in alike if isinstance(x, Layer)]
+            x = _apply_layers(plain, params, sweep, part, stride=stride)
+        stride = output_strides(alike, stride)[-1]
+        part = _cut(x, stride=stride)
+    return x
+
+
+def _apply_layers(
+    layers: Sequence[Layer],
+    params: Params,
+    sweep: "_Sweep",
+    part: Part,
+    *,
+    stride: int,
+) -> Array:
+    """Apply layers to what comes in by parts; return what comes out whole."""
+    strides = output_strides(layers, stride)
+    for layer, stride in zip(layers, strides, strict=True):
+        part = _then(partial(_convolve, layer, params), part)
+        if stride == STRIDE or layer is layers[-1]:
+            x, moments = sweep.store(part, stride=stride)
+            part = _cut(x, stride=stride)
+        else:
+            moments = sweep.measure(part, stride=stride)
+        finish = partial(_finish, layer, params, moments)
+        part = _then(finish, part)
+    return finish(x)
+
+
+def _apply_residuals(
+    blocks: Sequence[Residual], params: Params, sweep: "_Sweep", x: Array
+) -> Array:
+    """Apply residual blocks, in a loop whose turns share their memory."""
+    layers = blocks[0].layers  # those of all blocks
+
+    def add(x: Array, own: Params) -> tuple[Array, None]:
+        part = _cut(x, stride=STRIDE)
+        y = _apply_layers(layers, own, sweep, part, stride=STRIDE)
+        return add_residual(x, y, params), None
+
+    stacked = jax.tree.map(
+        lambda *own: jnp.stack(own), *(params[block.name] for block in blocks)
+    )
+    return lax.scan(add, x, stacked)[0]
+
+
+def _convolve(layer: Layer, params: Params, x: Array) -> Array:
+    return apply_convolution(layer, params, x, convolve)
+
+
+def _finish(layer: Layer, params: Params, moments: Moments, x: Array) -> Array:
+    return finish_layer(layer, params, x, running_or(lambda _: moments))[0]
+
+
+def _cut(x: Array, *, stride: int) -> Part:
     return lambda window: window.cut(x, stride=stride)
 
 
-def _then(function: Callable[[Array], Array], layer: Layer) -> Layer:
-    return lambda window: function(layer(window))
-
-
-def _convolved(own: Own, geometry: Geometry, layer: Layer) -> Layer:
-    def convolution(x: Array) -> Array:
-        kernel, bias = (own[name].astype(x.dtype) for name in ("kernel", "bias"))
-        return convolve(x, kernel, geometry) + bias
-
-    return _then(convolution, layer)
-
-
-def _activated(own: Own, moments: "_Moments", layer: Layer) -> Layer:
-    return _then(lambda x: nn.relu(_normalized(own, moments, x)), layer)
-
-
-def _normalized(own: Own, moments: "_Moments", x: Array) -> Array:
-    """Apply instance norm, or batch norm, which has moments of its own."""
-    mean = own.get("mean", moments.mean)
-    return normalize(x, mean, own.get("variance", moments.variance), own)
+def _then(function: Callable[[Array], Array], part: Part) -> Part:
+    return lambda window: function(part(window))
 
 
 # --- windows ------------------------------------------------------------------------
 
 
-class _Moments(NamedTuple):
-    """Mean and variance of each channel over so many positions, in float32 or better.
+class _Sums(NamedTuple):
+    """The moments of parts of an image, and how many positions each has."""
 
-    With a leading axis: those of parts.
-    """
-
-    size: Float[Array, "*n"]
-    mean: Float[Array, "*n c"]
-    variance: Float[Array, "*n c"]
+    size: Float[Array, " n"]
+    moments: Moments
 
 
 @dataclass(frozen=True)
@@ -171,42 +190,42 @@ class _Sweep:
     windows: Window
     size: tuple[int, int]
 
-    def measure(self, layer: Layer, *, stride: int) -> _Moments:
-        """Return the moments of what comes out of a layer, so many pixels apart."""
+    def measure(self, part: Part, *, stride: int) -> Moments:
+        """Compute the moments of activations that are ``stride`` pixels apart."""
 
-        def visit(_: None, window: Window) -> tuple[None, _Moments]:
-            return None, _moments(layer(window), window.owned(stride))
+        def visit(_: None, window: Window) -> tuple[None, _Sums]:
+            return None, _sums(part(window), window.owned(stride))
 
         return _join(lax.scan(visit, None, self.windows)[1])
 
-    def store(self, layer: Layer, *, stride: int) -> tuple[Array, _Moments]:
-        """Return what comes out of a layer, whole, and its moments."""
+    def store(self, part: Part, *, stride: int) -> tuple[Array, Moments]:
+        """Compute activations that are ``stride`` pixels apart, and their moments."""
 
-        def visit(whole: Array, window: Window) -> tuple[Array, _Moments]:
-            part = layer(window)
-            moments = _moments(part, window.owned(stride))
-            return window.paste(whole, part, stride), moments
+        def visit(whole: Array, window: Window) -> tuple[Array, _Sums]:
+            x = part(window)
+            sums = _sums(x, window.owned(stride))
+            return window.paste(whole, x, stride), sums
 
         first = jax.tree.map(lambda x: x[0], self.windows)
-        part = jax.eval_shape(layer, first)
+        shape = jax.eval_shape(part, first)
         height, width = (side // stride for side in self.size)
-        nothing = jnp.zeros((1, height, width, part.shape[-1]), part.dtype)
-        whole, parts = lax.scan(visit, nothing, self.windows)
-        return whole, _join(parts)
+        nothing = jnp.zeros((1, height, width, shape.shape[-1]), shape.dtype)
+        whole, sums = lax.scan(visit, nothing, self.windows)
+        return whole, _join(sums)
 
 
-def _moments(x: Float[Array, "1 h w c"], owned: Bool[Array, "h w"]) -> _Moments:
+def _sums(x: Float[Array, "1 h w c"], owned: Bool[Array, "h w"]) -> _Sums:
     x = x[0].astype(jnp.promote_types(x.dtype, jnp.float32))
     where, size = owned[..., None], owned.sum(dtype=x.dtype)
     mean = jnp.sum(x, (0, 1), where=where) / size
     squares = jnp.sum(jnp.square(x - mean), (0, 1), where=where)
-    return _Moments(size, mean, squares / size)
+    return _Sums(size, Moments(mean, squares / size))
 
 
-def _join(parts: _Moments) -> _Moments:
-    """Return the moments of all parts together (Chan et al., 1979)."""
-    size = parts.size.sum()
-    share = parts.size[:, None] / size
-    mean = jnp.sum(share * parts.mean, 0)
-    spread = parts.variance + jnp.square(parts.mean - mean)
-    return _Moments(size, mean, jnp.sum(share * spread, 0))
+def _join(parts: _Sums) -> Moments:
+    """Compute the moments of all parts together (Chan et al., 1979)."""
+    share = parts.size[:, None] / parts.size.sum()
+    means, variances = parts.moments
+    mean = jnp.sum(share * means, 0)
+    spread = variances + jnp.square(means - mean)
+    return Moments(mean, jnp.sum(share * spread, 0))

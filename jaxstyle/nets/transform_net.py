@@ -14,192 +14,42 @@ upsampling by repetition instead of transposed convolutions, against checkerboar
 """
 
 import math
-from collections.abc import Mapping
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from hashlib import sha1
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
-from jaxstyle.kernels.convolutions import Geometry, convolve
-
-Params: TypeAlias = Mapping[str, Any]
+from jaxstyle.kernels.convolutions import convolve
+from jaxstyle.nets.net_layers import NORMS as NORMS
+from jaxstyle.nets.net_layers import STRIDE as STRIDE
+from jaxstyle.nets.net_layers import (
+    Activations,
+    Convolve,
+    Layers,
+    Measure,
+    Moments,
+    Own,
+    apply_layers,
+    constant,
+    layer_shapes,
+    make_layers,
+    measure_axes,
+    measure_image,
+)
+from jaxstyle.nets.net_layers import Params as Params
 
 SMALLEST_SIDE = 16
 """The least height and width of an image, in pixels."""
 
-STRIDE = 4
-"""Height and width inside a net are multiples of this: images are padded to it."""
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-NORMS: Mapping[str, tuple[str, ...]] = {
-    "affine": ("bias", "scale"),
-    "instance": (),
-    "batch": ("bias", "mean", "scale", "variance"),
-}
-"""The norms by name, and the parameters that tell one from the other."""
-
-EPSILON = 1e-5
-"""What is added to variances."""
 
 MOMENTUM = 0.9
 """The share of the old mean and variance that batch norm keeps at each step."""
-
-RUNNING = "running"
-"""The collection in which batch norm notes its running statistics."""
-
-_INITIAL: Mapping[str, nn.initializers.Initializer] = {
-    "bias": nn.initializers.zeros,
-    "mean": nn.initializers.zeros,
-    "scale": nn.initializers.ones,
-    "variance": nn.initializers.ones,
-}
-
-
-class Convolution(nn.Module):
-    """A convolution with bias; kernels are drawn as PyTorch draws them."""
-
-    width: int
-    geometry: Geometry
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n _h _w d"]:
-        """Apply the convolution in the precision of its input."""
-        size, channels = self.geometry.size, x.shape[-1]
-        uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        kernel = self.param("kernel", uniform, (size, size, channels, self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return convolve(x, kernel.astype(x.dtype), self.geometry) + bias.astype(x.dtype)
-
-
-class Norm(nn.Module):
-    """Instance norm with or without affine parameters, or batch norm.
-
-    Instance norm takes mean and variance over each image, batch norm its running ones
-    or, in training, those of the whole batch. Statistics are in float32 or better.
-    """
-
-    kind: str
-    training: bool
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Normalize each channel."""
-        own = {
-            name: self.param(name, _INITIAL[name], x.shape[-1:])
-            for name in NORMS[self.kind]
-        }
-        if self.kind != "batch":
-            mean, variance = _moments(x, (1, 2))
-        elif self.training:
-            mean, variance = _moments(x, (0, 1, 2))
-            self._note("mean", own["mean"], mean)
-            self._note("variance", own["variance"], variance)
-        else:
-            mean, variance = own["mean"], own["variance"]
-        return normalize(x, mean, variance, own)
-
-    def _note(self, name: str, old: Array, new: Array) -> None:
-        """Hand the next running value of a statistic to `stylize_in_training`."""
-        value = MOMENTUM * old + (1 - MOMENTUM) * new.ravel()
-        self.sow(
-            RUNNING, name, lax.stop_gradient(value), reduce_fn=_last, init_fn=_nothing
-        )
-
-
-def normalize(
-    x: Float[Array, "n h w c"], mean: Array, variance: Array, own: Mapping[str, Array]
-) -> Float[Array, "n h w c"]:
-    """Shift and scale channels to mean 0 and variance 1, then by a norm's parameters.
-
-    The precision stays that of ``x``.
-    """
-    scale = own.get("scale", 1.0) * lax.rsqrt(variance + EPSILON)
-    shift = own.get("bias", 0.0) - mean * scale
-    return x * scale.astype(x.dtype) + shift.astype(x.dtype)
-
-
-def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return mean and variance, in float32 or better."""
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = x.mean(axes, keepdims=True)
-    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
-
-
-def _last(_: Any, new: Array) -> Array:
-    return new
-
-
-def _nothing() -> None:
-    return None
-
-
-class Pixels(nn.Module):
-    """The mean and standard deviation of pixels: constants, which no gradient moves."""
-
-    @nn.compact
-    def __call__(self, dtype: jnp.dtype[Any]) -> tuple[Array, Array]:
-        """Return them in a precision."""
-        mean = self.param("mean", lambda _: jnp.array(IMAGENET_MEAN))
-        std = self.param("std", lambda _: jnp.array(IMAGENET_STD))
-        return _constant(mean, dtype), _constant(std, dtype)
-
-
-def _constant(x: Array, dtype: jnp.dtype[Any]) -> Array:
-    return lax.stop_gradient(x).astype(dtype)
-
-
-class TransformNet(nn.Module):
-    """The network, for batches whose height and width are multiples of `STRIDE`."""
-
-    width: int = 32
-    norm: str = "affine"
-    blocks: int = 5
-    training: bool = False
-
-    @nn.compact
-    def __call__(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
-        """Return the stylized images."""
-        width, dtype = self.width, images.dtype
-        mean, std = Pixels(name="input")(dtype)
-        x = (images - mean) / std
-        x = nn.relu(self._layer(x, 1, width, Geometry(9)))
-        x = nn.relu(self._layer(x, 2, 2 * width, Geometry(3, stride=2)))
-        x = nn.relu(self._layer(x, 3, 4 * width, Geometry(3, stride=2)))
-        slope = self.param("negative_slope", nn.initializers.ones, ())
-        for index in range(1, self.blocks + 1):
-            block = Residual(self.norm, self.training, name=f"residual{index}")
-            x = x + nn.leaky_relu(block(x), _constant(slope, dtype))
-        x = nn.relu(self._layer(x, 4, 2 * width, Geometry(3, upsampling=2)))
-        x = nn.relu(self._layer(x, 5, width, Geometry(3, upsampling=2)))
-        x = Convolution(3, Geometry(9), name="conv6")(x)
-        mean, std = Pixels(name="output")(dtype)
-        return x * std + mean
-
-    def _layer(self, x: Array, index: int, width: int, geometry: Geometry) -> Array:
-        x = Convolution(width, geometry, name=f"conv{index}")(x)
-        return Norm(self.norm, self.training, name=f"norm{index}")(x)
-
-
-class Residual(nn.Module):
-    """What a residual block adds to its input, before a ReLU if there is one."""
-
-    norm: str
-    training: bool
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Apply two convolutions with their norms."""
-        width = x.shape[-1]
-        y = Convolution(width, Geometry(3), name="conv1")(x)
-        y = nn.relu(Norm(self.norm, self.training, name="norm1")(y))
-        y = Convolution(width, Geometry(3), name="conv2")(y)
-        return Norm(self.norm, self.training, name="norm2")(y)
 
 
 # --- parameters ---------------------------------------------------------------------
@@ -213,7 +63,7 @@ def init_net(
     blocks: int = 5,
     negative_slope: float = 1.0,
 ) -> dict[str, Any]:
-    """Return the parameters of a new net.
+    """Draw the parameters of a new net.
 
     Its tree holds, beside ``conv1`` to ``conv6``, ``norm1`` to ``norm5`` and
     ``residual1`` and following, three constants that training leaves alone: ``input``
@@ -226,7 +76,7 @@ def init_net(
         width: channels of the first convolution; the widest has four times as many.
         norm: ``"affine"``, instance norm with a trained scale and bias; ``"instance"``,
             the same without; or ``"batch"``.
-        blocks: how many residual blocks there are.
+        blocks: the number of residual blocks.
         negative_slope: 1 for no ReLU there, as Johnson et al. have it; 0 for a ReLU.
 
     Returns:
@@ -244,39 +94,82 @@ def init_net(
         raise ValueError(f"the width must be at least 1, got {width}")
     if norm not in NORMS:
         raise ValueError(f"no norm {norm!r}; known are {', '.join(NORMS)}")
-    images = jax.ShapeDtypeStruct((1, SMALLEST_SIDE, SMALLEST_SIDE, 3), jnp.float32)  # type: ignore[no-untyped-call]
-    params = TransformNet(width, norm, blocks).lazy_init(key, images)["params"]
-    return {**params, "negative_slope": jnp.array(negative_slope, jnp.float32)}
+    layers = make_layers(width=width, norm=norm, blocks=blocks)
+    return {
+        **_draw(key, layer_shapes(layers, 3)),
+        "input": _imagenet_pixels(),
+        "output": _imagenet_pixels(),
+        "negative_slope": jnp.array(negative_slope, jnp.float32),
+    }
+
+
+def _draw(
+    key: Array, shapes: Mapping[str, Any], path: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Draw kernels as PyTorch draws them; all else starts with zeros or ones."""
+    params: dict[str, Any] = {}
+    for name, shape in shapes.items():
+        if isinstance(shape, Mapping):
+            params[name] = _draw(key, shape, (*path, name))
+        elif name == "kernel":
+            uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+            params[name] = uniform(_fold_in(key, path), shape, jnp.float32)
+        else:
+            value = 1.0 if name in ("scale", "variance") else 0.0
+            params[name] = jnp.full(shape, value, jnp.float32)
+    return params
+
+
+def _fold_in(key: Array, path: Sequence[str]) -> Array:
+    """Derive the key of a kernel from its path, as Flax Linen does.
+
+    So it depends on no other layer, and seeds give the nets that they always gave.
+    """
+    digest = sha1("".join(path).encode() + b"\x01", usedforsecurity=False).digest()
+    return jax.random.fold_in(key, jnp.uint32(int.from_bytes(digest[:4], "big")))
+
+
+def _imagenet_pixels() -> dict[str, Array]:
+    mean, std = (jnp.array(x, jnp.float32) for x in (IMAGENET_MEAN, IMAGENET_STD))
+    return {"mean": mean, "std": std}
 
 
 def net_shapes(*, width: int, norm: str, blocks: int = 5) -> dict[str, Any]:
-    """Return the shapes of a net's parameters, as a tree of tuples."""
-    init = partial(init_net, width=width, norm=norm, blocks=blocks)
-    arrays = jax.eval_shape(init, jax.random.key(0))
-    shapes: dict[str, Any] = jax.tree.map(lambda array: array.shape, arrays)
-    return shapes
+    """Compute the shapes of a net's parameters, as a tree of tuples."""
+    layers = make_layers(width=width, norm=norm, blocks=blocks)
+    pixels = {"mean": (3,), "std": (3,)}
+    constants = {"input": pixels, "output": pixels, "negative_slope": ()}
+    return {**layer_shapes(layers, 3), **constants}
 
 
 def net_width(params: Params) -> int:
-    """Return the number of channels of a net's first convolution."""
+    """Read off the number of channels of a net's first convolution."""
     return int(params["conv1"]["kernel"].shape[-1])
 
 
 def net_norm(params: Params) -> str:
-    """Return the name of a net's norm, a key of `NORMS`."""
+    """Read off the name of a net's norm, a key of `NORMS`.
+
+    Raises:
+        ValueError: the parameters of its first norm are those of no norm.
+    """
     found = tuple(sorted(params.get("norm1", ())))
-    return next(name for name, own in NORMS.items() if own == found)
+    for name, own in NORMS.items():
+        if own == found:
+            return name
+    known = "; ".join(f"{name}: {', '.join(own)}" for name, own in NORMS.items())
+    raise ValueError(f"no norm has the parameters {', '.join(found)}; expected {known}")
 
 
 def net_blocks(params: Params) -> int:
-    """Return the number of a net's residual blocks."""
+    """Count a net's residual blocks."""
     return sum(name.startswith("residual") for name in params)
 
 
-def make_net(params: Params, *, training: bool = False) -> TransformNet:
-    """Return the module that parameters belong to: hashable, and without arrays."""
-    return TransformNet(
-        net_width(params), net_norm(params), net_blocks(params), training
+def net_layers(params: Params) -> Layers:
+    """Make the table of the net that parameters belong to."""
+    return make_layers(
+        width=net_width(params), norm=net_norm(params), blocks=net_blocks(params)
     )
 
 
@@ -284,7 +177,7 @@ def make_net(params: Params, *, training: bool = False) -> TransformNet:
 
 
 def stylize(params: Params, images: Images) -> Images:
-    """Return images in the style that a net was trained for.
+    """Repaint images in the style that a net was trained for.
 
     Pure: it works under `jax.jit`, `jax.vmap` over images and over stacked parameters,
     and `jax.grad` to both. Sides that are no multiples of four are padded by
@@ -313,35 +206,83 @@ def stylize(params: Params, images: Images) -> Images:
         >>> jax.jit(jaxstyle.stylize)(net, photo).shape
         (16, 16, 3)
     """
-    return _apply(params, images, training=False)[0]
+    return _stylize(params, images, measure_image)[0]
 
 
 def stylize_in_training(params: Params, images: Images) -> tuple[Images, Params]:
     """Stylize a batch as `stylize` does, but with batch norm over the batch itself.
 
     Returns:
-        The images, and the parameters with the next running statistics of batch norm;
+        The images, and the parameters with the next running moments of batch norm;
         those of a net with instance norm are returned as they are.
     """
-    return _apply(params, images, training=True)
+
+    def measure(x: Activations, own: Own) -> Moments:
+        return measure_axes(x, (0, 1, 2) if "mean" in own else (1, 2))
+
+    stylized, measured = _stylize(params, images, measure)
+    return stylized, _update_running(params, measured)
 
 
-def _apply(params: Params, images: Images, *, training: bool) -> tuple[Images, Params]:
+def _stylize(
+    params: Params, images: Images, measure: Measure
+) -> tuple[Images, dict[str, Any]]:
     check_images(images, smallest=SMALLEST_SIDE)
     *axes, height, width, channels = images.shape
     flat = images.reshape(math.prod(axes), height, width, channels)
     margins = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-    result, changed = make_net(params, training=training).apply(
-        {"params": params}, jnp.pad(flat, margins, "reflect"), mutable=[RUNNING]
+    padded = jnp.pad(flat, margins, "reflect")
+    result, measured = transform(params, padded, measure=measure)
+    return result[:, :height, :width].reshape(images.shape), measured
+
+
+def transform(
+    params: Params,
+    images: Float[Array, "n h w 3"],
+    *,
+    convolve: Convolve = convolve,
+    measure: Measure = measure_image,
+) -> tuple[Float[Array, "n h w 3"], dict[str, Any]]:
+    """Apply a net to a batch whose height and width are multiples of `STRIDE`.
+
+    Args:
+        params: a net's parameters.
+        images: the batch.
+        convolve: as in `apply_layers`.
+        measure: as in `apply_layers`.
+
+    Returns:
+        The stylized images, and the moments that `apply_layers` returns.
+    """
+    mean, std = pixel_moments(params["input"], images.dtype)
+    x, measured = apply_layers(
+        net_layers(params),
+        params,
+        (images - mean) / std,
+        convolve=convolve,
+        measure=measure,
     )
-    cropped = result[:, :height, :width].reshape(images.shape)
-    return cropped, _merge(params, changed.get(RUNNING, {}))
+    mean, std = pixel_moments(params["output"], images.dtype)
+    return x * std + mean, measured
 
 
-def _merge(params: Params, changed: Mapping[str, Any]) -> Params:
-    """Replace leaves of a tree by those of another that has fewer."""
-    merged = {
-        name: _merge(params[name], new) if isinstance(new, Mapping) else new
-        for name, new in changed.items()
-    }
-    return {**params, **merged}
+def pixel_moments(own: Own, dtype: Any) -> tuple[Array, Array]:
+    """Read off mean and standard deviation of pixels: no gradient moves them."""
+    return constant(own["mean"], dtype), constant(own["std"], dtype)
+
+
+def _update_running(params: Params, measured: Mapping[str, Any]) -> Params:
+    """Move the running moments of batch norms towards those of a batch."""
+    changed: dict[str, Params] = {}
+    for name, new in measured.items():
+        own = params.get(name, {})
+        if isinstance(new, Mapping):
+            changed[name] = _update_running(own, new)
+        elif "mean" in own:
+            mean, variance = map(_follow, (own["mean"], own["variance"]), new)
+            changed[name] = {**own, "mean": mean, "variance": variance}
+    return {**params, **changed}
+
+
+def _follow(old: Array, new: Array) -> Array:
+    return lax.stop_gradient(MOMENTUM * old + (1 - MOMENTUM) * new.ravel())

@@ -110,9 +110,8 @@ def change_scale(
     the picture gets what that image loses on the way down and up again; an optimization
     that starts from its content would otherwise have to find it a second time.
 
-    The moments of
-    Adam and its kin, ``mu`` and ``nu``, are resized like the image, and their count of
-    steps goes on; an optimizer without them, or with more, starts anew.
+    The moments of Adam and its kin, ``mu`` and ``nu``, are resized like the image, and
+    their count of steps goes on; an optimizer without them, or with more, starts anew.
     """
     image = resize_image(kept_picture(state, keeper), size)
     if detail is not None:

@@ -1,4 +1,4 @@
-"""Many steps in one program, with nothing coming back to the host in between."""
+"""Many steps in one program, with no transfer to the host in between."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 
 class Counted(Protocol):
-    """A tree of arrays that knows how many steps it has gone through."""
+    """A tree of arrays that counts its steps."""
 
     @property
     def step(self) -> Int[Array, ""]:
@@ -32,19 +32,19 @@ def repeat_step(
     *,
     capacity: int,
 ) -> tuple[State, Metrics]:
-    """Make up to ``count`` steps, stopping at a loss that is not finite.
+    """Run up to ``count`` steps, stopping at a loss that is not finite.
 
     The count is data: one compiled program serves all counts.
 
     Args:
         step: one step; ``loss`` is among its metrics.
         state: where to start.
-        count: how many steps to make, at most ``capacity``.
-        capacity: the length of the metrics that are returned.
+        count: the number of steps, at most ``capacity``.
+        capacity: the length of the returned metrics.
 
     Returns:
         The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
-        that were not made are NaN. The number made is the difference in ``state.step``.
+        that did not run are NaN. Those that ran are the difference in ``state.step``.
     """
     _, shapes = jax.eval_shape(step, state)
     history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
@@ -67,7 +67,7 @@ def repeat_step(
 
 
 def _put(values: Array, value: Array, *, at: Array) -> Array:
-    """Return values with another one in a place.
+    """Replace the value at an index.
 
     ``at[].set`` would be a scatter, which deterministic programs on GPUs make slow.
     """

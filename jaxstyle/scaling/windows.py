@@ -37,7 +37,7 @@ class Window:
     size: tuple[int, int] = field(metadata={"static": True})
 
     def cut(self, x: Array, *, stride: int = 1, axis: int = -3) -> Array:
-        """Return the window's part of an array.
+        """Cut the window's part out of an array.
 
         Args:
             x: an array with the width after the height.
@@ -52,7 +52,7 @@ class Window:
     def paste(
         self, x: Float[Array, "*n _h _w c"], part: Float[Array, "*n h w c"], stride: int
     ) -> Float[Array, "*n _h _w c"]:
-        """Return an array in which that part is replaced, as far as it is owned."""
+        """Replace the part of an array that the window owns."""
         owned = self.owned(stride)[..., None]
         part = jnp.where(owned, part, self.cut(x, stride=stride))
         before = [0] * (x.ndim - 3)
@@ -60,7 +60,7 @@ class Window:
         return jnp.asarray(lax.dynamic_update_slice(x, part, at))
 
     def owned(self, stride: int) -> Bool[Array, "h w"]:
-        """Return which positions, so many pixels apart, the window owns."""
+        """Mark the positions, ``stride`` pixels apart, that the window owns."""
         return self._owned(0, stride)[:, None] & self._owned(1, stride)
 
     def _owned(self, side: int, stride: int) -> Bool[Array, " n"]:
@@ -70,10 +70,10 @@ class Window:
 
 
 def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
-    """Add up what a function returns for each window, one after the other.
+    """Add up a function's results for all windows, one after the other.
 
-    Its gradient, too, takes the memory of one window at a time, as each is evaluated
-    once more for it.
+    The gradient, too, takes the memory of one window at a time: each is evaluated once
+    more for it.
 
     Args:
         function: a pure function of one window, which returns a tree of arrays.
@@ -97,7 +97,7 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
 def cover_image(
     size: tuple[int, int], *, largest: int, margin: int, stride: int
 ) -> Window:
-    """Return the windows that cover an image, stacked.
+    """Cover an image with windows, stacked.
 
     Args:
         size: height and width of the image, in pixels.
@@ -127,7 +127,7 @@ class _Span(NamedTuple):
 
 
 def _cover(length: int, *, largest: int, margin: int, stride: int) -> _Span:
-    """Return windows that begin at multiples of the stride; the last ends the side."""
+    """Place windows at multiples of the stride; the last ends the side."""
     if length <= largest:
         return _Span(length, (0,), (0, length))
     margin = stride * math.ceil(margin / stride)

@@ -5,6 +5,7 @@ from .loop import (
     init_state,
     make_problem,
     make_step,
+    measure_stylized,
     run_steps,
     stability_loss,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "init_state",
     "make_problem",
     "make_step",
+    "measure_stylized",
     "run_steps",
     "stability_loss",
     "take_batch",

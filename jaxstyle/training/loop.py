@@ -1,8 +1,9 @@
-"""Training: the parameters of a transform net are optimized (Johnson et al., 2016).
+"""Training: the parameters of a network are optimized (Johnson et al., 2016).
 
 The loop is that of style optimization: `init_state` -> `make_step` ->
-``step(state, photos, problem)``, all pure. What moves is a net instead of pixels, and
-the photos to stylize come from outside, a batch for each step.
+``step(state, photos, problem)``, all pure. What moves is a network instead of pixels,
+and the photos to stylize come from outside, a batch for each step. The network is any
+function of parameters and images; by default it is the transform net.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ from jaxstyle.losses.objective import (
 from jaxstyle.losses.perceptual import Metrics, perceptual_loss
 from jaxstyle.losses.perceptual import Problem as Problem
 from jaxstyle.losses.targets import Targets, content_targets, style_targets
-from jaxstyle.nets import transform_net
+from jaxstyle.nets.net_layers import Params
+from jaxstyle.nets.transform_net import stylize, stylize_in_training
 from jaxstyle.scaling.chunks import repeat_step
 from jaxstyle.training.photo_cache import take_batch as take_batch
 from jaxstyle.vgg import layers, network
@@ -39,19 +41,25 @@ class State(NamedTuple):
     """Where the training stands.
 
     Attributes:
-        params: the net's parameters.
-        optimizer_state: the optimizer's own.
+        params: the network's parameters.
+        optimizer_state: the optimizer's.
         step: the number of steps so far.
     """
 
-    params: transform_net.Params
+    params: Params
     optimizer_state: optax.OptState
     step: Int[Array, ""]
 
 
-Step: TypeAlias = Callable[[State, Photos, Problem], tuple[State, Metrics]]
+Step: TypeAlias = Callable[[State, Photos, Any], tuple[State, Metrics]]
+"""Improves a network on one batch of photos, given what its loss is measured by."""
 
-"""Whatever a step takes its batches from."""
+Apply: TypeAlias = Callable[[Params, Images], tuple[Images, Params]]
+"""Applies a network in training. The parameters that it returns are those it was given,
+except for what does not follow a gradient, such as running statistics."""
+
+Measure: TypeAlias = Callable[[Images, Images, Any], Metrics]
+"""From stylized images, their photos and the problem to scalars; one is ``loss``."""
 
 
 def make_problem(
@@ -63,7 +71,7 @@ def make_problem(
     objective: Objective = DEFAULT_OBJECTIVE,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> Problem:
-    """Return the problem of painting photos in a style, or in a blend of several.
+    """Make the problem of painting photos in a style, or in a blend of several.
 
     Args:
         params: a VGG's parameters; the loss weights assume `jaxstyle.vgg.normalize`'s.
@@ -98,14 +106,12 @@ def make_problem(
     return Problem(params, Targets({}, style, None, objective), weights)
 
 
-def init_state(
-    params: transform_net.Params, optimizer: optax.GradientTransformation
-) -> State:
-    """Return the state before the first step of a net.
+def init_state(params: Params, optimizer: optax.GradientTransformation) -> State:
+    """Make the state before the first step.
 
     Args:
-        params: the net's, from `jaxstyle.nets.init_net`, or from `jaxstyle.load_style`
-            to go on from a trained one.
+        params: a network's, such as those from `jaxstyle.nets.init_net`, or from
+            `jaxstyle.load_style` to continue from a trained one.
         optimizer: that of the step.
 
     Returns:
@@ -167,28 +173,63 @@ NOISE = 30 / 255
 """The largest change of a pixel by the noise of `stability_loss`."""
 
 
-def make_step(
-    optimizer: optax.GradientTransformation,
+def measure_stylized(
+    stylized: Images,
+    images: Images,
+    problem: Problem,
     *,
-    dtype: DTypeLike = jnp.float32,
-    stability: float = 0.0,
     execution: Execution = DEFAULT_EXECUTION,
-) -> Step:
-    """Return the pure function that improves a net on one batch of photos.
+) -> Metrics:
+    """Compute the mean loss of stylized photos, and its parts.
 
     Args:
-        optimizer: any optax transformation.
-        dtype: the precision of both networks' activations. Parameters, statistics and
-            losses are in float32 in any case.
-        stability: the weight of `stability_loss`; a step then takes two passes of the
-            net instead of one.
+        stylized: what a network makes of the photos, ``[n, h, w, 3]``.
+        images: the photos.
+        problem: from `make_problem`.
         execution: how the loss computes features.
 
     Returns:
+        The ``loss`` and its parts as `jaxstyle.losses.perceptual_loss` returns them,
+        averaged over the batch.
+    """
+    params, targets, weights = problem
+    content = content_targets(
+        params, images, weights, objective=targets.objective, execution=execution
+    )
+    loss, parts = perceptual_loss(
+        params,
+        stylized,
+        replace(targets, content=content),
+        weights,
+        execution=execution,
+    )
+    return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}
+
+
+def make_step(
+    optimizer: optax.GradientTransformation,
+    *,
+    apply: Apply = stylize_in_training,
+    measure: Measure = measure_stylized,
+    dtype: DTypeLike = jnp.float32,
+    stability: float = 0.0,
+) -> Step:
+    """Make the pure function that improves a network on one batch of photos.
+
+    Args:
+        optimizer: any optax transformation.
+        apply: the network, ``apply(params, images) -> (images, params)``.
+        measure: the loss, ``measure(stylized, images, problem) -> metrics``: scalars,
+            of which ``loss`` is minimized.
+        dtype: the precision of both networks' activations. Parameters, statistics and
+            losses are in float32 in any case.
+        stability: the weight of `stability_loss`; a step then takes two passes of the
+            network instead of one.
+
+    Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
-        ``[n, h, w, 3]``. The metrics are scalars: the mean ``loss`` before the step,
-        its parts as `jaxstyle.losses.perceptual_loss` returns them, ``stability`` if it
-        has a weight, and ``gradient_norm``.
+        ``[n, h, w, 3]``. The metrics are those of ``measure`` before the step,
+        ``stability`` if it has a weight, and ``gradient_norm``.
 
     Examples:
         A step takes seconds to compile, so here it is only traced:
@@ -204,22 +245,21 @@ def make_step(
         ['content', 'gradient_norm', 'loss', 'style', 'total_variation']
     """
 
-    def step(state: State, photos: Photos, problem: Problem) -> tuple[State, Metrics]:
+    def step(state: State, photos: Photos, problem: Any) -> tuple[State, Metrics]:
         images = (photos / jnp.float32(255)).astype(dtype)
 
-        def loss_of(
-            params: transform_net.Params,
-        ) -> tuple[Array, tuple[Metrics, transform_net.Params]]:
-            stylized, kept = transform_net.stylize_in_training(params, images)
-            metrics = _measure(stylized, images, problem, execution)
+        def loss_of(params: Params) -> tuple[Array, tuple[Metrics, Params]]:
+            stylized, kept = apply(params, images)
+            metrics = measure(stylized, images, problem)
             if stability:
                 key = jax.random.fold_in(jax.random.key(0), state.step)
-                part = stability * stability_loss(params, images, stylized, key)
+                change = stability_loss(params, images, stylized, key, apply=apply)
+                part = stability * change
                 metrics |= {"loss": metrics["loss"] + part, "stability": part}
             return metrics["loss"], (metrics, kept)
 
-        evaluate = jax.value_and_grad(loss_of, has_aux=True)
-        (_, (metrics, params)), gradient = evaluate(state.params)
+        value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (_, (metrics, params)), gradient = value_and_gradient(state.params)
         updates, optimizer_state = optimizer.update(
             gradient, state.optimizer_state, state.params
         )
@@ -232,9 +272,14 @@ def make_step(
 
 
 def stability_loss(
-    params: transform_net.Params, images: Images, stylized: Images, key: Array
+    params: Params,
+    images: Images,
+    stylized: Images,
+    key: Array,
+    *,
+    apply: Apply = stylize_in_training,
 ) -> Array:
-    """Return the mean squared change of pictures when noise is added to the photos.
+    """Compute the mean squared change of pictures when noise is added to the photos.
 
     The noise is uniform, of +-30/255 at most, and independent in each pixel and
     channel. What it changes would flicker in a video.
@@ -243,10 +288,11 @@ def stability_loss(
     they add noise to some pixels only.
 
     Args:
-        params: the net's.
+        params: the network's.
         images: photos ``[n, h, w, 3]``.
-        stylized: what the net makes of them.
+        stylized: the network's output for them.
         key: of the noise.
+        apply: the network, as in `make_step`.
 
     Returns:
         The mean over all pixels of all images, a scalar.
@@ -259,32 +305,32 @@ def stability_loss(
         Array(True, dtype=bool)
     """
     noise = jax.random.uniform(key, images.shape, jnp.float32, -NOISE, NOISE)
-    noisy, _ = transform_net.stylize_in_training(
-        params, images + noise.astype(images.dtype)
-    )
+    noisy, _ = apply(params, images + noise.astype(images.dtype))
     return jnp.square((noisy - stylized).astype(jnp.float32)).mean()
 
 
 def evaluate(
-    params: transform_net.Params,
+    params: Params,
     photos: Photos,
     problem: Problem,
     *,
+    apply: Callable[[Params, Images], Images] = stylize,
+    measure: Measure = measure_stylized,
     dtype: DTypeLike = jnp.float32,
-    execution: Execution = DEFAULT_EXECUTION,
 ) -> Metrics:
-    """Return the mean loss of a net on a batch of photos, and its parts.
+    """Measure a network on a batch of photos.
 
     Args:
-        params: the net's.
+        params: the network's.
         photos: 8-bit RGB, ``[n, h, w, 3]``.
         problem: from `make_problem`.
+        apply: the network, ``apply(params, images) -> images``. A transform net with
+            batch norm uses its running statistics.
+        measure: the loss, as in `make_step`.
         dtype: the precision of both networks' activations.
-        execution: how the loss computes features.
 
     Returns:
-        The ``loss`` and its parts as `jaxstyle.losses.perceptual_loss` returns them,
-        averaged over the batch. A net with batch norm uses its running statistics.
+        The metrics of ``measure``.
 
     Examples:
         >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
@@ -294,22 +340,4 @@ def evaluate(
         ()
     """
     images = (photos / jnp.float32(255)).astype(dtype)
-    stylized = transform_net.stylize(params, images)
-    return _measure(stylized, images, problem, execution)
-
-
-def _measure(
-    stylized: Images, images: Images, problem: Problem, execution: Execution
-) -> Metrics:
-    params, targets, weights = problem
-    content = content_targets(
-        params, images, weights, objective=targets.objective, execution=execution
-    )
-    loss, parts = perceptual_loss(
-        params,
-        stylized,
-        replace(targets, content=content),
-        weights,
-        execution=execution,
-    )
-    return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}
+    return measure(apply(params, images), images, problem)

@@ -1,7 +1,7 @@
-"""Batches of crops from photos that lie in the memory of the device, as a function.
+"""Batches of crops from photos in the memory of the device, as a pure function.
 
-What is drawn depends on a key and on the step alone, so nothing is kept in between: a
-training goes on from any step, and on any number of devices, with the same crops.
+What is drawn depends only on a key and the step, so nothing is kept in between: a
+training continues from any step, on any number of devices, with the same crops.
 """
 
 import jax
@@ -10,12 +10,9 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int, UInt8
 
-ROUNDS = 32
-"""How often photos are swapped: a bit of a word each."""
-
 
 def cached_side(size: int) -> int:
-    """Return the side of a photo from which crops of ``size`` pixels are taken."""
+    """Compute the side of photos from which crops of ``size`` pixels are taken."""
     return size + size // 8
 
 
@@ -27,17 +24,17 @@ def take_batch(
     batch: int,
     size: int,
 ) -> UInt8[Array, "batch size size 3"]:
-    """Return the random crops of a step, each mirrored or not.
+    """Cut the random crops of a step, each mirrored or not.
 
     They are the crops from ``step * batch`` on of an endless row, which the photos and
     the key determine: a row of epochs, each with every photo once, in an order of its
     own. All places within a photo are alike.
 
     Args:
-        photos: as many as fit; a square of 9/8 of the size leaves some room.
-        key: of all that is random, the same in all steps.
+        photos: a square of 9/8 of the size leaves some room.
+        key: the same in all steps.
         step: from 0; the last one's ``step * batch`` must be below 2**31.
-        batch: how many crops to take; more than there are photos will do.
+        batch: the number of crops; there may be more than photos.
         size: the crops' side in pixels.
 
     Returns:
@@ -73,37 +70,31 @@ def take_batch(
 def shuffle(
     first: ArrayLike, key: Array, *, length: int, count: int
 ) -> Int[Array, " length"]:
-    """Return a stretch of an endless row of epochs.
+    """Compute a stretch of an endless row of epochs.
 
-    Each epoch holds 0 to ``count - 1`` once, in an order of its own. To make the orders
-    would mean to sort in every step; this follows single positions. Each round of an
-    epoch pairs the numbers by a sum that it draws, and swaps each pair or not.
-
-    Source: Hoang, Morris & Rogaway (2012), "An enciphering scheme based on a card
-    shuffle". Their coins come from a cipher; ours are the bits of a word for each
-    number, drawn anew in each epoch.
+    Each epoch holds 0 to ``count - 1`` once, in an order of its own. Orders are sorted
+    anew at every call, but only those of the epochs that the stretch meets.
 
     Args:
         first: where in the row the stretch starts, from 0.
         key: of the orders.
-        length: how many numbers to return.
-        count: how many there are in an epoch.
+        length: of the stretch.
+        count: the length of an epoch.
     """
     start = jnp.asarray(first, jnp.int32)
     epoch, offset = start // count, start % count + jnp.arange(length)
-    met = epoch + jnp.arange(1 + -(-(length - 1) // count))
-    keys = jax.vmap(lambda epoch: jax.random.split(jax.random.fold_in(key, epoch)))(met)
-    sums = jax.vmap(lambda k: jax.random.randint(k, (ROUNDS,), 0, count))(keys[:, 0])
-    coins = jax.vmap(lambda k: jax.random.bits(k, (count,)))(keys[:, 1])
-    row, index = offset // count, offset % count
-    sums, coins = sums[row], coins.ravel()
-    for number in range(ROUNDS):
-        partner = sums[:, number] - index
-        partner = jnp.where(partner < 0, partner + count, partner)
-        pair = row * count + jnp.maximum(index, partner)
-        coin = coins.at[pair].get(mode="promise_in_bounds") >> number & 1
-        index = jnp.where(coin, partner, index)
-    return index
+
+    def order(row: Array) -> Array:
+        own = jax.random.fold_in(key, epoch + row)
+        drawn: Array = lax.cond(
+            row * count <= offset[-1],
+            lambda: jax.random.permutation(own, count),
+            lambda: jnp.zeros(count, jnp.int32),
+        )
+        return drawn
+
+    orders = jnp.asarray(lax.map(order, jnp.arange(1 + -(-(length - 1) // count))))
+    return orders[offset // count, offset % count]
 
 
 def _check(photos: UInt8[Array, "n h w 3"], size: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# The layers of the presets of style optimization but for relu5_1, which adds little and
+# The layers of the presets of style optimization except relu5_1, which adds little and
 # takes a third of the time; 64 : 16 : 4 : 1, with a mean of 1.
 _SHALLOW_STYLE = {
     layer: 4 * 4.0**-depth / sum(4.0**-d for d in range(4))

@@ -28,8 +28,8 @@ from jaxstyle.cli.strategies import (
 from jaxstyle.cli.style_inputs import Style
 from jaxstyle.cli.stylize.photos import Photo, Picture, Size
 from jaxstyle.images.arrays import Images
+from jaxstyle.nets.net_layers import STRIDE, Params
 from jaxstyle.nets.networks import Network
-from jaxstyle.nets.transform_net import STRIDE, Params
 from jaxstyle.scaling.memory import check_memory
 from jaxstyle.scaling.sharding import replicated, sharded_first_axis
 

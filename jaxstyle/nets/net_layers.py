@@ -1,0 +1,267 @@
+"""The layers of transform nets as a table, and the function that applies them.
+
+`make_layers` is the one place where the architecture is written. From its table are
+read: the shapes of a net's parameters, what runs them (on whole images, in padded
+arrays, on several devices, in tiles), and what converts them (ONNX, PyTorch).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias
+
+import jax.numpy as jnp
+from jax import lax, nn
+from jaxtyping import Array, Float
+
+from jaxstyle.kernels.convolutions import Geometry
+
+Params: TypeAlias = Mapping[str, Any]
+
+Own: TypeAlias = Mapping[str, Array]
+"""The parameters of one convolution or norm."""
+
+Activations: TypeAlias = Float[Array, "n h w c"]
+
+NORMS: Mapping[str, tuple[str, ...]] = {
+    "affine": ("bias", "scale"),
+    "instance": (),
+    "batch": ("bias", "mean", "scale", "variance"),
+}
+"""The norms by name, and the parameters that tell one from the other."""
+
+EPSILON = 1e-5
+"""What is added to variances."""
+
+
+# --- the table ----------------------------------------------------------------------
+
+
+class Layer(NamedTuple):
+    """A convolution, a norm and a ReLU.
+
+    Attributes:
+        number: its parameters are ``conv{number}`` and ``norm{number}``.
+        channels: of its output.
+        geometry: the kernel's side, stride and upsampling.
+        norm: a key of `NORMS`, ``None`` for no norm.
+        relu: whether a ReLU ends it.
+    """
+
+    number: int
+    channels: int
+    geometry: Geometry
+    norm: str | None
+    relu: bool = True
+
+    @property
+    def conv_name(self) -> str:
+        """The name of the convolution's parameters."""
+        return f"conv{self.number}"
+
+    @property
+    def norm_name(self) -> str:
+        """The name of the norm's parameters; a norm without any is not in the tree."""
+        return f"norm{self.number}"
+
+
+class Residual(NamedTuple):
+    """Layers that add to their input: ``x + leaky_relu(layers(x), negative_slope)``.
+
+    Attributes:
+        name: of their parameters.
+        layers: none has a stride or an upsampling.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+
+
+Layers: TypeAlias = Sequence[Layer | Residual]
+
+
+def make_layers(*, width: int, norm: str, blocks: int) -> Layers:
+    """Make the table of a net.
+
+    Args:
+        width: channels of the first convolution.
+        norm: a key of `NORMS`.
+        blocks: the number of residual blocks.
+    """
+    widest = 4 * width
+    inner = (
+        Layer(1, widest, Geometry(3), norm),
+        Layer(2, widest, Geometry(3), norm, relu=False),
+    )
+    return (
+        Layer(1, width, Geometry(9), norm),
+        Layer(2, 2 * width, Geometry(3, stride=2), norm),
+        Layer(3, widest, Geometry(3, stride=2), norm),
+        *(Residual(f"residual{1 + index}", inner) for index in range(blocks)),
+        Layer(4, 2 * width, Geometry(3, upsampling=2), norm),
+        Layer(5, width, Geometry(3, upsampling=2), norm),
+        Layer(6, 3, Geometry(9), norm=None, relu=False),
+    )
+
+
+def flatten(layers: Layers) -> Iterator[tuple[str, Layer]]:
+    """Yield each layer with the path to its parameters: ``""`` or ``"residual1/"``."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from ((f"{layer.name}/", inner) for inner in layer.layers)
+        else:
+            yield "", layer
+
+
+def output_strides(layers: Layers, stride: int = 1) -> list[int]:
+    """Compute how many pixels apart the positions of each layer's output are.
+
+    Args:
+        layers: a table.
+        stride: how many pixels apart those of the input are.
+    """
+
+    def after(stride: int, layer: Layer | Residual) -> int:
+        if isinstance(layer, Residual):
+            return stride
+        return stride * layer.geometry.stride // layer.geometry.upsampling
+
+    return list(accumulate(layers, after, initial=stride))[1:]
+
+
+STRIDE = max(output_strides(make_layers(width=1, norm="instance", blocks=0)))
+"""Height and width inside a net are multiples of this: images are padded to it."""
+
+
+def layer_shapes(layers: Layers, channels: int) -> dict[str, Any]:
+    """Compute the shapes of the parameters of layers, as a tree of tuples.
+
+    Args:
+        layers: a table.
+        channels: of the first layer's input.
+    """
+    shapes: dict[str, Any] = {}
+    for layer in layers:
+        if isinstance(layer, Residual):
+            shapes[layer.name] = layer_shapes(layer.layers, channels)
+            continue
+        size = layer.geometry.size
+        kernel = (size, size, channels, layer.channels)
+        channels = layer.channels
+        shapes[layer.conv_name] = {"kernel": kernel, "bias": (channels,)}
+        if layer.norm and (names := NORMS[layer.norm]):
+            shapes[layer.norm_name] = dict.fromkeys(names, (channels,))
+    return shapes
+
+
+# --- applying it --------------------------------------------------------------------
+
+
+class Moments(NamedTuple):
+    """Mean and variance, of shapes that broadcast against activations."""
+
+    mean: Array
+    variance: Array
+
+
+Convolve: TypeAlias = Callable[[Activations, Array, Geometry], Activations]
+"""Upsamples, pads by reflection and correlates with a kernel."""
+
+Measure: TypeAlias = Callable[[Activations, Own], Moments]
+"""From activations and the parameters of their norm to the moments to normalize by."""
+
+
+def apply_layers(
+    layers: Layers,
+    params: Params,
+    x: Activations,
+    *,
+    convolve: Convolve,
+    measure: Measure,
+) -> tuple[Activations, dict[str, Any]]:
+    """Apply the layers of a table.
+
+    Args:
+        layers: the table.
+        params: of all layers.
+        x: the input.
+        convolve: the convolution without its bias.
+        measure: the moments of a norm.
+
+    Returns:
+        The output, and all moments in a tree like that of the parameters.
+    """
+    measured: dict[str, Any] = {}
+    for layer in layers:
+        if isinstance(layer, Residual):
+            y, measured[layer.name] = apply_layers(
+                layer.layers, params[layer.name], x, convolve=convolve, measure=measure
+            )
+            x = add_residual(x, y, params)
+            continue
+        x = apply_convolution(layer, params, x, convolve)
+        x, moments = finish_layer(layer, params, x, measure)
+        measured[layer.norm_name] = moments
+    return x, measured
+
+
+def apply_convolution(
+    layer: Layer, params: Params, x: Activations, convolve: Convolve
+) -> Activations:
+    """Apply the convolution of a layer in the precision of its input."""
+    own = params[layer.conv_name]
+    kernel, bias = (jnp.asarray(own[name], x.dtype) for name in ("kernel", "bias"))
+    return convolve(x, kernel, layer.geometry) + bias
+
+
+def finish_layer(
+    layer: Layer, params: Params, x: Activations, measure: Measure
+) -> tuple[Activations, Moments | None]:
+    """Apply the norm and the ReLU of a layer; return also the norm's moments."""
+    moments = None
+    if layer.norm:
+        own = params.get(layer.norm_name, {})
+        moments = measure(x, own)
+        x = normalize(x, moments, own)
+    return (nn.relu(x) if layer.relu else x), moments
+
+
+def add_residual(x: Activations, y: Activations, params: Params) -> Activations:
+    """Add the result of a residual block, after its leaky ReLU, to its input."""
+    added: Array = x + nn.leaky_relu(y, constant(params["negative_slope"], x.dtype))
+    return added
+
+
+def normalize(x: Activations, moments: Moments, own: Own) -> Activations:
+    """Shift and scale channels to mean 0 and variance 1, then by a norm's parameters.
+
+    The precision stays that of ``x``.
+    """
+    scale = own.get("scale", 1.0) * lax.rsqrt(moments.variance + EPSILON)
+    shift = own.get("bias", 0.0) - moments.mean * scale
+    return x * scale.astype(x.dtype) + shift.astype(x.dtype)
+
+
+def running_or(measure: Callable[[Activations], Moments]) -> Measure:
+    """Take batch norm's running moments, and for other norms those of activations."""
+
+    def chosen(x: Activations, own: Own) -> Moments:
+        running = "mean" in own
+        return Moments(own["mean"], own["variance"]) if running else measure(x)
+
+    return chosen
+
+
+def measure_axes(x: Activations, axes: tuple[int, ...] = (1, 2)) -> Moments:
+    """Compute mean and variance over some axes, in float32 or better."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = x.mean(axes, keepdims=True)
+    return Moments(mean, jnp.square(x - mean).mean(axes, keepdims=True))
+
+
+measure_image = running_or(measure_axes)
+"""Measures as `jaxstyle.stylize` does."""
+
+
+def constant(x: Array, dtype: Any) -> Array:
+    """Convert a parameter that no gradient moves."""
+    return lax.stop_gradient(x).astype(dtype)
