@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.files.style_files import expected_shapes
-from jaxstyle.nets.transform_net import init_net
+from jaxstyle.nets.transform_net import init_net, net_shapes
 
 CONSTANTS = ("input", "output", "negative_slope")
 
@@ -27,7 +26,7 @@ def quick_net(seed: int = 0, *, width: int = 4) -> dict[str, Any]:
     noise = np.random.default_rng(seed)
     net: dict[str, Any] = jax.tree.map(
         lambda shape: np.float32(noise.normal(size=shape)),
-        expected_shapes(width, "affine", 1),
+        net_shapes(width=width, norm="affine", blocks=1),
         is_leaf=lambda x: isinstance(x, tuple),
     )
     gray = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.01, np.float32)}

@@ -7,9 +7,8 @@ import numpy as np
 
 from jaxstyle.convert.torch_nets import EXAMPLES, LAYOUTS, RESIDUAL_BLOCKS, find_name
 from jaxstyle.files.param_files import leaves
-from jaxstyle.files.style_files import expected_shapes
 from jaxstyle.nets.net_layers import Params
-from jaxstyle.nets.transform_net import net_blocks, net_norm, net_width
+from jaxstyle.nets.transform_net import net_blocks, net_norm, net_shapes, net_width
 
 _NEUTRAL = {"scale": np.ones, "bias": np.zeros}
 """What an affine norm has instead of parameters that a plain one lacks."""
@@ -41,7 +40,7 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
         raise ValueError(f"{EXAMPLES} cannot hold this net: {'; '.join(problems)}")
     layout = LAYOUTS[EXAMPLES]
     modules = layout.modules({})
-    shapes = expected_shapes(net_width(params), layout.norm, RESIDUAL_BLOCKS)
+    shapes = net_shapes(width=net_width(params), norm=layout.norm)
     own = dict(leaves(_with_pixels(params, layout.constants)))
     state = {}
     for path, shape in leaves(shapes):

@@ -30,10 +30,10 @@ from jaxstyle.files.param_files import (
     load_params,
     raise_problems,
 )
-from jaxstyle.files.style_files import expected_shapes, likely_width
+from jaxstyle.files.style_files import likely_width
 from jaxstyle.files.torch_checkpoints import load_torch_state_dict
 from jaxstyle.nets.net_layers import Layer, flatten, make_layers
-from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD
+from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD, net_shapes
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -125,7 +125,7 @@ def _expected(
     }
     width = likely_width(channels)
     names, shapes = {}, {}
-    for path, shape in leaves(expected_shapes(width, layout.norm, RESIDUAL_BLOCKS)):
+    for path, shape in leaves(net_shapes(width=width, norm=layout.norm)):
         if path.rpartition("/")[0] in modules:
             name = find_name(path, modules)
             names[path], shapes[name] = name, _transpose(shape)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from statistics import mode
@@ -186,14 +185,6 @@ def likely_width(channels: Mapping[str, int]) -> int:
     return max(1, mode(votes or [channels.get("conv1/kernel", 1)]))
 
 
-@cache
-def expected_shapes(width: int, norm: str, blocks: int) -> Mapping[str, Any]:
-    """Return `net_shapes`, which takes a second, found only once."""
-    from jaxstyle.nets.transform_net import net_shapes
-
-    return net_shapes(width=width, norm=norm, blocks=blocks)
-
-
 def _check_params(
     params: Mapping[str, Any], metadata: Mapping[str, str], *, path: str | Path
 ) -> None:
@@ -212,7 +203,7 @@ def _check_params(
 def _find_problems(params: Mapping[str, Any]) -> list[str]:
     """Describe each way in which a tree differs from a net's."""
     # Imported here: it needs JAX, and to list styles must not take its second.
-    from jaxstyle.nets.transform_net import NORMS, net_blocks
+    from jaxstyle.nets.transform_net import NORMS, net_blocks, net_shapes
 
     arrays = dict(leaves(params))
     own = params.get("norm1", {})
@@ -221,7 +212,7 @@ def _find_problems(params: Mapping[str, Any]) -> list[str]:
     blocks = net_blocks(params)
     channels = {path: array.shape[-1] for path, array in arrays.items() if array.shape}
     width = likely_width(channels)
-    shapes = expected_shapes(width, norm, blocks)
+    shapes = net_shapes(width=width, norm=norm, blocks=blocks)
     problems = find_problems(params, shapes)
     return (
         problems
