@@ -1,23 +1,18 @@
 """Run the command line on tiny pictures and a shallow network, which compile fast."""
 
-import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from image_samples import noise, smooth
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from jaxstyle.cli.main import main
-from jaxstyle.cli.optimize import optimize_command
-from jaxstyle.cli.runtime import use_compilation_cache
 from jaxstyle.files.image_files import load_image, load_settings
 from jaxstyle.files.vgg_files import OXFORD, load_vgg, save_vgg
 from jaxstyle.scaling import memory
@@ -35,24 +30,6 @@ CONTENT_SHAPE = (24, 32, 3)
 
 TWO_SCALES = ("--size", "45", "--coarsest", "32", "--preset", "crowson")
 """What makes the picture coarse at 32 pixels, then fine at 45."""
-
-
-@contextlib.contextmanager
-def shared_programs(folders: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compile each program once for all tests that use this, also small ones."""
-    folder = folders.getbasetemp() / "programs"
-    compilation_cache.reset_cache()
-
-    def keep_all() -> None:
-        use_compilation_cache()
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXSTYLE_CACHE", str(folder))
-        patch.setattr(optimize_command, "use_compilation_cache", keep_all)
-        yield folder
-    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
-    compilation_cache.reset_cache()
 
 
 def save_pictures(folder: Path) -> None:
@@ -86,11 +63,11 @@ def run(arguments: Sequence[str | Path]) -> int:
         return int(str(stop.code))
 
 
-def start(arguments: Sequence[str | Path], *, cache: Path) -> subprocess.Popen[bytes]:
+def start(arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
     """Run ``python -m jaxstyle`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "jaxstyle", *map(str, arguments)],
-        env=os.environ | {"JAXSTYLE_CACHE": str(cache), "COLUMNS": "100"},
+        env=os.environ | {"COLUMNS": "100"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from coco_samples import Published
-from command_line import save_pictures, shared_programs
+from command_line import save_pictures
 from hub_repos import Hub
 from hub_server import serve_hub
 from record_samples import serve, write_photos
 from stylize_samples import make_net, save_photo
-from training_runs import save_data, shared_cache
+from training_runs import save_data
 
 import jaxstyle
 from jaxstyle.data.sources import Source, open_source
@@ -29,13 +29,37 @@ from jaxstyle.nets import transform_net
 from jaxstyle.optimize.scenes import Scene
 from jaxstyle.vgg import layers
 
-# Programs run once here, on small images: compiling them takes most of the time. This
-# is half of that. XLA reads it when it compiles the first one.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
 GOLDEN = Path(__file__).parent / "golden" / "vgg16.npz"
 
 Params = dict[str, Any]
+
+
+# --- compiling ----------------------------------------------------------------------
+
+
+QUICK = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",  # by way of MLIR, which takes most of it
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_llvm_disable_expensive_passes=true",
+)
+"""What lets XLA compile for the CPU in about a third of the time."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile quickly, and each program once: most of the time goes there.
+
+    Programs run once here, on small images: optimizing them does not pay. They are kept
+    in ``.pytest_cache`` for all processes of this run and for the next runs.
+    """
+    os.environ.setdefault("XLA_FLAGS", " ".join(QUICK))
+    programs = config.rootpath / ".pytest_cache" / "programs"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    # JAX, imported above, has read these variables already.
+    folder = os.environ["JAX_COMPILATION_CACHE_DIR"]
+    jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
 
 
 # --- networks and images ------------------------------------------------------------
@@ -114,10 +138,12 @@ def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the command line ---------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def optimize_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compile each program of ``jaxstyle optimize`` once, also small ones."""
-    with shared_programs(tmp_path_factory) as folder:
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give ``jaxstyle`` a cache folder of its own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXSTYLE_CACHE", str(folder))
         yield folder
 
 
@@ -127,13 +153,6 @@ def picture_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_pictures(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def program_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compile each program of ``jaxstyle train`` and ``jaxstyle stylize`` once."""
-    with shared_cache(tmp_path_factory) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module")

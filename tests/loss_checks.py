@@ -34,7 +34,10 @@ def evaluate(
 ) -> Any:
     """Return the targets, the losses, their parts, and the gradient."""
 
-    def run(images: jax.Array) -> Any:
+    @jax.jit
+    def run(
+        params: Params, images: jax.Array, photo: jax.Array, painting: jax.Array
+    ) -> Any:
         targets = make_targets(
             params,
             photo,
@@ -53,4 +56,4 @@ def evaluate(
         (_, found), gradient = jax.value_and_grad(loss_of, has_aux=True)(images)
         return targets.content, targets.style, found, gradient
 
-    return jax.jit(run)(images)
+    return run(params, images, photo, painting)

@@ -20,10 +20,8 @@ Captured = pytest.CaptureFixture[str]
 
 COARSE_TO_FINE = (*TWO_SCALES, "--steps", "6")
 
-in_pictures = pytest.mark.usefixtures("optimize_cache", "picture_folder")
-in_styles = pytest.mark.usefixtures(
-    "plain_convolutions", "program_cache", "stylize_folder"
-)
+in_pictures = pytest.mark.usefixtures("picture_folder")
+in_styles = pytest.mark.usefixtures("plain_convolutions", "stylize_folder")
 
 
 def test_there_are_three() -> None:

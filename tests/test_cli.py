@@ -174,7 +174,7 @@ def test_what_ends_a_command_is_one_line(
 
 def test_bad_input_ends_the_process_with_code_2(folder: Path, tmp_path: Path) -> None:
     arguments = ["optimize", "content.png", "missing.png", "-o", "out.png"]
-    process = start(arguments, cache=tmp_path / "cache")
+    process = start(arguments)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, b"")
     assert err == b"jaxstyle optimize: error: no such image file: missing.png\n"

@@ -15,7 +15,7 @@ import ship_style
 from compare_nets import main
 from net_losses import Programs, compare, make_problem, optimize
 from trained_nets import Net, load_net, load_nets, load_photos, print_table
-from training_runs import lines, save_data, shared_cache, train
+from training_runs import lines, save_data, train
 
 from jaxstyle.data.batches import validation_batches
 from jaxstyle.data.sources import hold_out, open_source
@@ -35,12 +35,6 @@ OPTIONS = (
     *("--tv-weight", "0.5"),
 )
 """Whatever may be in an objective, but for the layers."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_cache(tmp_path_factory) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)

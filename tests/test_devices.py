@@ -16,7 +16,7 @@ from process_runs import (
     virtual_devices,
     wait_for,
 )
-from training_runs import Finished, checkpoints, lines, save_data, shared_cache, train
+from training_runs import Finished, checkpoints, lines, save_data, train
 
 from jaxstyle.scaling.sharding import place
 
@@ -75,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Go to a folder with paintings and photos."""
     made = tmp_path_factory.mktemp("data")
     save_data(made)
-    with shared_cache(tmp_path_factory), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         yield made
 

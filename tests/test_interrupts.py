@@ -19,20 +19,14 @@ STEPS = 100_000
 """More than can be made before the signal comes."""
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile once for both signals."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.mark.parametrize("sent", SIGNALS)
 def test_an_interrupt_keeps_the_current_picture(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_pictures(tmp_path)
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW)
-    with start(["optimize", *inputs, "--steps", str(STEPS)], cache=cache) as process:
+    with start(["optimize", *inputs, "--steps", str(STEPS)]) as process:
         assert process.stderr
         printed = read_until(process.stderr.fileno(), b"loss=")
         process.send_signal(sent)

@@ -75,7 +75,7 @@ def test_a_program_that_is_too_large_is_refused(
         check_memory(program)
 
 
-@pytest.mark.usefixtures("optimize_cache", "picture_folder")
+@pytest.mark.usefixtures("picture_folder")
 def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
     )
 
 
-@pytest.mark.usefixtures("optimize_cache", "picture_folder")
+@pytest.mark.usefixtures("picture_folder")
 def test_a_picture_that_is_too_large_is_looked_at_in_tiles(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +133,7 @@ def test_photos_need_room_beside_the_training(monkeypatch: pytest.MonkeyPatch) -
 # --- stylize ------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("program_cache", "stylize_folder")
+@pytest.mark.usefixtures("stylize_folder")
 @pytest.mark.parametrize("options", [(), ("--preserve-color",), ("--strength", "0.4")])
 def test_tiles_make_the_same_picture(options: tuple[str, ...]) -> None:
     save_photo("large.png", 58, 83)
@@ -143,7 +143,7 @@ def test_tiles_make_the_same_picture(options: tuple[str, ...]) -> None:
     assert_picture("tiled.png", load_image("whole.png"), within=1.1 / 255)
 
 
-@pytest.mark.usefixtures("program_cache", "stylize_folder")
+@pytest.mark.usefixtures("stylize_folder")
 def test_a_photo_that_is_too_large_is_painted_in_tiles(
     nets: dict[str, Params], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +160,7 @@ def test_a_photo_that_is_too_large_is_painted_in_tiles(
     assert_picture("out.png", expected(nets["wave"], "photo.png"))
 
 
-@pytest.mark.usefixtures("program_cache", "stylize_folder")
+@pytest.mark.usefixtures("stylize_folder")
 def test_a_photo_that_is_too_large_even_so_is_named(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from jaxstyle.files import load_settings
 from jaxstyle.nets import mix_styles
 from jaxstyle.nets.transform_net import Params
 
-pytestmark = pytest.mark.usefixtures("plain_convolutions", "program_cache")
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 BOTH = "wave.safetensors=1+tide.safetensors=3"
 

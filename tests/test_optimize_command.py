@@ -1,7 +1,7 @@
 """``jaxstyle optimize`` from end to end: every option does what it says."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from itertools import groupby
@@ -25,6 +25,7 @@ from command_line import (
     start,
 )
 from image_samples import assert_close, cmyk, oriented, smooth
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from jaxstyle.cli.main import build_parser
@@ -34,7 +35,7 @@ from jaxstyle.files.image_files import load_image
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import PRESETS
 
-pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
+pytestmark = pytest.mark.usefixtures("picture_folder")
 
 
 # --- the picture and its record -----------------------------------------------------
@@ -107,17 +108,34 @@ def test_fewer_steps_than_scales_are_enough() -> None:
     assert settings()["result"]["steps"] == 1
 
 
-def test_the_compiled_programs_are_kept(optimize_cache: Path) -> None:
-    make()
-    assert list(optimize_cache.glob("xla/*run_steps*"))
+@pytest.fixture
+def default_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let programs be kept where they are by default, not where the tests keep them."""
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    seconds = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)  # type: ignore[no-untyped-call]
+    compilation_cache.reset_cache()
 
 
+@pytest.mark.usefixtures("default_cache")
+def test_slow_programs_are_kept(cache_folder: Path) -> None:
+    make("--optimizer", "lbfgs")
+    assert list(cache_folder.glob("xla/*run_steps*"))
+
+
+@pytest.mark.usefixtures("default_cache")
 def test_the_defaults_work_without_a_cache_that_can_be_written(
-    picture_folder: Path,
+    picture_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(picture_folder / "content.png"))
     inputs = ("content.png", "style.png", "-o", "out.png", "--quiet")
     arguments = ["optimize", *inputs, "--size", "32", "--steps", "2"]
-    process = start(arguments, cache=picture_folder / "content.png")
+    process = start(arguments)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert out.startswith(b"out.png: 2 steps, loss ")
@@ -153,12 +171,10 @@ def test_noise_differs_by_seed() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_gives_what_no_option_replaces(
-    optimize_cache: Path, name: str
-) -> None:
-    save_network(optimize_cache / "vgg19.safetensors", network="vgg19")
+def test_a_preset_gives_what_no_option_replaces(cache_folder: Path, name: str) -> None:
+    save_network(cache_folder / "vgg19.safetensors", network="vgg19")
     make("--preset", name)
-    (optimize_cache / "vgg19.safetensors").unlink()
+    (cache_folder / "vgg19.safetensors").unlink()
     made = settings()["preset"]
     names = ("content", "style", "style_loss", "isotropic_variation", "steps")
     replaced = {key: made[key] for key in names}

@@ -20,7 +20,7 @@ from jaxstyle.files.image_files import load_image
 
 Captured = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
+pytestmark = pytest.mark.usefixtures("picture_folder")
 
 
 def frames(path: str) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,6 @@ from command_line import (
     refused_picture,
     save_pictures,
     settings,
-    shared_programs,
 )
 
 from jaxstyle.cli.optimize import picture_run
@@ -78,12 +77,6 @@ def made() -> Made:
     return Made(load_image("out.png"), loss(), Path("film.gif").read_bytes())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_programs(tmp_path_factory) as folder:
-        yield folder
-
-
 @pytest.fixture(scope="module", params=METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -101,7 +94,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, method: str) -> Made:
 
 @pytest.fixture(scope="module")
 def interrupted(
-    tmp_path_factory: pytest.TempPathFactory, method: str, cache: Path, whole: Made
+    tmp_path_factory: pytest.TempPathFactory, method: str, whole: Made
 ) -> Interrupted:
     """A run that was killed at the coarse scale, and interrupted at the fine one."""
     with pytest.MonkeyPatch.context() as patch:

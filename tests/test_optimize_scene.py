@@ -25,7 +25,7 @@ STYLE_ALONE = ("--content-weight", "relu2_1=0")
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
-pytestmark = pytest.mark.usefixtures("optimize_cache", "folder")
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from jaxstyle.scaling.memory import TooLargeError
 
 Captured = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("optimize_cache", "picture_folder")
+pytestmark = pytest.mark.usefixtures("picture_folder")
 
 ONE_TO_THREE = ("--style-weight", "relu1_1=1,relu2_1=3")
 """Weights in the proportions of one to three."""

@@ -18,7 +18,6 @@ from training_runs import (
     checkpoints,
     lines,
     save_data,
-    shared_cache,
     timeless,
     train,
 )
@@ -43,12 +42,6 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_cache(tmp_path_factory) as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Go to a folder with paintings and photos."""
     folder = tmp_path_factory.mktemp("data")
@@ -59,14 +52,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def whole(cache: Path, data: Path) -> Path:
+def whole(data: Path) -> Path:
     """A run without an interruption."""
     assert train("-o", "whole", "--quiet", *RUN).code == 0
     return data / "whole"
 
 
 @pytest.fixture(scope="module")
-def ends(cache: Path, data: Path, whole: Path) -> dict[int, list[Finished]]:
+def ends(data: Path, whole: Path) -> dict[int, list[Finished]]:
     """How processes ended that trained one net, by the signal that ended them.
 
     Then the training is finished in this process.
@@ -75,19 +68,19 @@ def ends(cache: Path, data: Path, whole: Path) -> dict[int, list[Finished]]:
     drawn = random.Random(0)
     for sent in SIGNALS:
         ended.setdefault(sent, []).append(
-            interrupt(data / "parts", cache, sent, after=drawn.randint(1, 9))
+            interrupt(data / "parts", sent, after=drawn.randint(1, 9))
         )
     done = train("-o", "parts", "--quiet", "--resume", *RUN)
     ended[0] = [done]
     return ended
 
 
-def interrupt(folder: Path, cache: Path, sent: int, *, after: int) -> Finished:
+def interrupt(folder: Path, sent: int, *, after: int) -> Finished:
     """Train on, and end the process some steps and a moment later."""
     done = find_checkpoints(folder / "checkpoints")
     resume = ["--resume"] if done else []
     command = ["train", *TINY, "-o", folder.name, "--quiet", *RUN, *resume]
-    with start(command, cache=cache) as process:
+    with start(command) as process:
         wait_for_step(folder, max([0, *done]) + after, process)
         process.send_signal(sent)
         out, err = process.communicate(timeout=60)

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import ship_style
 from command_line import run
 from portable_records import check_no_paths, make_command, portable_arguments
 from safetensors.numpy import load_file
-from training_runs import TINY, save_data, shared_cache
+from training_runs import TINY, save_data
 
 from jaxstyle.cli.main import build_parser
 from jaxstyle.files.param_files import digest_params, leaves
@@ -25,12 +24,6 @@ pytestmark = pytest.mark.usefixtures("plain_convolutions")
 ABOUT = ("--title", "The Wave", "--painter", "Hokusai", "--year", "about 1831")
 
 STEPS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_cache(tmp_path_factory) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """``jaxstyle stylize`` from end to end: what is made of photos, and where."""
 
 import io
-import os
 import subprocess
 import sys
 from importlib import metadata, resources
@@ -31,9 +30,7 @@ from jaxstyle.nets.transform_net import Params
 
 Captured = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures(
-    "plain_convolutions", "program_cache", "stylize_folder"
-)
+pytestmark = pytest.mark.usefixtures("plain_convolutions", "stylize_folder")
 
 
 # --- one photo ----------------------------------------------------------------------
@@ -100,15 +97,12 @@ def test_a_photo_on_its_side_is_turned_upright() -> None:
     assert load_image("out.png").shape == (20, 36, 3)
 
 
-def test_a_pipe_from_standard_input_to_standard_output(
-    program_cache: Path, nets: dict[str, Params]
-) -> None:
+def test_a_pipe_from_standard_input_to_standard_output(nets: dict[str, Params]) -> None:
     arguments = ["stylize", "-", "--style", "wave.safetensors", "-o", "-"]
     process = subprocess.run(
         [sys.executable, "-m", "jaxstyle", *arguments],
         input=Path("photo.png").read_bytes(),
         capture_output=True,
-        env=os.environ | {"JAXSTYLE_CACHE": str(program_cache)},
         check=True,
     )
     assert b"compiling for" in process.stderr

@@ -19,7 +19,7 @@ from jaxstyle.cli.stylize.painting import Painter
 
 Captured = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("program_cache", "stylize_folder")
+pytestmark = pytest.mark.usefixtures("stylize_folder")
 
 
 def test_bad_photos_are_named_at_the_end_and_the_others_are_done(
@@ -58,12 +58,11 @@ def test_where_all_photos_are_bad_nothing_is_made(
     assert printed.err.count("\n") == 1
 
 
-def test_bad_standard_input_is_called_by_its_name(program_cache: Path) -> None:
+def test_bad_standard_input_is_called_by_its_name() -> None:
     process = subprocess.run(
         [sys.executable, "-m", "jaxstyle", "stylize", "-", *STYLE, "-o", "-"],
         input=b"no photo",
         capture_output=True,
-        env=os.environ | {"JAXSTYLE_CACHE": str(program_cache)},
         check=False,
     )
     assert (process.returncode, process.stdout) == (1, b"")
@@ -152,14 +151,14 @@ def test_a_lack_of_memory_names_the_photo(
     )
 
 
-def test_an_interrupt_keeps_what_is_done(program_cache: Path) -> None:
+def test_an_interrupt_keeps_what_is_done() -> None:
     """The photos are so many that they cannot all be done before it comes."""
     Path("in").mkdir()
     save_photo("in/0.png", 200, 200)
     for i in range(1, 1000):
         os.link("in/0.png", f"in/{i}.png")
     arguments = ["stylize", "in", *STYLE, "-o", "out"]
-    with start(arguments, cache=program_cache) as process:
+    with start(arguments) as process:
         while not list(Path().glob("out/*.png")):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)

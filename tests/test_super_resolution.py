@@ -26,7 +26,7 @@ from super_resolution import (
 )
 from super_resolution_results import make_pictures, make_rows, measure
 from train_super_resolution import load_squares, main
-from training_runs import save_data, shared_cache
+from training_runs import save_data
 
 import jaxstyle
 from jaxstyle.data.sources import hold_out, open_source
@@ -203,7 +203,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("super_resolution")
     save_data(folder)
     (folder / "taken" / "sheet.png").mkdir(parents=True)
-    with shared_cache(tmp_path_factory), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield start("-o", "run", "--rows", "1")
 

@@ -15,7 +15,6 @@ from command_line import (
     refused_picture,
     save_pictures,
     settings,
-    shared_programs,
 )
 
 from jaxstyle.cli.optimize import picture_run, sweep
@@ -44,12 +43,6 @@ UNFINISHED = Path("out.png.unfinished")
 
 class StopError(Exception):
     """Ends a sweep in the middle, as a kill would."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with shared_programs(tmp_path_factory) as folder:
-        yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from training_runs import checkpoints, lines, save_data, shared_cache, train
+from training_runs import checkpoints, lines, save_data, train
 
 from jaxstyle.files.style_files import load_style_file
 from jaxstyle.nets.transform_net import net_norm, net_width
@@ -17,7 +17,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Go to a folder with data, and the net of a run of three steps, ``first``."""
     folder = tmp_path_factory.mktemp("data")
     save_data(folder)
-    with shared_cache(tmp_path_factory), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = train("-o", "first", "--steps", "3", "--quiet", "--norm", "instance")
         assert (done.code, done.err) == (0, "")

@@ -16,7 +16,7 @@ from jaxstyle.cli.train.training_settings import (
 )
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainingPreset
 
-pytestmark = pytest.mark.usefixtures("program_cache", "data")
+pytestmark = pytest.mark.usefixtures("data")
 
 
 def settings(*options: str) -> TrainingPreset:

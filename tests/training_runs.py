@@ -3,16 +3,13 @@
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-import pytest
 from command_line import run
 from image_samples import noise, smooth
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 TINY = (
@@ -30,18 +27,6 @@ class Finished(NamedTuple):
     code: int
     out: str
     err: str
-
-
-@contextlib.contextmanager
-def shared_cache(folders: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compile each program once for all tests that use this."""
-    folder = folders.getbasetemp() / "trainings"
-    compilation_cache.reset_cache()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXSTYLE_CACHE", str(folder))
-        yield folder
-    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
-    compilation_cache.reset_cache()
 
 
 def save_data(folder: Path) -> None:

@@ -19,12 +19,14 @@ PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
 def use_compilation_cache() -> None:
     """Keep compiled programs on disk, so that the next run of a size starts at once.
 
-    Without a folder to write to, or with a damaged one, every run compiles anew.
+    JAX_COMPILATION_CACHE_DIR says where, by default the cache folder. Without a folder
+    to write to, or with a damaged one, every run compiles anew.
     """
     warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
-    folder = cache_folder() / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # type: ignore[no-untyped-call]
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        folder = cache_folder() / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # type: ignore[no-untyped-call]
 
 
 def versions() -> dict[str, str]:
