@@ -125,7 +125,7 @@ def load_inputs(size: int) -> tuple[Any, Any, Any, Any]:
         jax.image.resize(jaxstyle.load_image(examples / name), (size, size, 3), "cubic")
         for name in ("astronaut.jpg", "starry_night.jpg")
     )
-    layers = (*preset.content, *preset.style)
+    layers = (*preset.loss.content, *preset.loss.style)
     params = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(jaxstyle.load_vgg(), layers))
     return content, style, params, preset
 

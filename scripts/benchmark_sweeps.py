@@ -66,7 +66,7 @@ def prepare(size: int) -> Callable[[range], Steps]:
     import jaxstyle
     from jaxstyle.cli.optimize import scale_programs, scale_states
     from jaxstyle.cli.optimize.lanes import stack
-    from jaxstyle.cli.optimize.optimize_settings import make_method, make_weights
+    from jaxstyle.cli.optimize.optimize_settings import make_method
     from jaxstyle.cli.optimize.scene_inputs import Inputs
     from jaxstyle.cli.settings import load_params
     from jaxstyle.optimize import inits
@@ -75,9 +75,9 @@ def prepare(size: int) -> Callable[[range], Steps]:
     settings = jaxstyle.optimize.PRESETS["default"]
     content, style, _, _ = load_inputs(size)
     scene = Scene(content, [style])
-    params = load_params(settings)
+    params = load_params(settings.loss)
     first = Inputs(content, scene, (size,), 1.0, content, False, params)
-    weights = make_weights(settings, strength=0.5)
+    weights = settings.weights()
     method = make_method(settings)
     programs = scale_programs.make_programs(
         first,

@@ -230,7 +230,7 @@ def load_vgg() -> tuple[Any, Any]:
     from jaxstyle.training.recipes import TRAINING_PRESETS
 
     preset = TRAINING_PRESETS["johnson2016"]
-    layers = (*preset.content, *preset.style)
+    layers = (*preset.loss.content, *preset.loss.style)
     params = jaxstyle.vgg.truncate(jaxstyle.load_vgg(), layers)
     return jaxstyle.vgg.normalize(params), preset
 

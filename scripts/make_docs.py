@@ -57,7 +57,7 @@ PAGES: Mapping[str, Page] = {
     "optimize": Page(
         "Style optimization",
         (
-            *("pyramid_sizes", "PRESETS", "Preset"),
+            *("pyramid_sizes", "PRESETS", "OptimizeConfig"),
             *("init_state", "make_step", "run_steps", "State"),
             *("lbfgs", "adam", "keep_best", "keep_average", "Keeper"),
         ),
@@ -70,6 +70,7 @@ PAGES: Mapping[str, Page] = {
             "Problem",
             *("content_loss", "gram_matrix", "style_loss"),
             *("total_variation", "absolute_variation", "isotropic_variation"),
+            "LossConfig",
             *("STYLE_LOSSES", "StyleLoss", "moments", "Moments", "gram_loss"),
             *("wasserstein_loss", "exact_wasserstein_loss"),
             *("mean_loss", "mean_std_loss"),
@@ -91,6 +92,7 @@ PAGES: Mapping[str, Page] = {
         (
             *("make_problem", "init_state", "make_step", "State"),
             *("run_steps", "take_batch", "evaluate", "stability_loss"),
+            *("TRAINING_PRESETS", "TrainConfig"),
         ),
         module="jaxstyle.training",
     ),
@@ -191,11 +193,15 @@ def write_name(name: str, item: Any) -> list[str]:
     return [f".. auto{kind}:: {name}", ""]
 
 
-def describe(entry: jaxstyle.optimize.Preset | jaxstyle.losses.StyleLoss) -> str:
+def describe(
+    entry: jaxstyle.optimize.OptimizeConfig
+    | jaxstyle.training.TrainConfig
+    | jaxstyle.losses.StyleLoss,
+) -> str:
     """Return what an entry of a table is, in one line."""
-    if isinstance(entry, jaxstyle.optimize.Preset):
-        return entry.summary
-    return f"`jaxstyle.losses.{entry.compare.__name__}`"
+    if isinstance(entry, jaxstyle.losses.StyleLoss):
+        return f"`jaxstyle.losses.{entry.compare.__name__}`"
+    return entry.summary
 
 
 if __name__ == "__main__":

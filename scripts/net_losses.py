@@ -66,10 +66,10 @@ def find_content(problem: Problem, photo: Image) -> dict[str, jax.Array]:
 def make_problem(net: Net) -> Problem:
     """Return the problem that the training of a net was to solve."""
     settings = net.settings
-    params = load_params(settings)
+    params = load_params(settings.loss)
     paintings = [str(path) for path in net.paintings]
     styles = load_styles(paintings, settings.style_size, params)
-    return training_programs.make_problem(settings, params, styles, blend=net.blend)
+    return training_programs.make_problem(settings.loss, params, styles)
 
 
 def compare(

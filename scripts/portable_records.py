@@ -1,15 +1,14 @@
 """What a training has recorded, without what holds on its machine only: paths."""
 
-import argparse
 import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxstyle.cli.argument_types import Commands
+from jaxstyle.cli.options import Option, find_options
 from jaxstyle.cli.push_card import find_paths
-from jaxstyle.cli.train.train_arguments import add_parser
+from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.data.sources import (
     FolderSource,
     hold_out,
@@ -87,7 +86,7 @@ def portable_arguments(record: Record, *, output: str, data: str) -> dict[str, A
     files = {key: arguments[key] for key in ("vgg", "init") if arguments.get(key)}
     changed = {key: Path(path).name for key, path in files.items()}
     styles = [Path(path).name for path in arguments["styles"]]
-    steps = arguments["steps"]
+    steps = arguments.get("steps")
     if record["steps"] != record["settings"]["steps"]:
         steps = record["steps"]
     given = {"styles": styles, "output": output, "data": data, "steps": steps}
@@ -99,21 +98,21 @@ def portable_arguments(record: Record, *, output: str, data: str) -> dict[str, A
 
 def make_command(arguments: Record) -> str:
     """Return the command line of a training, without what is the default anyway."""
-    commands: Commands = argparse.ArgumentParser().add_subparsers()
-    add_parser(commands)
     words = ["jaxstyle", "train"]
-    for action in commands.choices["train"]._actions:
-        value = arguments.get(action.dest)
-        if value not in (None, action.default) and action.dest not in NOT_COPIED:
-            words += [action.option_strings[0], *_spell(value, action)]
+    if (preset := arguments.get("preset", "default")) != "default":
+        words += ["--preset", preset]
+    for option in find_options(TrainOptions):
+        own = len(option.path) == 1
+        name = option.field.name if own else option.name
+        value, default = arguments.get(name), option.field.default if own else None
+        if value not in (None, default) and name not in NOT_COPIED:
+            words += [option.info.short or option.flag, *_spell(value, option)]
     return shlex.join(words)
 
 
-def _spell(value: Any, action: argparse.Action) -> list[str]:
-    """Return a value as the command line takes it."""
-    if action.nargs == 0:
-        return []
-    if action.nargs == "+":
+def _spell(value: Any, option: Option) -> list[str]:
+    """Write a value as the command line takes it."""
+    if option.info.nargs == "+":
         return list(map(str, value))
     if isinstance(value, Mapping):
         return [",".join(f"{key}={_join(x, ':')}" for key, x in value.items())]

@@ -4,22 +4,21 @@ import argparse
 import json
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.cli.argument_types import positive_int
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
+from jaxstyle.cli.options import describe_config, describe_options, read_config
 from jaxstyle.cli.train.training_settings import STYLE
 from jaxstyle.data.batches import validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
 from jaxstyle.files.style_files import find_style, load_style_file, shipped_styles
-from jaxstyle.losses.objective import StyleWeights
+from jaxstyle.losses.fields import positive_int
 from jaxstyle.nets.transform_net import Params
-from jaxstyle.training.recipes import TrainingPreset
+from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 
 
 class Net(NamedTuple):
@@ -30,16 +29,14 @@ class Net(NamedTuple):
         params: its parameters.
         settings: those of the training.
         paintings: the files it was trained on.
-        blend: how much each of them counts, if they do not all count the same.
         validation: how many photos were held out.
         data: the fingerprint of the photos that were not.
     """
 
     name: str
     params: Params
-    settings: TrainingPreset
+    settings: TrainConfig
     paintings: list[Path]
-    blend: StyleWeights | None
     validation: int
     data: str
 
@@ -105,32 +102,39 @@ def load_net(style: str | Path, paintings: Path) -> Net:
     """
     path = find_style(style)
     params, metadata = load_style_file(path)
-    settings = read_settings(metadata, path)
     arguments, data = read_arguments(metadata, path), _read(metadata, "data", path)
+    settings = read_settings(metadata, arguments, path)
     files = [paintings / Path(name).name for name in arguments["styles"]]
     for file in files:
         if not file.is_file():
             raise ValueError(f"{path} was trained on {file.name}; no such file: {file}")
     own = path.resolve().parent.name if path.name == STYLE else path.stem
-    blend, validation = arguments["blend"], arguments["validation"]
-    return Net(own, params, settings, files, blend, validation, data["fingerprint"])
+    validation = arguments["validation"]
+    return Net(own, params, settings, files, validation, data["fingerprint"])
 
 
-def read_settings(metadata: Mapping[str, str], path: Path) -> TrainingPreset:
-    """Return the settings of a training; those it did not have yet are the default's.
+def read_settings(
+    metadata: Mapping[str, str], arguments: Mapping[str, Any], path: Path
+) -> TrainConfig:
+    """Read the settings of a training; those it did not have yet are the default's.
+
+    Nets that ship tell two kinds of variation apart, and the blend as an argument.
 
     Raises:
         ValueError: there are none, or one is unknown.
     """
-    recorded = _read(metadata, "settings", path)
-    known = [field.name for field in fields(TrainingPreset)]
-    unknown = sorted(recorded.keys() - set(known))
+    recorded = {"blend": arguments.get("blend"), **_read(metadata, "settings", path)}
+    for kind in ("total", "absolute"):
+        if weight := recorded.pop(f"{kind}_variation", 0.0):
+            recorded["variation"] = {kind: weight}
+    known = describe_config(TRAINING_PRESETS["default"])
+    unknown = sorted(recorded.keys() - known.keys())
     if unknown:
         raise ValueError(
             f"{path} has settings of another version: {', '.join(unknown)}; known are "
             f"{', '.join(known)}"
         )
-    return TrainingPreset(**{"summary": "", **recorded})
+    return read_config(TrainConfig, recorded)
 
 
 def read_arguments(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def read_arguments(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     if "command" not in metadata:
         return _read(metadata, "arguments", path)
     words = shlex.split(json.loads(metadata["command"]))
-    return vars(build_parser().parse_args(words[1:]))
+    return describe_options(parse(words[1:])[1])
 
 
 def load_photos(

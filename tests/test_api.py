@@ -33,6 +33,17 @@ class Keeper:
     update: Callable[[Kept, Image, Float[Array, ""], Image], Kept]
     picture: Callable[[Kept], Image]
 
+class LossConfig:
+    content: Mapping[str, float] = REQUIRED
+    style: Mapping[str, float] = REQUIRED
+    variation: Mapping[str, float] = {"total": 0.0}
+    style_loss: str = "gram"
+    blend: Sequence[float] | Mapping[str, Sequence[float]] | None = None
+    vgg: str = "vgg16"
+    activations: str = "layer"
+    pooling: str = "max"
+    padding: str = "zero"
+
 class Moments:
     mean: Float[Array, "*n c"]
     second: Float[Array, "*n c c"]
@@ -49,23 +60,25 @@ class Objective:
     padding: str = "zero"
     style_loss: str = "gram"
 
-class Preset:
-    summary: str
-    content: Mapping[str, float]
-    style: Mapping[str, float]
-    isotropic_variation: float = 0.0
+class OptimizeConfig:
+    summary: str = ""
+    size: int = 512
+    strength: float = 0.5
+    style_scale: float = 1.0
+    style_size: int | None = None
     init: str = "content"
+    preserve_color: bool = False
+    match_color: str | None = None
+    loss: LossConfig
     steps: int = 300
     coarsest: int | None = None
     ratio: float = math.sqrt(2)
     finest: int = 1
     optimizer: str = "lbfgs"
     keep: str = "best"
-    style_loss: str = "gram"
-    vgg: str = "vgg16"
-    activations: str = "layer"
-    pooling: str = "max"
-    padding: str = "zero"
+    learning_rate: float | None = None
+    history: int | None = None
+    precision: str = "float32"
 
 class Problem:
     params: network.Params
@@ -278,7 +291,10 @@ every_name = pytest.mark.parametrize("name", DEFINITIONS)
 def signature(definition: Any) -> str:
     """Return a function's parameters and result, or a class's fields, as written."""
     if isinstance(definition, ast.ClassDef):
-        fields = (node for node in definition.body if isinstance(node, ast.AnnAssign))
+        fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
+        for node in fields:  # of an option only the default
+            if isinstance(node.value, ast.Call) and "option" in ast.unparse(node.value):
+                node.value = node.value.args[0]
         return "; ".join(map(ast.unparse, fields))
     return f"({ast.unparse(definition.args)}) -> {ast.unparse(definition.returns)}"
 

@@ -1,6 +1,8 @@
 """What a program adds by itself, in a few lines and without touching a module."""
 
+import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ from loss_checks import blots
 import jaxstyle
 from jaxstyle import Weights, training
 from jaxstyle.cli.main import main
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.optimize.variants import find_variants
+from jaxstyle.cli.options import (
+    add_options,
+    describe_config,
+    read_options,
+)
+from jaxstyle.losses.fields import fraction, option
+from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
 
 Params = Mapping[str, Any]
 
@@ -53,3 +64,65 @@ def test_a_network_is_trained_saved_and_run_by_the_command(
     assert main(command) == 0
     expected = apply_curve(state.params, jnp.asarray(jaxstyle.load_image(source)))
     np.testing.assert_allclose(jaxstyle.load_image(output), expected, atol=1 / 255)
+
+
+# --- an option of optimize ----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnConfig(OptimizeConfig):
+    """The settings of ``jaxstyle optimize``, and one more, in one line."""
+
+    sharpness: float = option(0.5, "more edges", parse=fraction, sweep=True)
+
+
+OWN_PRESETS = {
+    name: OwnConfig(
+        **{each.name: getattr(preset, each.name) for each in fields(preset)}
+    )
+    for name, preset in PRESETS.items()
+} | {"sharp": OwnConfig(loss=PRESETS["seed"].loss, sharpness=1.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnOptions(OptimizeOptions):
+    """The options of ``jaxstyle optimize`` with the new settings."""
+
+    config: OwnConfig = field(
+        default=OWN_PRESETS["default"], metadata={"presets": OWN_PRESETS}
+    )
+
+
+def parse_own(*words: str) -> OwnOptions:
+    """Parse words as ``jaxstyle optimize`` parses them."""
+    add_options(parser := argparse.ArgumentParser(), OwnOptions)
+    inputs = ("a.jpg", "b.jpg", "-o", "out.png")
+    return read_options(OwnOptions, vars(parser.parse_args([*inputs, *words])))
+
+
+def test_a_new_option_of_optimize_is_one_line() -> None:
+    assert parse_own().config.sharpness == 0.5
+    assert parse_own("--preset", "sharp").config.sharpness == 1
+    assert parse_own("--preset", "sharp", "--sharpness", "0.2").config.sharpness == 0.2
+    assert describe_config(parse_own("--sharpness", "0.2").config)["sharpness"] == 0.2
+
+
+def test_a_new_option_is_swept() -> None:
+    variants = find_variants(parse_own("--sweep", "sharpness=0,0.25"))
+    assert [variant.config.sharpness for variant in variants] == [0, 0.25]
+    assert [variant.output for variant in variants] == [
+        "out.sharpness=0.png",
+        "out.sharpness=0.25.png",
+    ]
+
+
+def test_a_new_option_has_help_and_is_checked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_own("--help")
+    assert "more edges (default: 0.5, sharp: 1)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        parse_own("--sharpness", "2")
+    line = "argument --sharpness: expected a number from 0 to 1, got '2'"
+    assert line in capsys.readouterr().err

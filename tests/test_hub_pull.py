@@ -17,7 +17,7 @@ from hub_server import READER
 from net_samples import quick_net
 
 from jaxstyle import load_style, save_style
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
 from jaxstyle.cli.style_inputs import load_styles
 from jaxstyle.cli.train.training_settings import choose_settings
 from jaxstyle.files.param_files import save_params
@@ -326,7 +326,7 @@ def test_a_style_is_exported(
 def test_a_training_starts_from_a_style(hub: Hub, tmp_path: Path) -> None:
     put(hub, style(tmp_path))
     words = ["train", "--style", "x.png", "-o", "run", "--init", WAVE]
-    assert choose_settings(build_parser().parse_args(words)).width == 4
+    assert choose_settings(parse(words)[1]).width == 4
 
 
 def test_all_about_a_style_is_told(hub: Hub, tmp_path: Path, capsys: Captured) -> None:

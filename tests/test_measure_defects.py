@@ -1,7 +1,6 @@
 """The tables of nets' defects: what is measured on which pictures, and printed."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import jax
@@ -18,6 +17,7 @@ from measure_defects import (
 from planted_defects import board, canvas, with_blob
 from training_runs import save_data
 
+from jaxstyle.cli.options import describe_config
 from jaxstyle.files.style_files import save_style
 from jaxstyle.nets.transform_net import init_net
 from jaxstyle.training.recipes import TRAINING_PRESETS
@@ -120,7 +120,9 @@ def save_net(folder: Path, **settings: object) -> None:
     (folder / "photos" / "07.png").unlink()
     arguments = {"styles": ["elsewhere/style.png"], "blend": None, "validation": 3}
     record = {
-        "settings": asdict(TRAINING_PRESETS["default"]) | {"style_size": 48} | settings,
+        "settings": describe_config(TRAINING_PRESETS["default"])
+        | {"style_size": 48}
+        | settings,
         "arguments": arguments,
         "data": {"fingerprint": "of other photos"},
     }

@@ -210,5 +210,5 @@ def test_stylizing_and_training() -> None:
     assert 0 < found["far"] < 0.1 * found["near"]
     preset = TRAINING_PRESETS["default"]
     content, style = found["weights"]
-    assert content == pytest.approx(preset.content, rel=0.02)
-    assert style == pytest.approx(preset.style, rel=0.02)
+    assert content == pytest.approx(preset.loss.content, rel=0.02)
+    assert style == pytest.approx(preset.loss.style, rel=0.02)

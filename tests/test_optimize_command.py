@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
@@ -28,12 +27,12 @@ from image_samples import assert_close, cmyk, oriented, smooth
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
 from jaxstyle.cli.optimize import optimize_command
-from jaxstyle.cli.optimize.optimize_settings import CHOICES, choose_settings
+from jaxstyle.cli.options import describe_config, find_option
 from jaxstyle.files.image_files import load_image
 from jaxstyle.optimize.optimizers import OPTIMIZERS
-from jaxstyle.optimize.presets import PRESETS
+from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
 
 pytestmark = pytest.mark.usefixtures("picture_folder")
 
@@ -54,8 +53,8 @@ def test_the_picture_is_written_with_its_settings(
     made = settings(output)
     assert made["arguments"]["styles"] == ["style.png"]
     assert made["arguments"]["output"] == output
-    assert made["preset"]["content"] == {"relu2_1": 1}
-    assert made["preset"]["pooling"] == "max"
+    assert made["settings"]["content"] == {"relu2_1": 1}
+    assert made["settings"]["pooling"] == "max"
     for package in ("jaxstyle", "jax", "jaxlib", "optax", "numpy"):
         assert made[package] == metadata.version(package)
     assert made["result"] == {"steps": 3, "loss": pytest.approx(loss(output))}
@@ -100,7 +99,7 @@ def test_the_picture_is_made_from_coarse_to_fine(
     # The finest is compiled first, so that a lack of memory is known at once.
     assert [size for size, _ in groupby(said)] == sizes
     assert load_image("out.png").shape == (34, 45, 3)
-    assert settings()["preset"]["coarsest"] == int(coarsest)
+    assert settings()["settings"]["coarsest"] == int(coarsest)
 
 
 def test_fewer_steps_than_scales_are_enough() -> None:
@@ -140,7 +139,7 @@ def test_the_defaults_work_without_a_cache_that_can_be_written(
     assert process.returncode == 0
     assert out.startswith(b"out.png: 2 steps, loss ")
     assert err == b""
-    assert settings()["preset"]["style"] == PRESETS["default"].style
+    assert settings()["settings"]["style"] == PRESETS["default"].loss.style
 
 
 def test_the_same_seed_gives_the_same_bytes(picture_folder: Path) -> None:
@@ -175,10 +174,10 @@ def test_a_preset_gives_what_no_option_replaces(cache_folder: Path, name: str) -
     save_network(cache_folder / "vgg19.safetensors", network="vgg19")
     make("--preset", name)
     (cache_folder / "vgg19.safetensors").unlink()
-    made = settings()["preset"]
-    names = ("content", "style", "style_loss", "isotropic_variation", "steps")
+    made = settings()["settings"]
+    names = ("content", "style", "style_loss", "variation", "steps", "size")
     replaced = {key: made[key] for key in names}
-    assert made == asdict(PRESETS[name]) | replaced
+    assert made == describe_config(PRESETS[name]) | replaced
 
 
 # --- options: the loss --------------------------------------------------------------
@@ -187,9 +186,9 @@ def test_a_preset_gives_what_no_option_replaces(cache_folder: Path, name: str) -
 def test_a_weight_is_for_all_layers_or_by_layer() -> None:
     options = ("--content-weight", "relu1_1=3,relu1_2=0.5", "--style-weight", "2")
     command = ("optimize", "content.png", "style.png", "-o", "out.png")
-    chosen = choose_settings(build_parser().parse_args([*command, *options]))
+    chosen = parse([*command, *options])[1].config.loss
     assert chosen.content == {"relu1_1": 3, "relu1_2": 0.5}
-    style = PRESETS["default"].style
+    style = PRESETS["default"].loss.style
     mean = sum(style.values()) / len(style)
     assert chosen.style == {layer: 2 * style[layer] / mean for layer in style}
     assert sum(chosen.style.values()) / len(style) == pytest.approx(2)
@@ -227,7 +226,7 @@ def test_what_the_loss_is_made_of_changes_it(setting: str, count: int) -> None:
     layers: tuple[str, ...] = ()
     if setting == "style_loss":
         layers = ("--style-weight", "relu1_1=1e3")  # which compiles faster
-    for name in CHOICES[setting]:
+    for name in find_option(OptimizeConfig, setting).info.choices:
         make("--steps", "1", f"--{setting.replace('_', '-')}", name, *layers)
         losses[name] = loss()
     assert len(losses) == count
@@ -243,12 +242,12 @@ def test_precision_changes_what_the_network_computes_in(
     make("--steps", "1")
     expected = loss()
     make("--steps", "1", "--precision", "bfloat16")
-    assert settings()["precision"] == "bfloat16"
+    assert settings()["settings"]["precision"] == "bfloat16"
     assert loss() != expected
     assert loss() == pytest.approx(expected, rel=0.02)
     capsys.readouterr()
     line = refused_picture(capsys, "--precision", "half")
-    assert "no precision 'half'; known are float32, bfloat16" in line
+    assert "--precision: expected float32, bfloat16, got 'half'" in line
 
 
 def test_the_network_may_be_a_file(picture_folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_sweep_makes_a_sheet_and_every_picture(
     ((top, left), (same, right)) = [found(picture, sheet) for picture in pictures]
     assert top == same > 8  # a row, with labels above
     assert right > left + 32 + 8
-    assert [settings(name)["preset"]["style"] for name in names] == [
+    assert [settings(name)["settings"]["style"] for name in names] == [
         {"relu1_1": 0.5, "relu2_1": 1.5},
         {"relu1_1": 0.5e6, "relu2_1": 1.5e6},
     ]

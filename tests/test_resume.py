@@ -22,7 +22,7 @@ from training_runs import (
     train,
 )
 
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
 from jaxstyle.cli.train.training_programs import state_shapes
 from jaxstyle.cli.train.training_settings import choose_settings
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
@@ -149,7 +149,7 @@ def test_the_optimizer_is_that_of_a_run_without_interruptions(
 
 def last_state(folder: Path) -> State:
     """Return the state in the last checkpoint of a run."""
-    parsed = build_parser().parse_args(["train", *TINY, *RUN, "-o", str(folder)])
+    _, parsed = parse(["train", *TINY, *RUN, "-o", str(folder)])
     like = state_shapes(choose_settings(parsed), None)
     manifest = folder / "checkpoints" / str(STEPS) / "manifest.json"
     configuration = json.loads(manifest.read_text())["configuration"]

@@ -13,7 +13,8 @@ from portable_records import check_no_paths, make_command, portable_arguments
 from safetensors.numpy import load_file
 from training_runs import TINY, save_data
 
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
+from jaxstyle.cli.options import describe_options
 from jaxstyle.files.param_files import digest_params, leaves
 from jaxstyle.files.style_files import load_style_file, save_style
 
@@ -236,25 +237,29 @@ def test_photos_may_have_moved(finished: Path, data: Path, tmp_path: Path) -> No
 )
 def test_a_command_line_is_found_again(options: str) -> None:
     words = shlex.split(f"train --style wave.jpg -o the-wave {options}")
-    arguments = build_parser().parse_args(words)
-    program, *again = shlex.split(make_command(vars(arguments)))
+    _, arguments = parse(words)
+    program, *again = shlex.split(make_command(describe_options(arguments)))
     assert program == "jaxstyle"
-    assert build_parser().parse_args(again) == arguments
+    found = parse(again)[1]
+    assert found.config == arguments.config
+    assert describe_options(found) == describe_options(arguments)
 
 
 def test_a_command_line_says_only_what_is_no_default() -> None:
     words = "train --style wave.jpg -o x --seed 0 --validation 32 --resume --quiet"
-    arguments = build_parser().parse_args(shlex.split(f"{words} --data-dir /data"))
-    command = make_command(vars(arguments))
+    _, arguments = parse(shlex.split(f"{words} --data-dir /data"))
+    command = make_command(describe_options(arguments))
     assert command == "jaxstyle train --style wave.jpg -o x"
 
 
 def test_files_are_called_by_their_base_names() -> None:
     words = "train --style /a/b.jpg ../c.jpg -o /runs/x --vgg ~/v.safetensors"
-    parsed = build_parser().parse_args(
-        [*words.split(), "--init", "y/style.safetensors"]
-    )
-    record = {"arguments": vars(parsed), "settings": {"steps": 9}, "steps": 9}
+    _, parsed = parse([*words.split(), "--init", "y/style.safetensors"])
+    record = {
+        "arguments": describe_options(parsed),
+        "settings": {"steps": 9},
+        "steps": 9,
+    }
     arguments = portable_arguments(record, output="x", data="coco/2014")
     assert make_command(arguments) == (
         "jaxstyle train --style b.jpg c.jpg -o x --init style.safetensors "

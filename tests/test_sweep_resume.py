@@ -99,7 +99,8 @@ def end(
 
     def ending(run: Run, progress: Progress) -> None:
         attend(run, progress)
-        if run.pictures[0].arguments.strength == strength and progress.step == step:
+        config = run.pictures[0].arguments.config
+        if config.strength == strength and progress.step == step:
             how()
 
     patch.setattr(picture_run, "attend", ending)

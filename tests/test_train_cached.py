@@ -14,7 +14,7 @@ import pytest
 from command_line import contents
 from training_runs import TINY, Finished, checkpoints, lines, timeless, train
 
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
 from jaxstyle.cli.settings import load_params, load_styles
 from jaxstyle.cli.train import train_command, training_run
 from jaxstyle.cli.train.training_programs import (
@@ -125,10 +125,10 @@ def test_every_step_is_logged_and_all_is_done_in_time(cached: Path) -> None:
 
 def test_the_losses_are_those_of_single_steps_on_the_batches(cached: Path) -> None:
     command = ["train", *TINY, *CACHED, "-o", "x"]
-    settings = choose_settings(build_parser().parse_args(command))
-    params = load_params(settings)
+    settings = choose_settings(parse(command)[1])
+    params = load_params(settings.loss)
     styles = load_styles(["style.png"], settings.style_size, params)
-    problem = make_problem(settings, params, styles, blend=None)
+    problem = make_problem(settings.loss, params, styles)
     photos, _ = hold_out(open_source("photos"), 3)
     squares = np.concatenate(list(read_squares(photos, side=18)))
     key = jax.random.key(3)

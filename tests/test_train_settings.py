@@ -7,21 +7,22 @@ import pytest
 from command_line import contents, save_network
 from training_runs import TINY, train
 
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
 from jaxstyle.cli.train.training_settings import (
     check_arguments,
     choose_settings,
     describe_settings,
     make_optimizer,
 )
-from jaxstyle.training.recipes import TRAINING_PRESETS, TrainingPreset
+from jaxstyle.losses.config import LossConfig
+from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 
 pytestmark = pytest.mark.usefixtures("data")
 
 
-def settings(*options: str) -> TrainingPreset:
+def settings(*options: str) -> TrainConfig:
     command = ["train", "--style", "x.png", "-o", "out", *options]
-    return choose_settings(build_parser().parse_args(command))
+    return choose_settings(parse(command)[1])
 
 
 # --- settings -----------------------------------------------------------------------
@@ -34,18 +35,22 @@ def test_a_preset_gives_what_no_option_replaces(name: str) -> None:
 
 def test_weights_are_replaced_as_for_optimize() -> None:
     chosen = settings("--content-weight", "relu1_1=3", "--style-weight", "2")
-    assert chosen.content == {"relu1_1": 3}
-    shares = TRAINING_PRESETS["default"].style
+    assert chosen.loss.content == {"relu1_1": 3}
+    shares = TRAINING_PRESETS["default"].loss.style
     assert sum(shares.values()) == pytest.approx(len(shares))
     expected = {layer: 2 * share for layer, share in shares.items()}
-    assert chosen.style == pytest.approx(expected)
+    assert chosen.loss.style == pytest.approx(expected)
 
 
 def test_the_variation_is_of_the_kind_that_the_preset_has() -> None:
     default = settings("--tv-weight", "2")
-    assert (default.total_variation, default.absolute_variation) == (2, 0)
+    assert default.loss.variation == {"total": 2}
+    assert default.loss.weights().total_variation == 2
+    assert default.loss.weights().absolute_variation == 0
     seed = settings("--preset", "seed", "--tv-weight", "2")
-    assert (seed.total_variation, seed.absolute_variation) == (0, 2)
+    assert seed.loss.variation == {"absolute": 2}
+    assert seed.loss.weights().total_variation == 0
+    assert seed.loss.weights().absolute_variation == 2
 
 
 def test_the_learning_rate_is_halved_in_time() -> None:
@@ -64,8 +69,8 @@ def test_the_learning_rate_is_halved_in_time() -> None:
 
 def test_all_that_shapes_a_net_is_in_its_configuration() -> None:
     names = set(describe_settings(TRAINING_PRESETS["default"]))
-    fields = set(TrainingPreset.__dataclass_fields__)
-    assert fields - names == {"summary", "steps"}
+    fields = {*TrainConfig.__dataclass_fields__, *LossConfig.__dataclass_fields__}
+    assert fields - names == {"summary", "loss", "steps"}
 
 
 # --- bad input ----------------------------------------------------------------------
@@ -104,12 +109,18 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         ("--style-weight", "relu9_9=1"),
         "no layer relu9_9 in this network",
     ),
-    "no such norm": (("--norm", "layer"), "no norm 'layer'; known are affine, "),
+    "no such norm": (
+        ("--norm", "layer"),
+        "argument --norm: expected affine, instance, batch, got 'layer'",
+    ),
     "no such precision": (
         ("--precision", "float16"),
-        "no precision 'float16'; known are float32, bfloat16",
+        "argument --precision: expected float32, bfloat16, got 'float16'",
     ),
-    "no such pooling": (("--pooling", "min"), "no pooling 'min'; known are "),
+    "no such pooling": (
+        ("--pooling", "min"),
+        "argument --pooling: expected max, average, l2, ",
+    ),
     "no network": (("--vgg", "vgg11"), "no VGG weights vgg11"),
     "too many shares": (
         ("--blend", "1,2"),
@@ -174,4 +185,4 @@ def test_nothing_is_overwritten(tmp_path: Path, found: str) -> None:
 def test_what_was_killed_before_its_first_checkpoint_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
     command = ["train", *TINY, "-o", str(tmp_path)]
-    check_arguments(build_parser().parse_args(command))
+    check_arguments(parse(command)[1])

@@ -1,36 +1,19 @@
-"""The command line: which commands there are, and one clear line for what is wrong.
-
-Each command has two modules: one with ``add_parser(commands)``, which imports nothing
-heavy, so that ``--help`` answers at once, and one with ``run(arguments) -> exit code``.
-"""
+"""The command line: which commands there are, and one clear line for each error."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
-COMMANDS = {
-    "optimize": "optimize.optimize",
-    "train": "train.train",
-    "stylize": "stylize.stylize",
-    "styles": "styles",
-    "push": "push",
-    "import": "import",
-    "export": "export",
-    "weights": "weights",
-    "data": "data",
-}
-"""The commands in the order of the help, and where in this package their modules are.
-
-What is named ``optimize.optimize`` has its arguments in ``optimize.optimize_arguments``
-and runs in ``optimize.optimize_command``.
-"""
+from jaxstyle.cli.commands import COMMANDS
+from jaxstyle.cli.options import Options, add_options, read_options
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
@@ -39,33 +22,48 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for bad input."""
-    arguments = build_parser().parse_args(argv)
+    command, options = parse(argv)
     # Styles are small: bars of huggingface_hub would only stand between our lines.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        return int(load_command(arguments.command).run(arguments))
+        return int(load_command(command)(options))
     except (ValueError, OSError) as error:
         code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
-    print(f"jaxstyle {arguments.command}: {message}", file=sys.stderr)
+    print(f"jaxstyle {command}: {message}", file=sys.stderr)
     return code
 
 
-def load_command(name: str) -> Any:
-    """Import what runs a command, with all that it needs."""
-    return import_module(f"jaxstyle.cli.{COMMANDS[name]}_command")
+def parse(argv: Sequence[str] | None = None) -> tuple[str, Any]:
+    """Parse a command line into the command's name and its options."""
+    given = vars(build_parser().parse_args(argv))
+    command = given.pop("command")
+    return command, read_options(COMMANDS[command].options, given)
+
+
+def load_command(name: str) -> Callable[[Options], int]:
+    """Import the function that runs a command, with all that it needs."""
+    module, _, function = COMMANDS[name].run.partition(":")
+    run: Callable[[Options], int] = getattr(
+        import_module(f"jaxstyle.cli.{module}"), function
+    )
+    return run
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+    """Build the parser of all commands."""
     parser = Parser(prog="jaxstyle", description="Neural style transfer in JAX.")
-    parser.add_argument("--version", action="version", version=_version())
+    version = f"jaxstyle {metadata.version('jaxstyle')}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for place in COMMANDS.values():
-        import_module(f"jaxstyle.cli.{place}_arguments").add_parser(commands)
+    for name, command in COMMANDS.items():
+        subparser = commands.add_parser(
+            name,
+            help=command.help,
+            description=textwrap.fill(command.description, 88),
+            epilog=command.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_options(subparser, command.options)
     return parser
-
-
-def _version() -> str:
-    return f"jaxstyle {metadata.version('jaxstyle')}"

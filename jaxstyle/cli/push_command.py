@@ -1,6 +1,5 @@
 """``jaxstyle push``: a style goes to the Hugging Face hub, with a model card."""
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from jaxstyle.cli.commands import PushOptions
 from jaxstyle.cli.push_card import EXAMPLE, find_paths, make_card
 from jaxstyle.cli.runtime import use_compilation_cache
 from jaxstyle.cli.styles_command import decode, load_facts
@@ -25,7 +25,7 @@ from jaxstyle.files.style_files import find_style, load_style_file
 from jaxstyle.nets.transform_net import Params, stylize
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: PushOptions) -> int:
     """Make the card and the picture, and publish them with the style."""
     repo = arguments.repo.removeprefix(PREFIX)
     check_repo(repo)

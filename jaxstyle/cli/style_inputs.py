@@ -1,6 +1,5 @@
 """Styles as the command line takes them: what ships, a file, or a mixture of both."""
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 
-from jaxstyle.cli.argument_types import nonnegative_float
 from jaxstyle.files.style_files import ALL, find_style, find_styles, load_style_file
+from jaxstyle.losses.fields import nonnegative_float
 from jaxstyle.nets.mixtures import check_related, mix_styles
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM, Network, find_network
 from jaxstyle.nets.transform_net import Params
@@ -100,7 +99,7 @@ def _parse_part(part: str) -> tuple[Path, float]:
         )
     try:
         return find_style(style), nonnegative_float(number)
-    except argparse.ArgumentTypeError as error:
+    except ValueError as error:
         raise ValueError(f"the share of {style}: {error}") from error
 
 

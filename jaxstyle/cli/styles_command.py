@@ -1,6 +1,5 @@
 """``jaxstyle styles``: which styles ship, and all that is known about one."""
 
-import argparse
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from jaxstyle.cli.commands import StylesOptions
 from jaxstyle.files.style_files import find_style, load_style_header, shipped_styles
 
 LINE = 100
@@ -34,7 +34,7 @@ CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 Row = tuple[str, ...]
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: StylesOptions) -> int:
     """Print the list, or all about one style; return the exit code."""
     if arguments.style is None:
         facts = {name: load_facts(path) for name, path in shipped_styles().items()}

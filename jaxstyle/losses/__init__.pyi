@@ -1,3 +1,4 @@
+from .config import LossConfig
 from .objective import Execution, Objective, Weights
 from .perceptual import Problem, perceptual_loss
 from .style import (
@@ -24,6 +25,7 @@ from .terms import (
 __all__ = [
     "STYLE_LOSSES",
     "Execution",
+    "LossConfig",
     "Moments",
     "Objective",
     "Problem",

@@ -1,13 +1,13 @@
 from .keepers import Keeper, keep_average, keep_best
 from .optimizers import adam, lbfgs
-from .presets import PRESETS, Preset
+from .presets import PRESETS, OptimizeConfig
 from .pyramid import optimize_image, pyramid_sizes
 from .steps import State, init_state, make_step, run_steps
 
 __all__ = [
     "PRESETS",
     "Keeper",
-    "Preset",
+    "OptimizeConfig",
     "State",
     "adam",
     "init_state",

@@ -1,8 +1,25 @@
-"""Named settings of style optimization: plain data, importable without JAX."""
+"""The settings of style optimization, and presets: plain data, importable without JAX.
+
+A new option of ``jaxstyle optimize`` is one line here, a field of `OptimizeConfig`: the
+command line, its help, the presets, the record in each picture and the check of a
+resumed run follow from it.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jaxstyle.losses.config import LossConfig
+from jaxstyle.losses.fields import (
+    fraction,
+    option,
+    positive_float,
+    positive_int,
+)
+
+if TYPE_CHECKING:
+    from jaxstyle.losses.objective import Weights
 
 _JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 _GATYS_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -15,72 +32,164 @@ _SHALLOW_STYLE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
-    """All that shapes the picture but the images: settings of ``jaxstyle optimize``.
+class OptimizeConfig:
+    """All that shapes a picture except the images and the seed.
 
     Attributes:
-        summary: what it is, in one line.
-        content: weight of the content loss by layer.
-        style: weight of the style loss by layer.
-        isotropic_variation: weight of the nine-point total variation.
-        init: the image to start from: ``"content"``, ``"noise"``, ``"gray"`` or
-            ``"style-stats"``, noise in the style's colors.
+        summary: what the preset is, in one line.
+        size: the picture's longer side in pixels.
+        strength: from 0, faint, to 1, wild; see `weights`.
+        style_scale: the paintings' longer side relative to the picture's.
+        style_size: the same in pixels, instead of ``style_scale``.
+        init: the image to start from: ``"content"``, ``"noise"``, ``"gray"``,
+            ``"style-stats"``, noise in the style's colors, or a file.
+        preserve_color: whether only the photo's brightness is painted.
+        match_color: how the paintings are given the photo's colors first:
+            ``"covariance"`` or ``"histogram"``.
+        loss: what is minimized.
         steps: how many times the loss and its gradient are evaluated, at all scales
             together.
-        coarsest: the least longer side of a scale, in pixels; ``None`` for one scale.
-        ratio: how many times as large as the scale before each scale is.
-        finest: how many times as many steps the last scale gets as those before it.
+        coarsest: the longer side of the coarsest scale, in pixels; ``None`` for a
+            single scale.
+        ratio: the size of each scale relative to the one before.
+        finest: the steps of the last scale relative to those of the scales before.
         optimizer: ``"lbfgs"`` or ``"adam"``, for `jaxstyle.optimize.lbfgs` or
             `jaxstyle.optimize.adam`.
         keep: which picture is kept, ``"best"`` or ``"average"``, for
             `jaxstyle.optimize.keep_best` or `jaxstyle.optimize.keep_average`.
-        style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`.
-        vgg: the network, as `jaxstyle.load_vgg` takes it.
-        activations: ``"layer"`` or ``"filter"``, the granularity in which mean
-            activations are normalized to 1 (see `jaxstyle.vgg.normalize`), or
-            ``"raw"``.
-        pooling: the network's pooling, as in `jaxstyle.vgg.features`.
-        padding: of the network's first convolution, as in `jaxstyle.vgg.features`.
+        learning_rate: of Adam; its own default if ``None``.
+        history: how many past steps L-BFGS remembers; its own default if ``None``.
+        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``.
 
     Examples:
-        >>> preset = jaxstyle.optimize.PRESETS["default"]
+        >>> config = jaxstyle.optimize.PRESETS["default"]
         >>> sizes = jaxstyle.optimize.pyramid_sizes
-        >>> sizes(512, smallest=preset.coarsest, ratio=preset.ratio)
+        >>> sizes(512, smallest=config.coarsest, ratio=config.ratio)
         (128, 256, 512)
     """
 
-    summary: str
-    content: Mapping[str, float]
-    style: Mapping[str, float]
-    isotropic_variation: float = 0.0
-    init: str = "content"
-    steps: int = 300
-    coarsest: int | None = None
+    summary: str = ""
+    size: int = option(
+        512,
+        "the picture's longer side",
+        metavar="PIXELS",
+        parse=positive_int,
+        group="picture",
+    )
+    strength: float = option(
+        0.5, "from 0, faint, to 1, wild", metavar="S", parse=fraction, sweep=True
+    )
+    style_scale: float = option(
+        1.0,
+        "the paintings' longer side relative to the picture's: more gives larger "
+        "strokes, as far as the paintings are large enough",
+        metavar="X",
+        parse=positive_float,
+        exclusive="strokes",
+    )
+    style_size: int | None = option(
+        None,
+        "the same in pixels",
+        metavar="PIXELS",
+        parse=positive_int,
+        exclusive="strokes",
+    )
+    init: str = option(
+        "content",
+        "the image to start from: content, noise, gray, style-stats, or a file",
+        metavar="NAME|IMAGE",
+    )
+    preserve_color: bool = option(
+        False,
+        "keep the photo's colors: only its brightness is painted",
+        group="colors and regions",
+    )
+    match_color: str | None = option(
+        None,
+        "give the paintings the photo's colors first: the mean and covariance of its "
+        "pixels, or the histograms",
+        choices=("covariance", "histogram"),
+    )
+    loss: LossConfig
+    steps: int = option(
+        300,
+        "how many times the loss is evaluated, at all scales together",
+        metavar="N",
+        parse=positive_int,
+        group="optimization",
+    )
+    coarsest: int | None = option(
+        None,
+        "the longer side of the coarsest scale; that of the picture for a single scale",
+        metavar="PIXELS",
+        parse=positive_int,
+    )
     ratio: float = math.sqrt(2)
     finest: int = 1
-    optimizer: str = "lbfgs"
-    keep: str = "best"
-    style_loss: str = "gram"
-    vgg: str = "vgg16"
-    activations: str = "layer"
-    pooling: str = "max"
-    padding: str = "zero"
+    optimizer: str = option(
+        "lbfgs", "the method that updates the pixels", choices=("lbfgs", "adam")
+    )
+    keep: str = option(
+        "best",
+        "which picture is kept: the one with the lowest loss, or the average of the "
+        "last ones",
+        choices=("best", "average"),
+    )
+    learning_rate: float | None = option(
+        None,
+        "of adam (default: 0.02)",
+        metavar="RATE",
+        parse=positive_float,
+    )
+    history: int | None = option(
+        None,
+        "how many past steps shape the next one of lbfgs; each takes the memory of two "
+        "pictures (default: 50)",
+        metavar="N",
+        parse=positive_int,
+    )
+    precision: str = option(
+        "float32",
+        "what the network computes in; on GPUs and TPUs, bfloat16 is faster and takes "
+        "less memory",
+        choices=("float32", "bfloat16"),
+    )
+
+    @property
+    def relative_style_size(self) -> float:
+        """The paintings' longer side relative to the picture's."""
+        return (
+            self.style_scale if self.style_size is None else self.style_size / self.size
+        )
+
+    def weights(self) -> "Weights":
+        """Make the weights of the loss.
+
+        The strength multiplies those of the style: by 1/100 at 0, by 1 at 0.5, and by
+        100 at 1.
+        """
+        factor = 100 ** (2 * self.strength - 1)
+        style = {layer: factor * x for layer, x in self.loss.style.items()}
+        return replace(self.loss, style=style).weights()
 
 
-_DEFAULT = Preset(
+_DEFAULT = OptimizeConfig(
     summary="strong style, the photo still easy to read; needs no tuning",
-    content={"relu4_2": 0.075},
-    style=_SHALLOW_STYLE,
-    isotropic_variation=10.0,
+    loss=LossConfig(
+        content={"relu4_2": 0.075},
+        style=_SHALLOW_STYLE,
+        variation={"isotropic": 10.0},
+        style_loss="wasserstein",
+        padding="replicate",
+    ),
     steps=100,
     coarsest=128,
     ratio=2.0,
     finest=7,
-    style_loss="wasserstein",
-    padding="replicate",
 )
+_NO_VARIATION = {"isotropic": 0.0}
 
-PRESETS: Mapping[str, Preset] = {
+PRESETS: Mapping[str, OptimizeConfig] = {
     "default": _DEFAULT,
     "crowson": replace(
         _DEFAULT,
@@ -91,29 +200,41 @@ PRESETS: Mapping[str, Preset] = {
         optimizer="adam",
         keep="average",
     ),
-    "gatys2016": Preset(
+    "gatys2016": OptimizeConfig(
         summary="the released code of Gatys et al. (2016), on VGG-19",
-        content={"relu4_2": 1.0},
-        style=dict.fromkeys(_GATYS_STYLE, 1e3),
+        loss=LossConfig(
+            content={"relu4_2": 1.0},
+            style=dict.fromkeys(_GATYS_STYLE, 1e3),
+            variation=_NO_VARIATION,
+            vgg="vgg19",
+            activations="filter",
+        ),
         steps=500,
-        vgg="vgg19",
-        activations="filter",
     ),
-    "johnson2016": Preset(
+    "johnson2016": OptimizeConfig(
         summary="the layers and weights of Johnson et al. (2016)",
-        content={"relu3_3": 1.0},
-        style=dict.fromkeys(_JOHNSON_STYLE, 5.0),
-        activations="raw",
+        loss=LossConfig(
+            content={"relu3_3": 1.0},
+            style=dict.fromkeys(_JOHNSON_STYLE, 5.0),
+            variation=_NO_VARIATION,
+            activations="raw",
+        ),
     ),
-    "seed": Preset(
+    "seed": OptimizeConfig(
         summary="the settings jaxstyle grew from: the wildest, style 1e7",
-        content={"relu3_3": 0.5},
-        style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
+        loss=LossConfig(
+            content={"relu3_3": 0.5},
+            style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
+            variation=_NO_VARIATION,
+        ),
     ),
-    "seed-noise": Preset(
+    "seed-noise": OptimizeConfig(
         summary="the same from noise, with style 1e5",
-        content={"relu3_3": 0.5},
-        style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+        loss=LossConfig(
+            content={"relu3_3": 0.5},
+            style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+            variation=_NO_VARIATION,
+        ),
         init="noise",
     ),
 }

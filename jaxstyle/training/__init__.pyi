@@ -10,10 +10,13 @@ from .loop import (
     stability_loss,
 )
 from .photo_cache import take_batch
+from .recipes import TRAINING_PRESETS, TrainConfig
 
 __all__ = [
+    "TRAINING_PRESETS",
     "State",
     "Step",
+    "TrainConfig",
     "evaluate",
     "init_state",
     "make_problem",

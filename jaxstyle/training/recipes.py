@@ -1,7 +1,15 @@
-"""Named settings of training: plain data, importable without JAX."""
+"""The settings of training, and presets: plain data, importable without JAX."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from jaxstyle.losses.config import LossConfig
+from jaxstyle.losses.fields import (
+    nonnegative_float,
+    option,
+    positive_float,
+    positive_int,
+)
 
 # The layers of the presets of style optimization except relu5_1, which adds little and
 # takes a third of the time; 64 : 16 : 4 : 1, with a mean of 1.
@@ -13,60 +21,80 @@ _JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPreset:
-    """All that shapes a net but the pictures and the seed.
+class TrainConfig:
+    """All that shapes a net except the images and the seed.
 
     Attributes:
-        summary: what it is, in one line.
-        content: weight of the content loss by layer.
-        style: weight of the style loss by layer.
-        total_variation: weight of the total variation, of squared differences.
-        absolute_variation: weight of the absolute variation.
-        steps: how many batches the net is trained on.
-        batch: photos in a batch.
-        size: side of the square crops, in pixels.
+        summary: what the preset is, in one line.
+        loss: what is minimized.
         style_size: longer side of the paintings as the VGG sees them, in pixels. It
             sets how large the strokes are.
-        learning_rate: of Adam.
-        halve_every: after how many steps the learning rate is halved, time and again;
-            never where it is ``None``.
+        size: side of the square crops, in pixels.
         width: channels of the net's first convolution.
         norm: a key of `jaxstyle.nets.transform_net.NORMS`.
         negative_slope: of the leaky ReLU that ends each residual branch: 1 for none, 0
             for a ReLU.
         precision: ``"float32"`` or ``"bfloat16"``, of activations.
-        vgg: the network that looks at the pictures, as `jaxstyle.load_vgg` takes it.
-        activations: ``"layer"`` or ``"filter"``, the granularity in which mean
-            activations are normalized to 1 (see `jaxstyle.vgg.params.normalize`), or
-            ``"raw"``.
-        pooling: a key of `jaxstyle.vgg.pooling.POOLINGS`.
-        padding: of the network's first convolution, a key of
-            `jaxstyle.vgg.network.BORDERS`.
-        style_loss: a key of `jaxstyle.losses.style.STYLE_LOSSES`.
-        stability: weight of what noise in a photo changes in the picture.
+        stability: weight of how much noise in a photo changes the picture.
+        steps: how many batches the net is trained on.
+        batch: photos in a batch.
+        learning_rate: of Adam.
+        halve_every: after how many steps the learning rate is halved, repeatedly;
+            never if ``None``.
     """
 
-    summary: str
-    content: Mapping[str, float]
-    style: Mapping[str, float]
-    total_variation: float = 0.0
-    absolute_variation: float = 0.0
-    steps: int = 40_000
-    batch: int = 4
-    size: int = 256
-    style_size: int = 384
-    learning_rate: float = 1e-3
-    halve_every: int | None = None
-    width: int = 32
-    norm: str = "affine"
+    summary: str = ""
+    style_size: int = option(
+        384,
+        "the paintings' longer side: larger gives larger strokes",
+        metavar="PIXELS",
+        parse=positive_int,
+        group="net and pictures",
+    )
+    size: int = option(
+        256,
+        "the side of the square crops of photos",
+        metavar="PIXELS",
+        parse=positive_int,
+    )
+    width: int = option(
+        32, "channels of the net's first layer", metavar="N", parse=positive_int
+    )
+    norm: str = option(
+        "affine", "how the net normalizes", choices=("affine", "instance", "batch")
+    )
     negative_slope: float = 1.0
-    precision: str = "float32"
-    vgg: str = "vgg16"
-    activations: str = "layer"
-    pooling: str = "max"
-    padding: str = "zero"
-    style_loss: str = "gram"
-    stability: float = 0.0
+    precision: str = option(
+        "float32", "of activations", choices=("float32", "bfloat16")
+    )
+    stability: float = option(
+        0.0,
+        "weight of how much noise in a photo changes the picture: more flickers less "
+        "from frame to frame in videos, and a step takes longer",
+        metavar="W",
+        parse=nonnegative_float,
+    )
+    loss: LossConfig
+    steps: int = option(
+        40_000,
+        "how many batches to train on",
+        metavar="N",
+        parse=positive_int,
+        group="steps",
+    )
+    batch: int = option(
+        4,
+        "photos in a batch, which all devices share",
+        metavar="N",
+        parse=positive_int,
+    )
+    learning_rate: float = option(1e-3, "of Adam", metavar="RATE", parse=positive_float)
+    halve_every: int | None = option(
+        None,
+        "halve the learning rate every N steps",
+        metavar="N",
+        parse=positive_int,
+    )
 
 
 # The seed adds up the absolute differences between neighbors over a batch of four
@@ -76,28 +104,34 @@ class TrainingPreset:
 # differences, so the same loss is  1e-6 * 4 * 3 * 255 * 256 / 0.226 = 3.47  times ours.
 _SEED_VARIATION = 1e-6 * 4 * 3 * 255 * 256 / 0.226
 
-TRAINING_PRESETS: Mapping[str, TrainingPreset] = {
-    "default": TrainingPreset(
+TRAINING_PRESETS: Mapping[str, TrainConfig] = {
+    "default": TrainConfig(
         summary="Wasserstein distances instead of Gram matrices: lively colors",
-        content={"relu3_3": 0.25},
-        style=_SHALLOW_STYLE,
+        loss=LossConfig(
+            content={"relu3_3": 0.25},
+            style=_SHALLOW_STYLE,
+            style_loss="wasserstein",
+            padding="replicate",
+        ),
         style_size=512,
-        style_loss="wasserstein",
-        padding="replicate",
     ),
-    "johnson2016": TrainingPreset(
+    "johnson2016": TrainConfig(
         summary="Johnson et al. (2016) with instance norm: 40,000 steps",
-        content={"relu2_2": 1.0},
-        style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+        loss=LossConfig(
+            content={"relu2_2": 1.0}, style=dict.fromkeys(_JOHNSON_STYLE, 1e5)
+        ),
     ),
-    "seed": TrainingPreset(
+    "seed": TrainConfig(
         summary="the settings jaxstyle grew from: 8,000 steps, smoother",
-        content={"relu2_2": 1.0},
-        style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
-        absolute_variation=_SEED_VARIATION,
+        loss=LossConfig(
+            content={"relu2_2": 1.0},
+            style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+            variation={"absolute": _SEED_VARIATION},
+        ),
         steps=8_000,
         halve_every=1_000,
         norm="instance",
         negative_slope=0.0,
     ),
 }
+"""The presets by name."""

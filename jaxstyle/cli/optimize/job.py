@@ -1,8 +1,6 @@
 """What the pictures of ``jaxstyle optimize`` share, and what each of them has."""
 
-import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,32 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxstyle.cli.optimize.lanes import stack
-from jaxstyle.cli.optimize.optimize_settings import (
-    Method,
-    choose_settings,
-    make_weights,
-)
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.optimize.optimize_settings import Method
 from jaxstyle.cli.optimize.picture_outputs import Frames
 from jaxstyle.cli.optimize.scale_programs import Programs, make_programs
 from jaxstyle.cli.optimize.scale_steps import Plan
 from jaxstyle.cli.optimize.scene_inputs import Inputs, load_inputs, read_image
+from jaxstyle.cli.options import describe_config, describe_options
 from jaxstyle.cli.runtime import versions
 from jaxstyle.losses.objective import Weights
-from jaxstyle.optimize.presets import Preset
 from jaxstyle.optimize.pyramid import split_steps
 from jaxstyle.vgg import network
-
-SHAPING = (
-    "size",
-    "strength",
-    "blend",
-    "preserve_color",
-    "match_color",
-    "learning_rate",
-    "history",
-    "precision",
-)
-"""The arguments that shape the numbers and that are in no preset."""
 
 CHECKPOINTS = "checkpoints"
 """Where they are, in the folder of what is unfinished."""
@@ -65,7 +48,7 @@ class Picture(NamedTuple):
         record: what is to be known about the picture: arguments, settings, versions.
     """
 
-    arguments: argparse.Namespace
+    arguments: OptimizeOptions
     inputs: Inputs
     weights: Weights
     record: Mapping[str, Any]
@@ -84,7 +67,7 @@ class Run(NamedTuple):
         configuration: all that shapes the numbers, for checkpoints.
     """
 
-    arguments: argparse.Namespace
+    arguments: OptimizeOptions
     pictures: Sequence[Picture]
     job: Job
     plan: Plan
@@ -99,8 +82,7 @@ class Run(NamedTuple):
 
 
 def make_job(
-    arguments: argparse.Namespace,
-    settings: Preset,
+    arguments: OptimizeOptions,
     method: Method,
     inputs: Inputs,
     params: network.Params,
@@ -109,22 +91,26 @@ def make_job(
 
     Args:
         arguments: of the command.
-        settings: of all these pictures, but for the numbers of their weights.
         method: what to compile for.
         inputs: of one of them.
         params: the network on the device.
     """
-    weights = make_weights(settings, strength=arguments.strength)
-    counts = split_steps(settings.steps, len(inputs.sizes), finest=settings.finest)
+    config = arguments.config
+    counts = split_steps(config.steps, len(inputs.sizes), finest=config.finest)
     ends = tuple(int(end) for end in np.cumsum(counts))
     programs = make_programs(
-        inputs, method, params, weights, ends=ends, blend=arguments.blend
+        inputs,
+        method,
+        params,
+        config.weights(),
+        ends=ends,
+        blend=config.loss.blend,
     )
     return Job(method, ends, programs)
 
 
 def load_pictures(
-    variants: Sequence[argparse.Namespace], params: network.Params
+    variants: Sequence[OptimizeOptions], params: network.Params
 ) -> list[Picture]:
     """Read what each picture is made from; no file is read twice for the same.
 
@@ -135,36 +121,27 @@ def load_pictures(
     read, loaded = cache(read_image), {}
     pictures = []
     for variant in variants:
-        settings = choose_settings(variant)
         key = variant.content, *variant.styles, variant.seed
         if key not in loaded:
-            loaded[key] = load_inputs(variant, settings, params, read=read)
-        pictures.append(make_picture(variant, settings, loaded[key]))
+            loaded[key] = load_inputs(variant, params, read=read)
+        pictures.append(make_picture(variant, loaded[key]))
     return pictures
 
 
-def make_picture(
-    arguments: argparse.Namespace, settings: Preset, inputs: Inputs
-) -> Picture:
+def make_picture(arguments: OptimizeOptions, inputs: Inputs) -> Picture:
     """Put together what one picture is made from."""
-    weights = make_weights(settings, strength=arguments.strength)
-    about = describe(arguments, settings, inputs)
-    return Picture(arguments, inputs, weights, {"arguments": vars(arguments)} | about)
+    weights = arguments.config.weights()
+    record = {"arguments": describe_options(arguments), **describe(arguments)}
+    return Picture(arguments, inputs, weights, record)
 
 
-def describe(
-    arguments: argparse.Namespace, settings: Preset, inputs: Inputs
-) -> dict[str, Any]:
-    """Return what shapes the numbers, but for the images and the network."""
-    return {
-        "preset": asdict(settings),
-        **{name: getattr(arguments, name) for name in SHAPING},
-        "style_scale": inputs.style_scale,
-    } | versions()
+def describe(arguments: OptimizeOptions) -> dict[str, Any]:
+    """Record what shapes the numbers, except the images and the network."""
+    return {"settings": describe_config(arguments.config), **versions()}
 
 
 def make_run(
-    arguments: argparse.Namespace,
+    arguments: OptimizeOptions,
     pictures: Sequence[Picture],
     job: Job,
     *,

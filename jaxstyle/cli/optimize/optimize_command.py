@@ -1,6 +1,5 @@
 """``jaxstyle optimize``: files in, a picture out, with progress on the way."""
 
-import argparse
 from collections.abc import Sequence
 
 from jaxstyle.cli.interrupts import catch_interrupts
@@ -13,7 +12,8 @@ from jaxstyle.cli.optimize.job import (
     make_run,
 )
 from jaxstyle.cli.optimize.ledger import LEDGER
-from jaxstyle.cli.optimize.optimize_settings import Method, choose_settings, make_method
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.optimize.optimize_settings import Method, make_method
 from jaxstyle.cli.optimize.picture_outputs import check_outputs, unfinished
 from jaxstyle.cli.optimize.picture_run import optimize
 from jaxstyle.cli.optimize.scale_programs import prepare
@@ -29,40 +29,29 @@ from jaxstyle.cli.strategies import (
     make_that_fits,
 )
 from jaxstyle.files.checkpoints import find_checkpoints
-from jaxstyle.optimize.presets import Preset
+from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.scaling.memory import TooLargeError
 from jaxstyle.vgg import network
-
-Arguments = argparse.Namespace
 
 SHORT = 5
 """A history of L-BFGS that takes little memory."""
 
 
-def run(arguments: Arguments) -> int:
+def run(arguments: OptimizeOptions) -> int:
     """Make the picture, or those of a sweep; return the exit code."""
-    settings = choose_settings(arguments)
-    check_sweep(arguments, settings)
+    config = arguments.config
+    check_sweep(arguments)
     variants = find_variants(arguments)
-    check_arguments(arguments, variants, settings)
-    strategies = list_strategies(
-        arguments.devices, arguments.tile, longest=arguments.size
-    )
+    check_arguments(arguments, variants)
+    strategies = list_strategies(arguments.devices, arguments.tile, longest=config.size)
     use_compilation_cache()
-    what = f"--size {arguments.size}"
+    what = f"--size {config.size}"
     with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
-        params = load_params(settings)
+        params = load_params(config.loss)
         pictures = load_pictures(variants or [arguments], params)
 
         def make(strategy: Strategy) -> int:
-            method = make_method(
-                settings,
-                learning_rate=arguments.learning_rate,
-                history=arguments.history,
-                precision=arguments.precision,
-                mesh=strategy.mesh,
-                tile=strategy.tile,
-            )
+            method = make_method(config, mesh=strategy.mesh, tile=strategy.tile)
             prepared = prepare(params, strategy.mesh)
             make = sweep if variants else make_one
             return make(arguments, pictures, method, prepared)
@@ -70,30 +59,31 @@ def run(arguments: Arguments) -> int:
         try:
             return make_that_fits(strategies, make, make_say(quiet=arguments.quiet))
         except TooLargeError as error:
-            raise ValueError(advise(error, arguments.size, settings)) from error
+            raise ValueError(advise(error, config)) from error
 
 
-def advise(error: TooLargeError, size: int, settings: Preset) -> str:
+def advise(error: TooLargeError, config: OptimizeConfig) -> str:
     """Return which size would fit, about.
 
     What is needed grows with the number of pixels, and less at first.
     """
+    size = config.size
     fits = f"about --size {int(size * (error.free / error.needed) ** 0.5)} would fit"
-    more = f", more with --history {SHORT}" if settings.optimizer == "lbfgs" else ""
+    more = f", more with --history {SHORT}" if config.optimizer == "lbfgs" else ""
     return f"not enough memory for --size {size}: {error}; {fits}{more}"
 
 
 def check_arguments(
-    arguments: Arguments, variants: Sequence[Arguments], settings: Preset
+    arguments: OptimizeOptions, variants: Sequence[OptimizeOptions]
 ) -> None:
     """Raise a ValueError unless the files can be written and the numbers agree."""
-    check_blend(arguments.blend, arguments.styles)
+    check_blend(arguments.config.loss.blend, arguments.styles)
     check_strategy(arguments.devices, arguments.tile)
-    check_outputs([arguments, *variants], steps=settings.steps)
+    check_outputs([arguments, *variants], steps=arguments.config.steps)
     check_unfinished(arguments)
 
 
-def check_unfinished(arguments: Arguments) -> None:
+def check_unfinished(arguments: OptimizeOptions) -> None:
     """Raise a ValueError if an interrupted run would be lost, or there is none."""
     folder = unfinished(arguments.output)
     of_one = bool(find_checkpoints(folder / CHECKPOINTS))
@@ -109,16 +99,15 @@ def check_unfinished(arguments: Arguments) -> None:
 
 
 def make_one(
-    arguments: Arguments,
+    arguments: OptimizeOptions,
     pictures: Sequence[Picture],
     method: Method,
     params: network.Params,
 ) -> int:
     """Make one picture; return the exit code."""
     (picture,) = pictures
-    settings = choose_settings(arguments)
-    job = make_job(arguments, settings, method, picture.inputs, params)
-    about = describe(arguments, settings, picture.inputs)
+    job = make_job(arguments, method, picture.inputs, params)
+    about = describe(arguments)
     run = make_run(
         arguments,
         pictures,

@@ -1,6 +1,5 @@
 """What ``jaxstyle optimize`` writes: the picture, and more to look at."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.scene_inputs import Inputs
 from jaxstyle.cli.optimize.variants import make_label
 from jaxstyle.files.figures import check_plot_path, make_sheet, save_loss_plot
@@ -33,7 +33,7 @@ CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image
 # --- before the run -----------------------------------------------------------------
 
 
-def check_outputs(pictures: Sequence[argparse.Namespace], *, steps: int) -> None:
+def check_outputs(pictures: Sequence[OptimizeOptions], *, steps: int) -> None:
     """Raise a ValueError unless all can be written without losing an input.
 
     Args:
@@ -52,14 +52,15 @@ def check_outputs(pictures: Sequence[argparse.Namespace], *, steps: int) -> None
             written[Path(path).resolve()] = path
     for arguments in pictures:
         masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
-        for path in (arguments.content, *arguments.styles, *masks, arguments.init):
-            if Path(path or "").resolve() in written:
+        init = arguments.config.init
+        for path in (arguments.content, *arguments.styles, *masks, init):
+            if Path(path).resolve() in written:
                 raise ValueError(
                     f"{path} is an input; writing the picture would lose it"
                 )
 
 
-def _written(arguments: argparse.Namespace, *, steps: int) -> list[str]:
+def _written(arguments: OptimizeOptions, *, steps: int) -> list[str]:
     """Return the paths of all that is written for a picture."""
     every = arguments.save_every or steps
     so_far = [str(numbered(arguments.output, n)) for n in range(every, steps, every)]
@@ -142,7 +143,7 @@ def save_sweep(
 
 
 def save_sheet(
-    path: str, arguments: argparse.Namespace, inputs: Inputs, picture: Image
+    path: str, arguments: OptimizeOptions, inputs: Inputs, picture: Image
 ) -> None:
     """Write photo, paintings and picture side by side, all as high as the picture."""
     height = picture.shape[0]

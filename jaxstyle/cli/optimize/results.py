@@ -37,7 +37,7 @@ def make_images(run: Run, progress: Progress) -> list[Image]:
     images = []
     for picture, image in zip(run.pictures, kept, strict=True):
         image = in_masks(jnp.asarray(image), picture.inputs.scene)
-        if picture.arguments.preserve_color:
+        if picture.arguments.config.preserve_color:
             image = in_color(image, picture.inputs.photo)
         images.append(image)
     return images

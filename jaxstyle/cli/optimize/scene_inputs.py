@@ -1,14 +1,14 @@
 """What ``jaxstyle optimize`` works with: images and a network, from files."""
 
-import argparse
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.settings import check_size
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import leaves
@@ -16,7 +16,7 @@ from jaxstyle.images import color
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.targets import Mask
 from jaxstyle.optimize.inits import INITS
-from jaxstyle.optimize.presets import Preset
+from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import pyramid_sizes
 from jaxstyle.optimize.scenes import Scene, resize_image, resize_scene
 from jaxstyle.vgg import layers, network
@@ -57,17 +57,14 @@ def read_image(path: str, **sizes: int) -> Image:
 
 
 def load_inputs(
-    arguments: argparse.Namespace,
-    settings: Preset,
+    arguments: OptimizeOptions,
     params: network.Params,
     *,
     read: Callable[..., Image] = read_image,
 ) -> Inputs:
     """Read the photo and the paintings with ``read``; check all for the network."""
-    size = arguments.size
-    style_scale = arguments.style_scale
-    if arguments.style_size is not None:
-        style_scale = arguments.style_size / size
+    config = arguments.config
+    size, style_scale = config.size, config.relative_style_size
     photo = read(arguments.content, longest_side=size)
     styles = [
         read(path, shrink_to=round(style_scale * size)) for path in arguments.styles
@@ -76,24 +73,22 @@ def load_inputs(
     for path, style in zip(arguments.styles, styles, strict=True):
         check_size(path, style, params, option="--style-size")
     scene = load_scene(arguments, photo, styles)
-    sizes = choose_sizes(settings, scene, params, style_scale=style_scale)
+    sizes = choose_sizes(config, scene, params, style_scale=style_scale)
     coarsest = resize_scene(scene, sizes[0], style_scale=style_scale)
-    init = load_init(settings.init, coarsest, seed=arguments.seed)
-    if arguments.preserve_color:
+    init = load_init(config.init, coarsest, seed=arguments.seed)
+    if config.preserve_color:
         init = color.luminance(init)
-    from_content = settings.init == "content"
+    from_content = config.init == "content"
     return Inputs(photo, scene, sizes, style_scale, init, from_content, params)
 
 
-def load_scene(
-    arguments: argparse.Namespace, photo: Image, styles: list[Image]
-) -> Scene:
+def load_scene(arguments: OptimizeOptions, photo: Image, styles: list[Image]) -> Scene:
     """Return photo and paintings in the colors that are wanted, with their masks."""
-    content = photo
-    if arguments.match_color is not None:
-        match = jax.jit(MATCH[arguments.match_color])
+    config, content = arguments.config, photo
+    if config.match_color is not None:
+        match = jax.jit(MATCH[config.match_color])
         styles = [match(style, photo) for style in styles]
-    if arguments.preserve_color:
+    if config.preserve_color:
         content = color.luminance(photo)
         match = jax.jit(color.match_luminance)
         styles = [match(style, photo) for style in styles]
@@ -105,7 +100,7 @@ def load_scene(
     return Scene(content, styles, masks, style_masks)
 
 
-def load_masks(paths: list[str], images: list[Image], option: str) -> Any:
+def load_masks(paths: Sequence[str], images: list[Image], option: str) -> Any:
     """Read a mask for each image, of its size; ``all`` stands for none."""
     if len(paths) != len(images):
         raise ValueError(
@@ -143,13 +138,17 @@ def load_init(init: str, scene: Scene, *, seed: int) -> Image:
 
 
 def choose_sizes(
-    settings: Preset, scene: Scene, params: network.Params, *, style_scale: float
+    config: OptimizeConfig,
+    scene: Scene,
+    params: network.Params,
+    *,
+    style_scale: float,
 ) -> tuple[int, ...]:
     """Return the scales at which no image is too small for the network."""
     longest = max(scene.content.shape)
-    if settings.coarsest is None:
+    if config.coarsest is None:
         return (longest,)
-    sizes = pyramid_sizes(longest, smallest=settings.coarsest, ratio=settings.ratio)
+    sizes = pyramid_sizes(longest, smallest=config.coarsest, ratio=config.ratio)
     least = layers.smallest_side(params)
 
     def is_large_enough(size: int) -> bool:

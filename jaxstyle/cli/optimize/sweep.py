@@ -3,7 +3,6 @@
 Pictures of the same sizes are a group, which is made by the same programs, in batches.
 """
 
-import argparse
 import hashlib
 import math
 import shutil
@@ -17,7 +16,8 @@ import jax
 from jaxstyle.cli.interrupts import Interrupts, catch_interrupts
 from jaxstyle.cli.optimize.job import Job, Picture, describe, make_job, make_run
 from jaxstyle.cli.optimize.ledger import Ledger, are_made, load_ledger, save_ledger
-from jaxstyle.cli.optimize.optimize_settings import Method, choose_settings
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.optimize.optimize_settings import Method
 from jaxstyle.cli.optimize.picture_outputs import save_sweep, unfinished
 from jaxstyle.cli.optimize.picture_run import optimize
 from jaxstyle.cli.optimize.results import DONE, INTERRUPTED
@@ -43,7 +43,7 @@ class Sweep(NamedTuple):
         folder: is there until all pictures are made.
     """
 
-    arguments: argparse.Namespace
+    arguments: OptimizeOptions
     method: Method
     params: network.Params
     groups: Sequence[Sequence[Picture]]
@@ -51,7 +51,7 @@ class Sweep(NamedTuple):
 
 
 def sweep(
-    arguments: argparse.Namespace,
+    arguments: OptimizeOptions,
     pictures: Sequence[Picture],
     method: Method,
     params: network.Params,
@@ -129,8 +129,7 @@ def find_batches(
 
 def find_job(todo: Sweep, picture: Picture) -> Job:
     """Return what pictures share that are of the sizes of one."""
-    settings = choose_settings(picture.arguments)
-    return make_job(todo.arguments, settings, todo.method, picture.inputs, todo.params)
+    return make_job(todo.arguments, todo.method, picture.inputs, todo.params)
 
 
 def most_lanes(method: Method, count: int) -> int:
@@ -178,15 +177,14 @@ def finish(todo: Sweep, ledger: Ledger, outputs: Sequence[str]) -> int:
 
 
 def make_configuration(
-    arguments: argparse.Namespace, pictures: Sequence[Picture]
+    arguments: OptimizeOptions, pictures: Sequence[Picture]
 ) -> dict[str, Any]:
     """Return all that shapes the numbers of a sweep."""
     inputs = {id(picture.inputs): picture.inputs for picture in pictures}
     digests = [digest(each) for each in inputs.values()]
     total = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-    settings = choose_settings(arguments)
     return {
-        **describe(arguments, settings, pictures[0].inputs),
+        **describe(arguments),
         "sweep": {name: list(values) for name, values in arguments.sweep},
         "images and network": total,
     }

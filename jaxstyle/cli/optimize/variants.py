@@ -1,25 +1,21 @@
-"""The pictures of a sweep of ``jaxstyle optimize``: their arguments and their names."""
+"""The pictures of a sweep of ``jaxstyle optimize``: their options and their names."""
 
-import argparse
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from jaxstyle.cli.settings import override_weights
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.options import read_options, sweepable
 from jaxstyle.optimize.inits import INITS
-from jaxstyle.optimize.presets import Preset
-
-SWEPT = {"tv_weight": "isotropic_variation", "style": "styles"}
-"""The arguments that ``--sweep`` sets, where they have another name."""
 
 OTHERS = ("film", "sheet", "plot")
 """What else is made of one picture, and not of those of a sweep."""
 
 
-def check_sweep(arguments: argparse.Namespace, settings: Preset) -> None:
+def check_sweep(arguments: OptimizeOptions) -> None:
     """Raise a ValueError unless a sweep makes sense, and is all that is wanted."""
-    names = [name for name, _ in arguments.sweep or ()]
+    names = [name for name, _ in arguments.sweep]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"--sweep of {name} twice: give all values to one")
@@ -27,25 +23,25 @@ def check_sweep(arguments: argparse.Namespace, settings: Preset) -> None:
         raise ValueError("--sweep makes a sheet alone, without --film, --sheet, --plot")
     if "style" in names and len(arguments.styles) > 1:
         raise ValueError(
-            "--sweep style=... takes the place of one painting, got "
-            f"{len(arguments.styles)}"
+            f"--sweep style=... replaces one painting, got {len(arguments.styles)}"
         )
-    if "seed" in names and (settings.init == "content" or settings.init not in INITS):
+    init = arguments.config.init
+    if "seed" in names and (init == "content" or init not in INITS):
         raise ValueError(
-            f"--sweep seed=... needs noise to start from, got --init {settings.init}; "
+            f"--sweep seed=... needs noise to start from, got --init {init}; "
             "use --init noise, gray or style-stats"
         )
     given = {"content": arguments.content, "style": arguments.styles[0]}
-    for name, paths in arguments.sweep or ():
+    for name, paths in arguments.sweep:
         if name in given and given[name] not in paths:
             raise ValueError(
                 f"{given[name]} would not be used: put it among the values of "
-                f"--sweep {name}=..., or one of them in its place"
+                f"--sweep {name}=..., or give one of them instead of it"
             )
 
 
-def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:
-    """Return the arguments of each picture of a sweep, row by row; none without one.
+def find_variants(arguments: OptimizeOptions) -> list[OptimizeOptions]:
+    """Make the options of each picture of a sweep, row by row; none without one.
 
     Each is what would make the picture alone. It is named after what is set for it:
     ``out.style=wave.strength=0.2.png``.
@@ -53,9 +49,9 @@ def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:
     Raises:
         ValueError: two pictures would have the same name.
     """
-    names = [name for name, _ in arguments.sweep or ()]
-    combinations = product(*(values for _, values in arguments.sweep or ()))
-    variants: dict[str, argparse.Namespace] = {}
+    names = [name for name, _ in arguments.sweep]
+    combinations = product(*(values for _, values in arguments.sweep))
+    variants: dict[str, OptimizeOptions] = {}
     for values in combinations if names else ():
         variant = _vary(arguments, dict(zip(names, values, strict=True)))
         if variant.output in variants:
@@ -67,29 +63,22 @@ def find_variants(arguments: argparse.Namespace) -> list[argparse.Namespace]:
 
 
 def make_label(value: float | str) -> str:
-    """Return a short name for a value: that of a file without folder and suffix."""
+    """Make a short name for a value: that of a file without folder and suffix."""
     if isinstance(value, str):
         return Path(value).stem
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
-def _vary(
-    arguments: argparse.Namespace, values: Mapping[str, Any]
-) -> argparse.Namespace:
-    """Return arguments with other values for some, and no sweep."""
-    set_here = {
-        SWEPT.get(name, name): _set(getattr(arguments, name, None), name, value)
-        for name, value in values.items()
-    }
+def _vary(arguments: OptimizeOptions, values: Mapping[str, Any]) -> OptimizeOptions:
+    """Replace the values of some options, and end the sweep."""
     label = ".".join(f"{name}={make_label(value)}" for name, value in values.items())
     output = Path(arguments.output)
-    named = output.with_name(f"{output.stem}.{label}{output.suffix}")
-    set_here |= {"output": str(named), "sweep": None}
-    return argparse.Namespace(**(vars(arguments) | set_here))
-
-
-def _set(given: object, name: str, value: Any) -> Any:
-    """Return a value, or the weights in the proportions that are given by layer."""
-    if name == "style":
-        return [value]
-    return override_weights(given, value) if isinstance(given, Mapping) else value
+    given = {key: value for key, value in arguments.given.items() if key != "sweep"}
+    given["output"] = str(output.with_name(f"{output.stem}.{label}{output.suffix}"))
+    options = sweepable(type(arguments))
+    for name, value in values.items():
+        before, info = given.get(name), options[name].info
+        if info.update and isinstance(before, Mapping):
+            value = info.update(before, value)  # keeps the proportions by layer
+        given[name] = value if info.nargs is None else [value]
+    return read_options(type(arguments), given)

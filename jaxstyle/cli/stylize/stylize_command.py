@@ -3,7 +3,6 @@
 Threads read the next photos and write the last pictures while the device computes.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -47,6 +46,7 @@ from jaxstyle.cli.stylize.photos import (
     read_photo,
     read_size,
 )
+from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
 from jaxstyle.images.color import keep_colors
@@ -83,7 +83,7 @@ class Job(NamedTuple):
     record: Mapping[str, Any]
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: StylizeOptions) -> int:
     """Make the pictures and return the exit code."""
     with tempfile.TemporaryDirectory(prefix="jaxstyle-") as scratch:
         job = make_job(arguments, Path(scratch))
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         return report(job, written, failures, output=arguments.output)
 
 
-def make_job(arguments: argparse.Namespace, scratch: Path) -> Job:
+def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     """Find photos and styles, and choose the files to write."""
     output = arguments.output
     check_strategy(arguments.devices, arguments.tile)

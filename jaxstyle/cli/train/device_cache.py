@@ -25,7 +25,7 @@ from jaxstyle.scaling.sharding import Placement, put_replicated
 from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.photo_cache import cached_side, take_batch
-from jaxstyle.training.recipes import TrainingPreset
+from jaxstyle.training.recipes import TrainConfig
 
 CAPACITY = 1000
 """The most steps that are made without a word from the device."""
@@ -43,7 +43,7 @@ class Album(NamedTuple):
     seed: Any
 
 
-def album_shapes(settings: TrainingPreset, source: Source) -> Album:
+def album_shapes(settings: TrainConfig, source: Source) -> Album:
     """Return the shapes of the photos of a source for a training."""
     side = cached_side(settings.size)
     photos = jax.ShapeDtypeStruct((len(source), side, side, 3), jnp.uint8)
@@ -57,7 +57,7 @@ def describe_album(album: Album) -> str:
 
 
 def make_run_steps(
-    step: loop.Step, settings: TrainingPreset, placement: Placement
+    step: loop.Step, settings: TrainConfig, placement: Placement
 ) -> Callable[[State, Album, Problem, ArrayLike], tuple[State, Metrics]]:
     """Return what makes many steps on photos in memory, `CAPACITY` at the most."""
     constrain: Any = lax.with_sharding_constraint

@@ -1,6 +1,5 @@
 """What the processes of one training agree on. Alone, a process agrees with itself."""
 
-import argparse
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxstyle.cli.interrupts import Interrupts
+from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.scaling.sharding import Placement
 
 LOST = re.compile("(ABORTED|CANCELLED|DEADLINE_EXCEEDED|INTERNAL|UNAVAILABLE|UNKNOWN):")
@@ -27,7 +27,7 @@ AUTO = "auto"
 """Instead of a coordinator: whatever started the processes tells them."""
 
 
-def join_processes(arguments: argparse.Namespace) -> None:
+def join_processes(arguments: TrainOptions) -> None:
     """Connect this process with the others, if there are any.
 
     Raises:
@@ -41,7 +41,7 @@ def join_processes(arguments: argparse.Namespace) -> None:
     if where == AUTO and not any(given[1:]):
         connect = jax.distributed.initialize
     else:
-        if not all(given):
+        if count is None or index is None or where is None:
             raise ValueError(
                 "--coordinator HOST:PORT, --num-processes and --process-id go together"
             )

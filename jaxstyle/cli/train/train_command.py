@@ -1,15 +1,14 @@
 """``jaxstyle train``: paintings and photos in, a net out."""
 
-import argparse
 import sys
 import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from jaxstyle.cli.options import describe_config, describe_options
 from jaxstyle.cli.runtime import (
     explain_lack_of_memory,
     make_say,
@@ -25,7 +24,7 @@ from jaxstyle.cli.train.processes import (
     leaving_when_lost,
     share,
 )
-from jaxstyle.cli.train.train_arguments import NO_CACHE
+from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
 from jaxstyle.cli.train.training_inputs import Inputs, load_inputs
 from jaxstyle.cli.train.training_programs import (
     Programs,
@@ -54,10 +53,10 @@ from jaxstyle.cli.train.training_settings import (
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
 from jaxstyle.scaling.sharding import Placement, place, put_replicated
 from jaxstyle.training.loop import Problem, State
-from jaxstyle.training.recipes import TrainingPreset
+from jaxstyle.training.recipes import TrainConfig
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: TrainOptions) -> int:
     """Train a net, or go on training; return the exit code."""
     join_processes(arguments)
     with failing_together():
@@ -70,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         return train_net(arguments, settings)
 
 
-def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
+def train_net(arguments: TrainOptions, settings: TrainConfig) -> int:
     """Read the files, restore, compile, and train; return the exit code."""
     quiet = arguments.quiet or not is_first()
     say = make_say(quiet=quiet)
@@ -82,9 +81,7 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
             make_folder(folder)
     check_alike(inputs.configuration)
     use_compilation_cache()
-    problem = make_problem(
-        settings, inputs.params, inputs.styles, blend=arguments.blend
-    )
+    problem = make_problem(settings.loss, inputs.params, inputs.styles)
     with failing_together():
         state, made = find_start(arguments, settings, inputs)
     state, made = share((state, made))
@@ -118,8 +115,8 @@ def train_net(arguments: argparse.Namespace, settings: TrainingPreset) -> int:
 
 
 def prepare(
-    arguments: argparse.Namespace,
-    settings: TrainingPreset,
+    arguments: TrainOptions,
+    settings: TrainConfig,
     inputs: Inputs,
     state: State,
     problem: Problem,
@@ -152,7 +149,7 @@ def prepare(
 
 
 def find_start(
-    arguments: argparse.Namespace, settings: TrainingPreset, inputs: Inputs
+    arguments: TrainOptions, settings: TrainConfig, inputs: Inputs
 ) -> tuple[State, bool]:
     """Return where to start, and whether all is made; what counts is the first's."""
     if not (arguments.resume and is_first()):
@@ -174,7 +171,7 @@ def describe_devices(placement: Placement) -> str:
     return f"{used} of {found} devices, {kind} (the batch is no multiple of {found})"
 
 
-def restore(folder: Path, settings: TrainingPreset, inputs: Inputs) -> State:
+def restore(folder: Path, settings: TrainConfig, inputs: Inputs) -> State:
     """Return the state of the last good checkpoint, and tell of those that are not."""
     like, configuration = state_shapes(settings, inputs.start), inputs.configuration
     restored = load_checkpoint(folder / CHECKPOINTS, lambda _: like, configuration)
@@ -184,13 +181,13 @@ def restore(folder: Path, settings: TrainingPreset, inputs: Inputs) -> State:
 
 
 def make_record(
-    arguments: argparse.Namespace, settings: TrainingPreset, inputs: Inputs
+    arguments: TrainOptions, settings: TrainConfig, inputs: Inputs
 ) -> dict[str, Any]:
     """Return what is to be known about a net."""
     photos = inputs.photos
     return {
-        "arguments": vars(arguments),
-        "settings": asdict(settings),
+        "arguments": describe_options(arguments),
+        "settings": describe_config(settings),
         "data": {"name": photos.name, "fingerprint": photos.fingerprint},
         "start": inputs.configuration["init"],
         "versions": versions(),

@@ -1,6 +1,5 @@
 """What ``jaxstyle train`` works with: paintings, photos, a network."""
 
-import argparse
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxstyle.cli.settings import load_params, load_styles
-from jaxstyle.cli.train.train_arguments import NO_CACHE
+from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
 from jaxstyle.cli.train.training_settings import describe_settings
 from jaxstyle.data.batches import Report, validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
@@ -18,7 +17,7 @@ from jaxstyle.files.param_files import digest_params
 from jaxstyle.files.style_files import load_style
 from jaxstyle.images.arrays import Image
 from jaxstyle.nets import transform_net
-from jaxstyle.training.recipes import TrainingPreset
+from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import layers, network
 
 
@@ -44,9 +43,9 @@ class Inputs(NamedTuple):
     configuration: Mapping[str, Any]
 
 
-def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inputs:
+def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
     """Read and check the network, the paintings and the data."""
-    params = load_params(settings)
+    params = load_params(settings.loss)
     _check_crops(settings.size, params)
     styles = load_styles(arguments.styles, settings.style_size, params)
     start = load_style(arguments.init) if arguments.init else None
@@ -61,7 +60,6 @@ def load_inputs(arguments: argparse.Namespace, settings: TrainingPreset) -> Inpu
         **describe_settings(settings),
         "vgg": digest_params(params),
         "styles": [_digest_file(path) for path in arguments.styles],
-        "blend": arguments.blend,
         "data": photos.fingerprint,
         "data_cache": None
         if arguments.data_cache == NO_CACHE

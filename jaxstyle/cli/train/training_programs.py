@@ -8,17 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxstyle.cli.settings import make_objective
 from jaxstyle.cli.train.device_cache import Album, make_run_steps
 from jaxstyle.cli.train.training_settings import make_optimizer
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.objective import StyleWeights, Weights
+from jaxstyle.losses.config import LossConfig
 from jaxstyle.nets import transform_net
 from jaxstyle.scaling.memory import check_memory
 from jaxstyle.scaling.sharding import Placement
 from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
-from jaxstyle.training.recipes import TrainingPreset
+from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import network
 from jaxstyle.vgg import params as vgg_params
 
@@ -48,37 +47,26 @@ class Programs(NamedTuple):
 
 
 def make_problem(
-    settings: TrainingPreset,
-    params: network.Params,
-    styles: Sequence[Image],
-    *,
-    blend: StyleWeights | None,
+    loss: LossConfig, params: network.Params, styles: Sequence[Image]
 ) -> Problem:
     """Return the problem that is compiled for and solved.
 
     Args:
-        settings: of the training.
+        loss: the settings.
         params: the network's parameters, as deep as the layers ask, and normalized.
         styles: the paintings as the network sees them.
-        blend: how much each counts.
     """
     if jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    weights = Weights(
-        settings.content,
-        settings.style,
-        settings.total_variation,
-        settings.absolute_variation,
-    )
     make = partial(
-        loop.make_problem, style_weights=blend, objective=make_objective(settings)
+        loop.make_problem, style_weights=loss.blend, objective=loss.objective()
     )
-    problem: Problem = jax.jit(make)(params, styles, weights)
+    problem: Problem = jax.jit(make)(params, styles, loss.weights())
     return problem
 
 
 def init_state(
-    settings: TrainingPreset, start: transform_net.Params | None, key: jax.Array
+    settings: TrainConfig, start: transform_net.Params | None, key: jax.Array
 ) -> State:
     """Return the state before the first step of a given net, or of a new one."""
     net = start or transform_net.init_net(
@@ -91,7 +79,7 @@ def init_state(
 
 
 def compile_programs(
-    settings: TrainingPreset,
+    settings: TrainConfig,
     state: State,
     problem: Problem,
     placement: Placement,
@@ -134,7 +122,7 @@ def compile_programs(
     )
 
 
-def state_shapes(settings: TrainingPreset, start: transform_net.Params | None) -> State:
+def state_shapes(settings: TrainConfig, start: transform_net.Params | None) -> State:
     """Return the shapes of a state."""
     init = partial(init_state, settings, start)
     shapes: State = jax.eval_shape(init, jax.random.key(0))

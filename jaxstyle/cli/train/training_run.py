@@ -24,7 +24,7 @@ from jaxstyle.files.run_log import RunLog
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.scaling.sharding import Placement
 from jaxstyle.training.loop import Problem, State
-from jaxstyle.training.recipes import TrainingPreset
+from jaxstyle.training.recipes import TrainConfig
 
 Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
 """Makes steps from a state on, so many; returns their metrics, ``[n]``."""
@@ -60,7 +60,7 @@ class Run(NamedTuple):
     programs: Programs
     album: Album | None
     every: Every
-    settings: TrainingPreset
+    settings: TrainConfig
     placement: Placement
     seed: int
     record: Mapping[str, Any]

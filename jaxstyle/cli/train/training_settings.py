@@ -1,52 +1,20 @@
 """The settings of ``jaxstyle train``: what shapes a net, and where a run is kept."""
 
-import argparse
 import tempfile
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optax
 
-from jaxstyle.cli.settings import (
-    LOSS_CHOICES,
-    check_blend,
-    check_choices,
-    find_overrides,
-)
+from jaxstyle.cli.options import describe_config
+from jaxstyle.cli.settings import check_blend
+from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.files import run_log
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.style_files import load_style
-from jaxstyle.losses.objective import PRECISIONS
-from jaxstyle.nets.transform_net import NORMS, SMALLEST_SIDE, net_norm, net_width
-from jaxstyle.training.recipes import TRAINING_PRESETS, TrainingPreset
-
-OVERRIDES = (
-    "steps",
-    "batch",
-    "size",
-    "style_size",
-    "learning_rate",
-    "halve_every",
-    "width",
-    "norm",
-    "precision",
-    "vgg",
-    "activations",
-    "pooling",
-    "padding",
-    "style_loss",
-    "stability",
-)
-"""The arguments that replace a preset's setting of the same name."""
-
-CHOICES: Mapping[str, Collection[str]] = {
-    "norm": NORMS,
-    "precision": PRECISIONS,
-    **LOSS_CHOICES,
-}
-"""The names that a setting may have."""
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_norm, net_width
+from jaxstyle.training.recipes import TrainConfig
 
 CHECKPOINTS, PICTURES = "checkpoints", "pictures"
 SETTINGS, STYLE, PLOT = "settings.json", "style.safetensors", "loss.png"
@@ -54,47 +22,39 @@ SETTINGS, STYLE, PLOT = "settings.json", "style.safetensors", "loss.png"
 
 OUTPUTS = (SETTINGS, STYLE, PLOT, PICTURES, run_log.METRICS, CHECKPOINTS)
 
-LEAVES_NUMBERS_ALONE = ("summary", "steps")
-"""The settings that may change when a run goes on."""
+LEAVES_NUMBERS_ALONE = ("steps",)
+"""The settings that may change when a run continues."""
 
 
-def choose_settings(arguments: argparse.Namespace) -> TrainingPreset:
-    """Return the preset with what the arguments replace in it.
-
-    The weight of the total variation is of the kind that the preset has.
+def choose_settings(arguments: TrainOptions) -> TrainConfig:
+    """Complete the settings by those of the net that training starts from.
 
     Raises:
-        ValueError: a setting has a name that is not known, or the crops are too small.
+        ValueError: that net is not the one that is asked for, or the crops are too
+            small.
     """
-    preset = TRAINING_PRESETS[arguments.preset]
-    given = find_overrides(arguments, preset, OVERRIDES)
-    if arguments.total_variation is not None:
-        absolute = preset.absolute_variation > 0
-        kind = "absolute_variation" if absolute else "total_variation"
-        given[kind] = arguments.total_variation
+    settings = arguments.config
     if arguments.init:
-        given |= _describe_start(arguments)
-    chosen = replace(preset, **given)
-    check_choices(chosen, CHOICES)
-    if chosen.size < SMALLEST_SIDE:
+        settings = replace(settings, **_describe_start(arguments))
+    if settings.size < SMALLEST_SIDE:
         raise ValueError(
-            f"--size {chosen.size} is too small: nets need {SMALLEST_SIDE} pixels or "
+            f"--size {settings.size} is too small: nets need {SMALLEST_SIDE} pixels or "
             "more"
         )
-    return chosen
+    return settings
 
 
-def _describe_start(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that the net to start from has.
+def _describe_start(arguments: TrainOptions) -> dict[str, Any]:
+    """Read the settings of the net that training starts from.
 
     Raises:
-        ValueError: the arguments ask for a net that it is not.
+        ValueError: others are given.
     """
-    net = load_style(arguments.init)
+    net = load_style(str(arguments.init))
     found = {"width": net_width(net), "norm": net_norm(net)}
     for name, value in found.items():
-        wanted = getattr(arguments, name)
-        if wanted not in (None, value):
+        wanted = arguments.given.get(name, value)
+        if wanted != value:
             raise ValueError(
                 f"--{name} {wanted}, but {arguments.init} has {value}; leave out "
                 f"--{name} or --init"
@@ -102,7 +62,7 @@ def _describe_start(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**found, "negative_slope": float(net["negative_slope"])}
 
 
-def make_optimizer(settings: TrainingPreset) -> optax.GradientTransformation:
+def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
     """Return Adam with the settings' schedule."""
     rate, every = settings.learning_rate, settings.halve_every
     if every is None:
@@ -110,20 +70,21 @@ def make_optimizer(settings: TrainingPreset) -> optax.GradientTransformation:
     return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
 
 
-def describe_settings(settings: TrainingPreset) -> dict[str, Any]:
-    """Return the settings that shape the numbers, for `find_differences`."""
-    values = asdict(settings)
+def describe_settings(settings: TrainConfig) -> dict[str, Any]:
+    """Record the settings that shape the numbers, for `find_differences`."""
+    values = describe_config(settings)
     return {key: values[key] for key in values if key not in LEAVES_NUMBERS_ALONE}
 
 
 # --- the folder of a run ------------------------------------------------------------
 
 
-def check_arguments(arguments: argparse.Namespace) -> None:
+def check_arguments(arguments: TrainOptions) -> None:
     """Raise a ValueError unless no input is lost and the run may be in its folder."""
-    check_blend(arguments.blend, arguments.styles)
+    loss = arguments.config.loss
+    check_blend(loss.blend, arguments.styles)
     folder = Path(arguments.output)
-    for path in (*arguments.styles, arguments.vgg or "", arguments.init or ""):
+    for path in (*arguments.styles, loss.vgg, arguments.init or ""):
         resolved = Path(path).resolve()
         for name in OUTPUTS:
             if (folder / name).resolve() in (resolved, *resolved.parents):

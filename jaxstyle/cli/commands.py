@@ -1,0 +1,199 @@
+"""The commands: the options of each, and which function runs it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxstyle.cli.optimize.optimize_options import OPTIMIZE
+from jaxstyle.cli.options import Command, Options
+from jaxstyle.cli.stylize.stylize_options import STYLIZE
+from jaxstyle.cli.train.train_options import DATA_DIR_HELP, TRAIN
+from jaxstyle.losses.fields import REQUIRED, option
+
+STYLE_HELP = (
+    "a style that ships, what jaxstyle train or import has made, or "
+    "hf:USER/REPO[@REVISION] on the Hugging Face hub"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylesOptions(Options):
+    """All that ``jaxstyle styles`` is told: which style, or ``None`` for a list."""
+
+    style: str | None = option(
+        None, STYLE_HELP, positional=True, metavar="NAME|FILE", nargs="?"
+    )
+
+
+STYLES = Command(
+    options=StylesOptions,
+    run="styles_command:run",
+    help="list the styles that ship, or tell all about one",
+    description="List the styles that ship with the package, or tell all about one. "
+    "Sizes are in megabytes; the loss, with its content and style parts, is that on "
+    "photos held out from training.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushOptions(Options):
+    """All that ``jaxstyle push`` is told.
+
+    Attributes:
+        style: a name, a file or an address on the hub.
+        repo: ``USER/REPO``.
+        private: whether nobody else may see the repository.
+        license: the license that the card states.
+        card: a file to push instead of the generated card.
+    """
+
+    style: str = option(REQUIRED, STYLE_HELP, positional=True, metavar="NAME|FILE")
+    repo: str = option(
+        REQUIRED,
+        "the repository, created if it does not exist",
+        positional=True,
+        metavar="USER/REPO",
+    )
+    private: bool = option(False, "create a private repository")
+    license: str | None = option(
+        None,
+        "the license that the card states, such as mit or cc-by-4.0 (default: what the "
+        "style records, else none)",
+        metavar="ID",
+        exclusive="card",
+    )
+    card: str | None = option(
+        None,
+        "a card of your own instead of the generated one",
+        metavar="FILE.md",
+        exclusive="card",
+    )
+
+
+PUSH = Command(
+    options=PushOptions,
+    run="push_command:run",
+    help="publish a style on the Hugging Face hub, with a model card",
+    description="Publish a style on the Hugging Face hub: style.safetensors as it is, "
+    "with all that it records; README.md, a model card made of that record; and "
+    "example.jpg, a photo in this style. One commit replaces earlier versions of them. "
+    "Needs huggingface_hub (pip install huggingface_hub) and a token: set HF_TOKEN, or "
+    "log in with: hf auth login.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(Options):
+    """All that ``jaxstyle import`` is told: the checkpoint, and the style to write."""
+
+    checkpoint: str = option(
+        REQUIRED,
+        "a state dict that torch.save wrote, or the same as .safetensors",
+        positional=True,
+        metavar="NET.pth",
+    )
+    output: str = option(
+        REQUIRED,
+        "the style file to write, which stylize takes",
+        short="-o",
+        metavar="STYLE.safetensors",
+    )
+
+
+IMPORT = Command(
+    options=ImportOptions,
+    run="convert_commands:run_import",
+    help="turn a net from PyTorch into a style file",
+    description="Turn a PyTorch checkpoint of a transform net into a style file. Known "
+    "are pytorch/examples' TransformerNet and the seed implementation's TransformNet, "
+    "of any width. No code in the checkpoint is executed.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """All that ``jaxstyle export`` is told: a style, and the file to write."""
+
+    style: str = option(
+        REQUIRED,
+        f"{STYLE_HELP}, or a mixture as jaxstyle stylize takes it",
+        positional=True,
+        metavar="STYLE",
+    )
+    output: str = option(
+        REQUIRED,
+        "the file to write; its suffix chooses the format",
+        short="-o",
+        metavar="OUT",
+    )
+
+
+EXPORT = Command(
+    options=ExportOptions,
+    run="convert_commands:run_export",
+    help="turn a style into a file for JAX alone, for PyTorch or for ONNX",
+    description="Turn a style into a file that runs without this package: .stablehlo, "
+    "a program for jax.export.deserialize, for images of any size on CPU, CUDA and TPU;"
+    " .onnx, the same for ONNX runtimes (pip install onnx); .pytorch.safetensors, a "
+    "state dict for TransformerNet of pytorch/examples, which takes nets of width 32; "
+    "safetensors.torch.load_file reads it.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsOptions(Options):
+    """All that ``jaxstyle weights`` is told: which network, and perhaps from where."""
+
+    network: str = option(REQUIRED, "vgg16 or vgg19", positional=True, metavar="NAME")
+    url: str | None = option(None, "fetch the same file from elsewhere", metavar="URL")
+
+
+WEIGHTS = Command(
+    options=WeightsOptions,
+    run="fetch_commands:run_weights",
+    help="download a VGG network",
+    description="Download a VGG network that Keras publishes, check it, and keep it "
+    "where --vgg NAME finds it.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """All that ``jaxstyle data`` is told.
+
+    Attributes:
+        name: the data set.
+        data_dir: where data sets are kept.
+        quiet: whether no progress is shown.
+    """
+
+    name: str = option(
+        REQUIRED,
+        "coco/2014, coco/2017, or a name that TFDS knows",
+        positional=True,
+        metavar="NAME",
+    )
+    data_dir: str | None = option(None, DATA_DIR_HELP, metavar="DIR")
+    quiet: bool = option(False, "show no progress")
+
+
+DATA = Command(
+    options=DataOptions,
+    run="fetch_commands:run_data",
+    help="download and prepare a data set to train on",
+    description="Download a data set and prepare it with tensorflow-datasets. Of "
+    "coco/2014 and coco/2017 only the training split is kept. A second run continues "
+    "where the first was stopped.",
+)
+
+COMMANDS: Mapping[str, Command] = {
+    "optimize": OPTIMIZE,
+    "train": TRAIN,
+    "stylize": STYLIZE,
+    "styles": STYLES,
+    "push": PUSH,
+    "import": IMPORT,
+    "export": EXPORT,
+    "weights": WEIGHTS,
+    "data": DATA,
+}
+"""The commands in the order of the help."""

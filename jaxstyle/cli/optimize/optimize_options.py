@@ -1,0 +1,160 @@
+"""The options of ``jaxstyle optimize``: the picture's settings, files, and the run."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxstyle.cli.options import Command, Options, sweepable
+from jaxstyle.losses.fields import (
+    REQUIRED,
+    file_name,
+    option,
+    positive_int,
+    seed_number,
+)
+from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
+
+
+def make_sweep_parser(cls: type[Options]) -> Callable[[str], tuple[str, list[Any]]]:
+    """Make a parser of an option and the values to try: ``style_weight=1,10,100``.
+
+    A comma in the name of a file is written with a backslash before it.
+    """
+    options = sweepable(cls)
+
+    def parse(text: str) -> tuple[str, list[Any]]:
+        name, _, values = text.partition("=")
+        if name not in options:
+            raise ValueError(
+                f"expected NAME=VALUE,VALUE,... with one of {', '.join(options)}, "
+                f"got {text!r}"
+            )
+        parts = re.split(r"(?<!\\),", values)
+        return name, [options[name].info.parse(x.replace("\\,", ",")) for x in parts]
+
+    return parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeOptions(Options):
+    """All that ``jaxstyle optimize`` is told.
+
+    Attributes:
+        content: the photo.
+        styles: the paintings.
+        output: the picture to write.
+        config: what shapes the picture.
+        masks: a mask of the photo for each painting.
+        style_masks: a mask of each painting, or ``"all"``.
+        seed: of the noise that the picture starts from.
+        devices: how many devices share the rows of the picture.
+        tile: the side of the tiles that are computed one after the other, in pixels.
+        resume: whether an interrupted run is continued.
+        quiet: whether no progress is shown.
+        save_every: after how many steps the picture so far is written.
+        film: the film to write.
+        sheet: the sheet to write.
+        plot: the plot of the losses to write.
+        sweep: options and the values to try of each.
+    """
+
+    content: str = option(
+        REQUIRED,
+        "the photo to keep",
+        positional=True,
+        metavar="CONTENT",
+        parse=file_name,
+        sweep=True,
+    )
+    styles: Sequence[str] = option(
+        REQUIRED,
+        "the painting, or several",
+        name="style",
+        positional=True,
+        metavar="STYLE",
+        nargs="+",
+        parse=file_name,
+        sweep=True,
+    )
+    output: str = option(
+        REQUIRED,
+        "the picture to write: .png, .jpg, .webp or .tif; its settings are recorded "
+        "in it",
+        short="-o",
+        metavar="OUT",
+    )
+    config: OptimizeConfig = field(
+        default=PRESETS["default"], metadata={"presets": PRESETS}
+    )
+    masks: Sequence[str] | None = option(
+        None,
+        "one for each painting: white where it belongs in the photo, gray for less; "
+        "what is black in all stays as it is",
+        metavar="IMAGE",
+        nargs="+",
+        group="regions",
+    )
+    style_masks: Sequence[str] | None = option(
+        None,
+        "one for each painting: white on the part of it that counts, or 'all'",
+        metavar="IMAGE|all",
+        nargs="+",
+    )
+    seed: int = option(
+        0, "of the noise", metavar="N", parse=seed_number, sweep=True, group="run"
+    )
+    devices: int | None = option(
+        None,
+        "share the rows of the picture among N devices: the same picture, in an Nth "
+        "of the memory of each (default: one, or all if its memory is too small)",
+        metavar="N",
+        parse=positive_int,
+    )
+    tile: int | None = option(
+        None,
+        "compute the picture in tiles of that side, one after the other: the same "
+        "picture, in less memory and more time (default: 512, if memory is too small "
+        "for the whole)",
+        metavar="PIXELS",
+        parse=positive_int,
+    )
+    resume: bool = option(
+        False, "continue a run that was interrupted, from OUT.unfinished"
+    )
+    quiet: bool = option(False, "show no progress")
+    save_every: int | None = option(
+        None,
+        "write the picture so far every N steps, as OUT with the step's number",
+        metavar="N",
+        parse=positive_int,
+        group="more to look at",
+    )
+    film: str | None = option(
+        None, "how the picture came about: .mp4, .gif or .webp", metavar="FILE"
+    )
+    sheet: str | None = option(
+        None, "photo, paintings and picture side by side", metavar="FILE"
+    )
+    plot: str | None = option(
+        None, "a plot of the losses: .png, .svg or .pdf", metavar="FILE"
+    )
+    sweep: Sequence[tuple[str, Sequence[Any]]] = option(
+        (),
+        "try several values of {sweepable}: OUT becomes a labeled sheet, beside which "
+        "every picture is written. With several --sweep all combinations are tried, "
+        "and the first makes the rows of the sheet. A comma in the name of a file is "
+        "written \\,",
+        metavar="NAME=X,X,...",
+        parse_for=make_sweep_parser,
+        repeated=True,
+    )
+
+
+OPTIMIZE = Command(
+    options=OptimizeOptions,
+    run="optimize.optimize_command:run",
+    help="turn a photo and a painting into a picture, by optimizing its pixels",
+    description="Turn a photo and one or more paintings into a picture, by optimizing "
+    "its pixels from coarse to fine (Gatys et al., 2016).",
+)

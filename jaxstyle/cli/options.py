@@ -1,0 +1,283 @@
+"""The command line, generated from dataclasses of settings.
+
+Each command has a dataclass of options, in which each field that
+`jaxstyle.losses.fields.option` declares is an option. A field with ``presets`` in its
+metadata holds a config: it begins as the preset that ``--preset`` names, and its own
+fields, also those of configs nested in it, are options too.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+from jaxstyle.losses.fields import OptionInfo
+
+T = TypeVar("T")
+
+PRESET, DEFAULT = "preset", "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of a command.
+
+    Attributes:
+        given: the values that the command line gives, by the names of options.
+    """
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+SomeOptions = TypeVar("SomeOptions", bound=Options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command: what it takes, and what runs it.
+
+    Attributes:
+        options: the dataclass of its options.
+        run: ``module:function`` within `jaxstyle.cli`, which takes the options and
+            returns the exit code; imported when the command runs.
+        help: what it does, in one line.
+        description: the same at length.
+        epilog: the end of the help, broken into lines; presets replace it.
+    """
+
+    options: type[Options]
+    run: str
+    help: str
+    description: str
+    epilog: str = ""
+
+
+class Option(NamedTuple):
+    """An option, and the path of names to its field within a dataclass."""
+
+    path: tuple[str, ...]
+    field: "Field[Any]"
+
+    @property
+    def info(self) -> OptionInfo:
+        """What the command line needs to know."""
+        info: OptionInfo = self.field.metadata["option"]
+        return info
+
+    @property
+    def name(self) -> str:
+        """The name, as in ``--sweep NAME=...``."""
+        return self.info.name or self.field.name
+
+    @property
+    def flag(self) -> str:
+        """The name as a flag."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+def find_options(cls: Any, path: tuple[str, ...] = ()) -> Iterator[Option]:
+    """Yield the options of a dataclass and of those nested in it, in their order."""
+    for each in fields(cls):
+        if is_dataclass(each.type):
+            yield from find_options(each.type, (*path, each.name))
+        elif "option" in each.metadata:
+            yield Option((*path, each.name), each)
+
+
+def find_option(cls: Any, name: str) -> Option:
+    """Find an option by its name."""
+    return next(option for option in find_options(cls) if option.name == name)
+
+
+def find_presets(cls: type[Options]) -> Mapping[str, Any]:
+    """Return the presets that the config begins as, if the command has one."""
+    found = (each.metadata.get("presets") for each in fields(cls))
+    return next((presets for presets in found if presets), {})
+
+
+def sweepable(cls: type[Options]) -> dict[str, Option]:
+    """Return the options that ``--sweep`` may try, by their names."""
+    return {option.name: option for option in find_options(cls) if option.info.sweep}
+
+
+# --- to argparse, and back ----------------------------------------------------------
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type[Options]) -> None:
+    """Add the options of a dataclass to a parser."""
+    group: Any = parser
+    exclusive: dict[str, Any] = {}
+    if presets := find_presets(cls):
+        _add_preset(parser, presets)
+    for option in find_options(cls):
+        if option.info.group:
+            group = parser.add_argument_group(option.info.group)
+        target = group
+        if key := option.info.exclusive:
+            target = exclusive.get(key) or group.add_mutually_exclusive_group()
+            exclusive[key] = target
+        _add_option(target, option, cls)
+
+
+def _add_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Any]) -> None:
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        type=_checked(str, tuple(presets)),
+        default=argparse.SUPPRESS,
+        help="the settings to begin with; see the end of this help",
+    )
+    width = max(map(len, presets))
+    lines = (f"  {name:<{width}} {each.summary}" for name, each in presets.items())
+    parser.epilog = "\n".join(("presets:", *lines))
+
+
+def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
+    info = option.info
+    how: dict[str, Any] = {
+        "help": _make_help(option, cls),
+        "default": argparse.SUPPRESS,
+    }
+    if option.field.type is bool:
+        how["action"] = "store_true"
+    else:
+        parse = info.parse if info.parse_for is None else info.parse_for(cls)
+        metavar = info.metavar or "|".join(info.choices) or None
+        how |= {
+            "type": _checked(parse, info.choices),
+            "metavar": metavar,
+            "nargs": info.nargs,
+        }
+    if info.repeated:
+        how["action"] = "append"
+    if info.positional:
+        target.add_argument(option.name, **how)
+        return
+    names = [option.flag] if info.short is None else [info.short, option.flag]
+    target.add_argument(*names, dest=option.name, required=_is_required(option), **how)
+
+
+def _is_required(option: Option) -> bool:
+    """Test whether nothing but the command line gives the value."""
+    field, in_config = option.field, len(option.path) > 1
+    has_default = field.default is not MISSING or field.default_factory is not MISSING
+    return not in_config and not has_default
+
+
+def _checked(
+    parse: Callable[[str], Any], choices: tuple[str, ...]
+) -> Callable[[str], Any]:
+    """Make a parser whose errors argparse shows as they are."""
+
+    def parse_checked(text: str) -> Any:
+        if choices and text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"expected {', '.join(choices)}, got {text!r}"
+            )
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_checked
+
+
+def _make_help(option: Option, cls: type[Options]) -> str:
+    """Add the default to a help, and the presets that differ from it."""
+    text = option.info.help.replace("{sweepable}", ", ".join(sweepable(cls)))
+    values = {DEFAULT: option.field.default}
+    if len(option.path) > 1:
+        presets = find_presets(cls)
+        values = {name: _get(each, option.path[1:]) for name, each in presets.items()}
+    shown = {
+        name: f"{value:g}" if isinstance(value, float) else str(value).lower()
+        for name, value in values.items()
+        if name == DEFAULT or value != values[DEFAULT]
+    }
+    told = any(isinstance(value, (str, int, float)) for value in values.values())
+    if told and option.field.type is not bool and "(default" not in text:
+        text += f" ({', '.join(f'{name}: {value}' for name, value in shown.items())})"
+    return text.replace("%", "%%")
+
+
+def read_options(cls: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
+    """Make the options of a command: a preset, and what is given instead.
+
+    Args:
+        cls: the dataclass of options.
+        given: values by the names of options, ``preset`` among them.
+    """
+    chosen = [option for option in find_options(cls) if option.name in given]
+    own = {
+        option.field.name: given[option.name]
+        for option in chosen
+        if len(option.path) == 1
+    }
+    begun = {
+        each.name: each.metadata["presets"][given.get(PRESET, DEFAULT)]
+        for each in fields(cls)
+        if "presets" in each.metadata
+    }
+    options = cls(**own, **begun, given=given)
+    for option in chosen:
+        if len(option.path) > 1:
+            value = given[option.name]
+            if update := option.info.update:
+                value = update(_get(options, option.path), value)
+            options = _set(options, option.path, value)
+    return options
+
+
+def _get(settings: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        settings = getattr(settings, name)
+    return settings
+
+
+def _set(settings: T, path: tuple[str, ...], value: Any) -> T:
+    """Replace the value of a field, perhaps in a nested dataclass."""
+    name, *rest = path
+    if rest:
+        value = _set(getattr(settings, name), tuple(rest), value)
+    return replace(settings, **{name: value})  # type: ignore[type-var]
+
+
+# --- records ------------------------------------------------------------------------
+
+
+def describe_config(config: Any) -> dict[str, Any]:
+    """Make a record of a config, flat and ready for JSON, without the summary."""
+    record: dict[str, Any] = {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if is_dataclass(value):
+            record |= describe_config(value)
+        elif each.name != "summary":
+            record[each.name] = value
+    return record
+
+
+def read_config(cls: type[T], record: Mapping[str, Any]) -> T:
+    """Make a config from its record; what is missing there is the class's default."""
+    values = {}
+    for each in fields(cls):  # type: ignore[arg-type]
+        if is_dataclass(each.type):
+            values[each.name] = read_config(each.type, record)  # type: ignore[arg-type]
+        elif each.name in record:
+            values[each.name] = record[each.name]
+    return cls(**values)
+
+
+def describe_options(options: Options) -> dict[str, Any]:
+    """Make a record of the options, of which the config's are those that are given."""
+    own = {
+        option.field.name: getattr(options, option.field.name)
+        for option in find_options(type(options))
+        if len(option.path) == 1
+    }
+    nested = {
+        option.name: options.given[option.name]
+        for option in find_options(type(options))
+        if len(option.path) > 1 and option.name in options.given
+    }
+    return {PRESET: options.given.get(PRESET, DEFAULT), **own, **nested}

@@ -1,0 +1,98 @@
+"""The options of ``jaxstyle stylize``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxstyle.cli.options import Command, Options
+from jaxstyle.losses.fields import REQUIRED, fraction, option, positive_int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions(Options):
+    """All that ``jaxstyle stylize`` is told.
+
+    Attributes:
+        photos: files, folders, patterns, or ``-`` for standard input.
+        styles: names, files, addresses on the hub, or mixtures.
+        output: a picture, a folder, or ``-`` for standard output.
+        contact_sheet: whether one picture shows the photo in all styles.
+        max_size: the longer side that larger photos are shrunk to, in pixels.
+        strength: from 0, the photo, to 1, the full style.
+        preserve_color: whether only the photo's brightness is stylized.
+        devices: how many devices share batches and the rows of large photos.
+        tile: the side of the tiles that are computed one after the other, in pixels.
+        quiet: whether no progress is shown.
+    """
+
+    photos: Sequence[str] = option(
+        REQUIRED,
+        "a photo, a folder with all its subfolders, a quoted pattern such as '*.jpg', "
+        "or - for standard input",
+        positional=True,
+        metavar="PHOTO",
+        nargs="+",
+    )
+    styles: Sequence[str] = option(
+        REQUIRED,
+        "a name that jaxstyle styles lists; a file that jaxstyle train or import has "
+        "made; hf:USER/REPO[@REVISION] on the Hugging Face hub; a mixture of such, as "
+        "in great-wave+udnie or great-wave=3+udnie=1, if they were trained from one "
+        "another, like those that ship; or all for every style that ships. May be "
+        "given several times",
+        name="style",
+        metavar="STYLE",
+        repeated=True,
+    )
+    output: str = option(
+        REQUIRED,
+        "a picture (.png, .jpg, .webp or .tif), a folder, which is made if need be, or "
+        "- for standard output, as PNG",
+        short="-o",
+        metavar="OUT",
+    )
+    contact_sheet: bool = option(
+        False, "make OUT one picture of the photo in all styles, with their names"
+    )
+    max_size: int | None = option(
+        None,
+        "shrink photos whose longer side is longer than this",
+        metavar="PIXELS",
+        parse=positive_int,
+        group="picture",
+    )
+    strength: float = option(
+        1.0,
+        "mix photo and style pixel by pixel: 0 is the photo, 1 the full style",
+        metavar="S",
+        parse=fraction,
+    )
+    preserve_color: bool = option(
+        False, "keep the photo's colors: only its brightness is stylized"
+    )
+    devices: int | None = option(
+        None,
+        "use N devices: they share batches of photos, and the rows of large ones "
+        "(default: one, or all for photos too large for its memory)",
+        metavar="N",
+        parse=positive_int,
+    )
+    tile: int | None = option(
+        None,
+        "compute larger photos in tiles of that side, one after the other: the same "
+        "picture, in less memory and more time (default: 512, for photos too large "
+        "for memory)",
+        metavar="PIXELS",
+        parse=positive_int,
+    )
+    quiet: bool = option(False, "show no progress", group="run")
+
+
+STYLIZE = Command(
+    options=StylizeOptions,
+    run="stylize.stylize_command:run",
+    help="give photos a style that a net was trained for, in one pass",
+    description="Give photos a style that a net was trained for, in one pass (Johnson "
+    "et al., 2016).",
+    epilog="exit codes: 0 all done; 1 some photos could not be stylized, the others "
+    "are done;\n2 bad input; 130 interrupted, what is done stays",
+)

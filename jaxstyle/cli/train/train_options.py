@@ -1,0 +1,137 @@
+"""The options of ``jaxstyle train``: the net's settings, data, and the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jaxstyle.cli.options import Command, Options
+from jaxstyle.losses.fields import (
+    REQUIRED,
+    option,
+    positive_int,
+    seed_number,
+)
+from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
+
+NO_CACHE = "none"
+"""The choice of ``--data-cache`` by which photos are read as they are needed."""
+
+DATA_DIR_HELP = (
+    "where data sets are kept (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Options):
+    """All that ``jaxstyle train`` is told.
+
+    Attributes:
+        styles: the paintings.
+        output: the folder of the run.
+        data: a folder of photos, or the name of a data set.
+        data_dir: where data sets are kept.
+        data_cache: ``"none"``, or ``"device"`` for all photos in memory.
+        config: what shapes the net.
+        init: the style whose net training starts from.
+        seed: of the net and of the crops.
+        validation: how many photos are held out to measure the loss on.
+        validate_every: after how many steps the loss is measured on them.
+        picture_every: after how many steps a sheet of pictures is written.
+        checkpoint_every: after how many steps a checkpoint is written.
+        resume: whether the run in the folder is continued.
+        quiet: whether no progress is shown.
+        coordinator: the address of the first process.
+        num_processes: how many processes there are.
+        process_id: which of them this is.
+    """
+
+    styles: Sequence[str] = option(
+        REQUIRED,
+        "the painting, or several",
+        name="style",
+        metavar="IMAGE",
+        nargs="+",
+    )
+    output: str = option(
+        REQUIRED,
+        "the folder of the run: style.safetensors, checkpoints, metrics, pictures",
+        short="-o",
+        metavar="DIR",
+    )
+    data: str = option(
+        "coco/2014",
+        "a folder of photos, or a data set that jaxstyle data has prepared",
+        metavar="DATA",
+    )
+    data_dir: str | None = option(None, DATA_DIR_HELP, metavar="DIR")
+    data_cache: str = option(
+        NO_CACHE,
+        "device: read all photos once, into the memory of each device, and train as "
+        "fast as it can. Of each a square of 9/8 of --size is kept, its shorter side "
+        "whole; batches are crops of it, mirrored or not. Without the cache crops come "
+        "from anywhere in the photo, and those of 256 pixels from half to all of its "
+        "shorter side",
+        choices=(NO_CACHE, "device"),
+    )
+    init: str | None = option(
+        None,
+        "start from the net of another style, shipped, a file or "
+        "hf:USER/REPO[@REVISION], which takes far fewer steps than a new net",
+        metavar="STYLE",
+    )
+    config: TrainConfig = field(
+        default=TRAINING_PRESETS["default"], metadata={"presets": TRAINING_PRESETS}
+    )
+    seed: int = option(0, "of the net and of the crops", metavar="N", parse=seed_number)
+    validation: int = option(
+        32,
+        "how many photos are held out to measure the loss on",
+        metavar="N",
+        parse=positive_int,
+        group="run",
+    )
+    validate_every: int = option(
+        500,
+        "measure the loss on them every N steps, and at the end",
+        metavar="N",
+        parse=positive_int,
+    )
+    picture_every: int = option(
+        500,
+        "write a sheet of pictures every N steps, and at the end",
+        metavar="N",
+        parse=positive_int,
+    )
+    checkpoint_every: int = option(
+        500,
+        "write a checkpoint every N steps, and at the end",
+        metavar="N",
+        parse=positive_int,
+    )
+    resume: bool = option(
+        False, "continue from the last checkpoint in the folder of the run"
+    )
+    quiet: bool = option(False, "show no progress")
+    coordinator: str | None = option(
+        None,
+        "the address of the first process; auto in a Slurm, Open MPI or Kubernetes job "
+        "or on a TPU pod, which provide all three. Training uses all devices of a "
+        "process, which share the batch. To use the devices of several machines, start "
+        "it on each with the same data and options; the first one writes the files",
+        metavar="HOST:PORT",
+        group="several processes",
+    )
+    num_processes: int | None = option(
+        None, "how many processes there are", metavar="N", parse=positive_int
+    )
+    process_id: int | None = option(
+        None, "which of them this is, from 0", metavar="I", parse=int
+    )
+
+
+TRAIN = Command(
+    options=TrainOptions,
+    run="train.train_command:run",
+    help="train a net that turns any photo into a picture in one pass",
+    description="Train a transform net for the style of one or more paintings "
+    "(Johnson et al., 2016; Ulyanov et al., 2016).",
+)
