@@ -77,9 +77,7 @@ class OwnConfig(OptimizeConfig):
 
 
 OWN_PRESETS = {
-    name: OwnConfig(
-        **{each.name: getattr(preset, each.name) for each in fields(preset)}
-    )
+    name: read_config(OwnConfig, describe_config(preset))
     for name, preset in PRESETS.items()
 } | {"sharp": OwnConfig(loss=PRESETS["seed"].loss, sharpness=1.0)}
 
@@ -109,7 +107,10 @@ def test_a_new_option_of_optimize_is_one_line() -> None:
 
 def test_a_new_option_is_swept() -> None:
     variants = find_variants(parse_own("--sweep", "sharpness=0,0.25"))
-    assert [variant.config.sharpness for variant in variants] == [0, 0.25]
+    assert [describe_config(each.config)["sharpness"] for each in variants] == [
+        0,
+        0.25,
+    ]
     assert [variant.output for variant in variants] == [
         "out.sharpness=0.png",
         "out.sharpness=0.25.png",

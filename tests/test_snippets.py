@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle.cli.main import build_parser
+from jaxstyle.cli.main import parse
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -93,7 +93,7 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("line", sorted({*command_lines()}))
 def test_every_command_is_understood(line: str) -> None:
-    build_parser().parse_args(shlex.split(line, comments=True)[1:])
+    parse(shlex.split(line, comments=True)[1:])
 
 
 def test_the_readme_is_short() -> None:
