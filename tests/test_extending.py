@@ -21,6 +21,7 @@ from jaxstyle.cli.optimize.variants import find_variants
 from jaxstyle.cli.options import (
     add_options,
     describe_config,
+    read_config,
     read_options,
 )
 from jaxstyle.losses.fields import fraction, option
