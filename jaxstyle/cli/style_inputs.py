@@ -1,4 +1,4 @@
-"""Styles as the command line takes them: what ships, a file, or a mixture of both."""
+"""Styles as the command line names them: shipped styles, files, and mixtures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from jaxstyle.nets.networks import NETWORKS, TRANSFORM, Network, find_network
 from jaxstyle.nets.transform_net import Params
 
 Shares: TypeAlias = Mapping[Path, float]
-"""The files of a mixture, or of a single style, and how much each counts."""
+"""The files of a mixture, or of a single style, and the share of each."""
 
-# Where huggingface_hub keeps the files of a repository USER/REPO.
+# The place of a file of the repository USER/REPO in huggingface_hub's cache.
 _IN_HUB_CACHE = re.compile(r"/models--.+?--([^/]+)/snapshots/[^/]+/style.safetensors$")
 
 
@@ -24,10 +24,10 @@ class Style(NamedTuple):
     """A trained net.
 
     Attributes:
-        name: for names of files and for labels.
-        paths: the files that it is from.
-        params: its parameters.
-        network: its kind.
+        name: used in names of files and in labels.
+        paths: the files that it was read from.
+        params: the network's parameters, on the device.
+        network: the functions that apply them to images.
     """
 
     name: str
@@ -37,13 +37,15 @@ class Style(NamedTuple):
 
 
 def load_styles(wanted: Sequence[str]) -> list[Style]:
-    """Read styles; each has the name of its file, or of the run that made it.
+    """Read styles; each is named after its file, or after the run that made it.
 
-    A style that is given twice is read once; ``all`` stands for those that ship.
+    Args:
+        wanted: names, files, addresses on the hub, mixtures, or ``all`` for every style
+            that ships. A style given twice is read once.
 
     Raises:
-        ValueError: there is no such style, a file is damaged or no style, two have one
-            name, or a mixture is none.
+        ValueError: there is no such style, a file is damaged or not a style, two styles
+            have one name, or the styles of a mixture cannot be mixed.
     """
     found: dict[Any, Shares] = {}
     for text in wanted:
@@ -71,8 +73,8 @@ def load_style(text: str) -> Style:
 def parse_mixture(text: str) -> Shares:
     """Parse ``STYLE``, ``STYLE+STYLE`` or ``STYLE=NUMBER+STYLE=NUMBER``.
 
-    A file whose own name looks like that is taken for what it is. A style that is
-    given twice counts twice.
+    A file whose own name looks like a mixture is read as that file. A style given twice
+    counts twice.
 
     Raises:
         ValueError: there is no such style or file, or a number is wrong.
@@ -110,22 +112,22 @@ def _find(text: str) -> list[Shares]:
 
 
 def _key(shares: Shares) -> tuple[tuple[Path, float], ...]:
-    """Return what is equal for mixtures that are the same net."""
+    """Make a key that is equal for mixtures that give the same net."""
     whole = sum(shares.values())
     return tuple((path.resolve(), share / whole) for path, share in shares.items())
 
 
 def _name(shares: Shares) -> str:
-    """Return ``wave+udnie``, or ``wave=3+udnie=1`` where the shares differ."""
+    """Name a mixture ``wave+udnie``, or ``wave=3+udnie=1`` if the shares differ."""
     if len(set(shares.values())) == 1:
         return "+".join(map(_style_name, shares))
     return "+".join(f"{_style_name(path)}={shares[path]:g}" for path in shares)
 
 
 def _style_name(path: Path) -> str:
-    """Return ``wave`` for ``wave.safetensors`` and ``wave/style.safetensors``.
+    """Name ``wave.safetensors`` and ``wave/style.safetensors`` ``wave``.
 
-    And for what is fetched from the hub's repository ``user/wave``.
+    A file fetched from the hub's repository ``user/wave`` is named ``wave``, too.
     """
     if fetched := _IN_HUB_CACHE.search(path.as_posix()):
         return fetched[1]

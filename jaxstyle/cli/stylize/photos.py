@@ -96,7 +96,7 @@ def _in_folder(folder: Path, *, output: Path) -> Iterator[Photo]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        # A second run must not take the pictures of the first for photos.
+        # A second run must not take pictures of the first for photos.
         written = output != folder and output in path.parents
         if _is_image(path) and not hidden and not written:
             yield Photo(path, name, str(path))

@@ -145,7 +145,7 @@ def make_pictures(
 ) -> list[Path]:
     """Make pictures with a progress bar until all are made, or an interrupt comes."""
     written: list[Path] = []
-    total = len(list(chain.from_iterable(job.outputs.values())))
+    total = sum(map(len, job.outputs.values()))
     with (
         warnings.catch_warnings(),
         catch_interrupts() as interrupts,
@@ -164,7 +164,7 @@ def report(
     job: Job, written: Sequence[Path], failures: set[str], *, output: str
 ) -> int:
     """Print what was made and what was not, and return the exit code."""
-    done, total = len(written), len(list(chain.from_iterable(job.outputs.values())))
+    done, total = len(written), sum(map(len, job.outputs.values()))
     for failure in sorted(failures):
         print(f"jaxstyle stylize: error: {failure}", file=sys.stderr)
     if output != "-":
