@@ -73,7 +73,7 @@ class OptimizeConfig:
     steps: int = 300
     coarsest: int | None = None
     ratio: float = math.sqrt(2)
-    finest: int = 1
+    last_scale_factor: int = 1
     optimizer: str = "lbfgs"
     keep: str = "best"
     learning_rate: float | None = None
@@ -224,7 +224,7 @@ def optimize_image(
     init: Image | None = None,
     steps: int = 300,
     sizes: Sequence[int] | None = None,
-    finest: int = 1,
+    last_scale_factor: int = 1,
     style_scale: float = 1.0,
     optimizer: optax.GradientTransformation | None = None,
     keeper: Keeper = BEST,

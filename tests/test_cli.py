@@ -18,8 +18,8 @@ from jaxstyle.cli.optimize.optimize_options import OptimizeOptions, make_sweep_p
 from jaxstyle.cli.options import find_options, sweepable
 from jaxstyle.files.published_vgg import DOWNLOADS
 from jaxstyle.losses.fields import parse_blend, parse_shares, parse_weights
-from jaxstyle.optimize.inits import INITS
 from jaxstyle.optimize.presets import PRESETS
+from jaxstyle.optimize.scenes import INITS
 from jaxstyle.vgg.layers import NETWORKS
 
 Captured = pytest.CaptureFixture[str]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.optimize.inits import INITS
+from jaxstyle.optimize.scenes import INITS
 
 every_init = pytest.mark.parametrize("name", INITS)
 

@@ -81,10 +81,10 @@ def test_scales_that_do_not_grow_are_refused(ratio: float) -> None:
         pyramid_sizes(512, ratio=ratio)
 
 
-def test_the_finest_scale_may_have_more_steps() -> None:
-    assert split_steps(100, 3, finest=7) == (20, 10, 70)
-    assert split_steps(9, 2, finest=7) == (2, 7)
-    assert split_steps(9, 1, finest=7) == (9,)
+def test_the_last_scale_may_have_more_steps() -> None:
+    assert split_steps(100, 3, last_scale_factor=7) == (20, 10, 70)
+    assert split_steps(9, 2, last_scale_factor=7) == (2, 7)
+    assert split_steps(9, 1, last_scale_factor=7) == (9,)
 
 
 # --- from scale to scale ------------------------------------------------------------

@@ -17,7 +17,7 @@ class Weights(NamedTuple):
     """What counts how much: a weight per layer for content and style, and three more.
 
     The layers are structure, the numbers are data: under `jax.jit` other numbers do not
-    recompile, and under `jax.vmap` they may differ from lane to lane.
+    recompile, and under `jax.vmap` they may differ from image to image.
 
     Attributes:
         content: the weight of `jaxstyle.losses.content_loss` by layer, such as

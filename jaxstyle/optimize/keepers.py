@@ -1,4 +1,4 @@
-"""Keepers: which picture an optimization is to show, of all that it went through.
+"""Keepers choose the picture that an optimization shows, among all its iterates.
 
 Like an optax transformation, a keeper is a few pure functions and an explicit state.
 """
@@ -16,7 +16,7 @@ Kept: TypeAlias = Any
 
 
 class Keeper(NamedTuple):
-    """What is kept of an optimization.
+    """A rule for the picture that an optimization shows: pure functions.
 
     Attributes:
         init: ``init(image) -> kept``, for the image to start from.
@@ -31,14 +31,14 @@ class Keeper(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The image with the lowest loss so far, and this loss; the first until then."""
+    """The image with the lowest loss so far, and that loss; at first the initial."""
 
     image: Image
     loss: Float[Array, ""]
 
 
 class Average(NamedTuple):
-    """The weighted sum of images, and what their weights lack to a sum of 1."""
+    """The weighted sum of images, and 1 minus the sum of their weights."""
 
     total: Image
     lack: Float[Array, ""]
@@ -48,7 +48,7 @@ def keep_best() -> Keeper:
     """Keep the image with the lowest loss.
 
     Returns:
-        The keeper. Until a loss is finite it has the image to start from.
+        The keeper. Until a loss is finite it shows the initial image.
 
     Examples:
         >>> keeper = jaxstyle.optimize.keep_best()
@@ -76,8 +76,8 @@ def keep_average(decay: float = 0.99) -> Keeper:
 
         average <- decay average + (1 - decay) image,   divided by 1 - decay^count
 
-    It rids Adam's pictures of the noise that its steps of constant size leave in them.
-    An image that is not finite is left out.
+    It removes the noise that the steps of constant size of Adam leave in a picture. An
+    image that is not finite is left out.
 
     Source: the averaging of iterates of Polyak & Juditsky (1992), with the exponential
     weights and the correction of Kingma & Ba (2015), section 7.2.
@@ -113,7 +113,7 @@ def keep_average(decay: float = 0.99) -> Keeper:
 
 
 BEST = keep_best()
-"""The keeper of whoever names none."""
+"""The default keeper."""
 
 KEEPERS: dict[str, Callable[[], Keeper]] = {"best": keep_best, "average": keep_average}
 """The keepers by name."""

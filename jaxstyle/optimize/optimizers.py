@@ -16,7 +16,7 @@ from jaxstyle.scaling.sharding import replicate, shard_rows
 def lbfgs(
     *, memory_size: int = 50, exponent: float = 0.25, mesh: Mesh | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    """Return L-BFGS with full steps, in a basis that favors coarse structure.
+    """Make L-BFGS with full steps, in a basis that favors coarse structure.
 
     It moves z instead of the image K z, where K multiplies a frequency of f cycles per
     image by ``max(f, 1) ** -exponent``. That leaves up to a tenth less of the loss
@@ -29,7 +29,7 @@ def lbfgs(
         memory_size: how many past steps shape the next; each takes the memory of two
             images.
         exponent: how much coarse structure is favored.
-        mesh: devices that divide the rows of the image among them, from
+        mesh: devices that share the rows of the image, from
             `jaxstyle.scaling.make_row_mesh`. Each transforms the spectrum of the whole
             image.
 
@@ -50,7 +50,7 @@ def lbfgs(
 
 
 def adam(*, learning_rate: float = 0.02) -> optax.GradientTransformationExtraArgs:
-    """Return Adam with b2 = 0.99, keeping pixels between 0 and 1.
+    """Make Adam with b2 = 0.99 that keeps pixels in [0, 1].
 
     Args:
         learning_rate: the size of the first steps, where white is 1.
@@ -79,7 +79,7 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformationExtraArgs]] =
 
 
 def stay_in_range() -> optax.GradientTransformation:
-    """Return the transformation that cuts updates so that pixels stay in [0, 1]."""
+    """Make the transformation that clips updates so that pixels stay in [0, 1]."""
 
     def update(
         updates: Image, state: optax.OptState, image: Image | None = None
@@ -131,8 +131,8 @@ def _filter_spectrum(image: Image, *, exponent: float, mesh: Mesh | None) -> Ima
     its size.
     """
     if mesh is not None:
-        # The compiler cannot divide a transform. The barriers keep XLA on the CPU from
-        # giving it arrays in an order that it does not take.
+        # The compiler cannot shard a Fourier transform. The barriers keep XLA on the
+        # CPU from passing it arrays in a layout that it does not take.
         barrier: Any = lax.optimization_barrier
         whole = barrier(replicate(image, mesh))
         filtered = _filter_spectrum(whole, exponent=exponent, mesh=None)

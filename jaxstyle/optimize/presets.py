@@ -52,7 +52,7 @@ class OptimizeConfig:
         coarsest: the longer side of the coarsest scale, in pixels; ``None`` for a
             single scale.
         ratio: the size of each scale relative to the one before.
-        finest: the steps of the last scale relative to those of the scales before.
+        last_scale_factor: the steps of the last scale relative to those before it.
         optimizer: ``"lbfgs"`` or ``"adam"``, for `jaxstyle.optimize.lbfgs` or
             `jaxstyle.optimize.adam`.
         keep: which picture is kept, ``"best"`` or ``"average"``, for
@@ -125,7 +125,7 @@ class OptimizeConfig:
         parse=positive_int,
     )
     ratio: float = math.sqrt(2)
-    finest: int = 1
+    last_scale_factor: int = 1
     optimizer: str = option(
         "lbfgs", "the method that updates the pixels", choices=("lbfgs", "adam")
     )
@@ -185,7 +185,7 @@ _DEFAULT = OptimizeConfig(
     steps=100,
     coarsest=128,
     ratio=2.0,
-    finest=7,
+    last_scale_factor=7,
 )
 _NO_VARIATION = {"isotropic": 0.0}
 
@@ -196,7 +196,7 @@ PRESETS: Mapping[str, OptimizeConfig] = {
         summary="Crowson's style-transfer-pytorch on VGG-16: Adam, averaged, slow",
         steps=3000,
         ratio=math.sqrt(2),
-        finest=1,
+        last_scale_factor=1,
         optimizer="adam",
         keep="average",
     ),

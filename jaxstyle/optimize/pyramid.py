@@ -50,21 +50,21 @@ SMALLEST = 128
 def pyramid_sizes(
     longest: int, *, smallest: int = SMALLEST, ratio: float = math.sqrt(2)
 ) -> tuple[int, ...]:
-    """Return the longer sides of a pyramid in pixels, from coarse to fine.
+    """Compute the longer sides of a pyramid in pixels, from coarse to fine.
 
-    The last is ``longest``, and each other is by ``ratio`` smaller than the next; none
-    is less than ``smallest``, unless ``longest`` is.
+    The last is ``longest``, and each other is smaller than the next by ``ratio``; none
+    is below ``smallest``, unless ``longest`` is.
 
     Args:
         longest: the longer side of the picture, in pixels.
         smallest: the least longer side of a scale, 128 pixels by default.
-        ratio: how many times as large as the scale before each scale is, more than 1.
+        ratio: the size of each scale relative to the one before, more than 1.
 
     Returns:
         The sides, as `optimize_image` takes them.
 
     Raises:
-        ValueError: ``ratio`` is not more than 1, so that there is no end of scales.
+        ValueError: ``ratio`` is not more than 1, so that scales would never end.
 
     Examples:
         >>> jaxstyle.optimize.pyramid_sizes(512)
@@ -80,17 +80,19 @@ def pyramid_sizes(
     return tuple(reversed(sizes))
 
 
-def split_steps(steps: int, scales: int, *, finest: int = 1) -> tuple[int, ...]:
+def split_steps(
+    steps: int, scales: int, *, last_scale_factor: int = 1
+) -> tuple[int, ...]:
     """Divide steps among scales: twice as many for the first as for the next ones.
 
-    Of fewer steps than there are scales, the last is never left out.
+    With fewer steps than scales, the last scale still gets one.
 
     Args:
-        steps: how many there are in all.
-        scales: how many there are.
-        finest: how many times as many steps the last scale gets as those before it.
+        steps: their total number.
+        scales: the number of scales.
+        last_scale_factor: the steps of the last scale relative to those before it.
     """
-    shares = [2, *[1] * (scales - 2), finest] if scales > 1 else [1]
+    shares = [2, *[1] * (scales - 2), last_scale_factor] if scales > 1 else [1]
     ends = [steps * total // sum(shares) for total in accumulate(shares)]
     return tuple(end - start for start, end in pairwise([0, *ends]))
 
@@ -103,7 +105,7 @@ def change_scale(
     keeper: Keeper = BEST,
     detail: Image | None = None,
 ) -> State:
-    """Return the state before the first step at another (height, width).
+    """Make the state before the first step at another (height, width).
 
     It starts from the picture that was kept, and the keeper starts anew. What the scale
     before could not hold is missing there. With ``detail``, an image of the new size,
@@ -152,7 +154,7 @@ def optimize_image(
     init: Image | None = None,
     steps: int = 300,
     sizes: Sequence[int] | None = None,
-    finest: int = 1,
+    last_scale_factor: int = 1,
     style_scale: float = 1.0,
     optimizer: optax.GradientTransformation | None = None,
     keeper: Keeper = BEST,
@@ -162,7 +164,7 @@ def optimize_image(
     objective: Objective = DEFAULT_OBJECTIVE,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Image, Metrics]:
-    """Return the content image in the style of the others.
+    """Repaint the content image in the style of others.
 
     Pure: it works under `jax.jit` (with ``steps`` and ``sizes`` static) and `jax.vmap`,
     and with an optimizer like Adam under `jax.grad`. A `jax.vmap` for each of contents,
@@ -187,7 +189,7 @@ def optimize_image(
         sizes: the picture's longer side at each scale, such as `pyramid_sizes` returns;
             by default one scale, the content as it is. The picture comes out at the
             last.
-        finest: how many times as many steps the last of the sizes gets as those before.
+        last_scale_factor: the steps of the last scale relative to those before it.
         style_scale: with ``sizes``, a style's longer side relative to the picture's, at
             every scale, as far as the style is large enough: more gives larger strokes.
         optimizer: `jaxstyle.optimize.lbfgs` by default.
@@ -231,7 +233,7 @@ def optimize_image(
             f"or of the coarsest scale's {coarsest.shape}, got {image.shape}"
         )
     first = resize_image(image, _size(coarsest))
-    counts = split_steps(steps, len(scenes), finest=finest)
+    counts = split_steps(steps, len(scenes), last_scale_factor=last_scale_factor)
     state, history = init_state(first, optimizer, keeper=keeper), []
     for scene, count in zip(scenes, counts, strict=True):
         size = _size(scene.content)

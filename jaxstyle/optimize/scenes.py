@@ -1,10 +1,11 @@
 """Scenes: the images and masks that a picture is made from, at any scale."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from jaxstyle.images.arrays import Image, check_image, fit_size
 from jaxstyle.losses.objective import (
@@ -29,9 +30,9 @@ class Scene(NamedTuple):
 
 
 def check_scene(scene: Scene) -> None:
-    """Raise unless a scene has single images, with masks of their sizes if any.
+    """Check that a scene has single images, with masks of their sizes if any.
 
-    It is for before `resize_scene`, which would hide what is wrong.
+    Call it before `resize_scene`, which would hide what is wrong.
     """
     check_image(scene.content, name="the content")
     for style in scene.styles:
@@ -51,7 +52,7 @@ def make_scene_targets(
     objective: Objective = DEFAULT_OBJECTIVE,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> Targets:
-    """Return what a picture of a scene is to be compared with; see `make_targets`."""
+    """Make the targets of a picture of a scene; see `make_targets`."""
     return make_targets(
         params,
         scene.content,
@@ -66,10 +67,10 @@ def make_scene_targets(
 
 
 def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Scene:
-    """Return a scene for a picture of another longer side, in pixels.
+    """Resize a scene for a picture of another longer side, in pixels.
 
-    Styles come to ``style_scale`` times as much on their longer side, or stay as they
-    are where that is more than they have: enlarged, they would show no finer strokes.
+    The longer side of styles becomes ``style_scale`` times that of the picture, but
+    styles are never enlarged, which would show no finer strokes.
     """
     height, width, _ = scene.content.shape
     size = fit_size(height, width, longest)
@@ -86,10 +87,10 @@ def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Sce
 
 
 def resize_image(image: Image, size: tuple[int, int]) -> Image:
-    """Return an image of another (height, width), in [0, 1].
+    """Resize an image to another (height, width), in [0, 1].
 
-    By Keys' cubic with a = -0.5, averaging over more pixels where it shrinks; Crowson's
-    enlarges with a = -0.75, which overshoots more at edges.
+    This is Keys' cubic with a = -0.5, antialiased when shrinking; Crowson enlarges with
+    a = -0.75, which overshoots more at edges.
     """
     if image.shape[:2] == size:
         return image
@@ -107,3 +108,51 @@ def _shrink(style: Image, longest: int) -> Image:
 def _resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
     resized: Mask = jax.image.resize(mask, size, "linear")
     return resized
+
+
+# --- images to start from -----------------------------------------------------------
+
+Init: TypeAlias = Callable[[Image, Sequence[Image], Array], Image]
+
+
+def _content(content: Image, styles: Sequence[Image], key: Array) -> Image:
+    """Start from the content itself."""
+    return content
+
+
+def _noise(content: Image, styles: Sequence[Image], key: Array) -> Image:
+    """Start from uniform noise."""
+    return jax.random.uniform(key, content.shape, content.dtype)
+
+
+def _gray(content: Image, styles: Sequence[Image], key: Array) -> Image:
+    """Start from mid gray, with noise of less than one of 255 levels.
+
+    The noise breaks the symmetry of flat areas.
+    """
+    return 0.5 + _noise(content, styles, key) / 255
+
+
+def _style_stats(content: Image, styles: Sequence[Image], key: Array) -> Image:
+    """Start from noise with the mean and the variance of the styles' pixels.
+
+    They are computed per channel, over the average of the styles' distributions; the
+    noise is normal and truncated to [0, 1], which shifts its mean and variance a little
+    towards those of gray.
+    """
+    means = jnp.stack([style.mean((0, 1)) for style in styles])
+    squares = jnp.stack([jnp.square(style).mean((0, 1)) for style in styles])
+    mean = means.mean(0)
+    deviation = jnp.sqrt(jnp.maximum(squares.mean(0) - jnp.square(mean), 1e-6))
+    lower, upper = -mean / deviation, (1 - mean) / deviation
+    normal = jax.random.truncated_normal(key, lower, upper, content.shape)
+    return jnp.clip(mean + deviation * normal, 0, 1).astype(content.dtype)
+
+
+INITS: Mapping[str, Init] = {
+    "content": _content,
+    "noise": _noise,
+    "gray": _gray,
+    "style-stats": _style_stats,
+}
+"""The inits by name: ``init(content, styles, key) -> image``, of the content's size."""

@@ -23,13 +23,13 @@ from jaxstyle.scaling.chunks import repeat_step
 
 
 class State(NamedTuple):
-    """Where the optimization stands.
+    """The state of an optimization.
 
     Attributes:
         image: where the loss is evaluated next.
-        kept: the keeper's own; its ``picture`` makes of it what is to be shown, where
-            values may lie outside [0, 1].
-        optimizer_state: the optimizer's own.
+        kept: the keeper's own state; its ``picture`` turns it into the picture to
+            show, whose values may lie outside [0, 1].
+        optimizer_state: the optimizer's own state.
         step: the number of evaluations so far.
     """
 
@@ -48,7 +48,7 @@ def init_state(
     *,
     keeper: Keeper = BEST,
 ) -> State:
-    """Return the state before the first step.
+    """Make the state before the first step.
 
     Args:
         image: where to start, RGB in [0, 1], ``[h, w, 3]``.
@@ -56,7 +56,7 @@ def init_state(
         keeper: that of the step.
 
     Returns:
-        The state, in which no step has been made and ``image`` is what is kept.
+        The state after no steps, which keeps ``image``.
 
     Raises:
         TypeError: the image is not floating-point.
@@ -73,7 +73,7 @@ def init_state(
 
 
 def kept_picture(state: State, keeper: Keeper) -> Image:
-    """Return the picture to show of a state, clipped to [0, 1]."""
+    """Clip the picture that the keeper of a state shows to [0, 1]."""
     return jnp.clip(keeper.picture(state.kept), 0, 1)
 
 
@@ -83,7 +83,7 @@ def make_step(
     keeper: Keeper = BEST,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> Step:
-    """Return the pure function that evaluates the loss once and moves the image.
+    """Make the pure function that evaluates the loss once and updates the image.
 
     Args:
         optimizer: any optax transformation of one image, those with a line search
@@ -139,8 +139,8 @@ def run_steps(
     """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
 
     Nothing comes back to the host in between. The count is data: one compiled program
-    serves all counts. Under `jax.vmap` each lane stops for itself, at its own count or
-    loss, and stays as it is while others go on.
+    serves all counts. Under `jax.vmap` each image stops at its own count or loss, and
+    stays as it is while others go on.
 
     Args:
         step: from `make_step`.
