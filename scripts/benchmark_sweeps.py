@@ -1,19 +1,19 @@
-"""Time pictures side by side, as lanes of one program, against one after the other.
+"""Time pictures side by side under `jax.vmap` against one after the other.
 
     python scripts/benchmark_sweeps.py [--size 256] [--pictures 8] [--rounds 3]
         [--steps 8]
 
-Each side runs in a process of its own, in turns, with the programs of ``jaxstyle
-optimize --sweep seed=...``: squares of the package's example images, from noise of
-other seeds, with the loss and the optimizer of the preset ``default``, at one scale. A
-step is one of every picture. Printed are medians over all rounds: milliseconds a step,
-the time to the end of the first one (nearly all of it compilation, without the
-persistent cache), the peak memory above that with everything loaded, and the mean of
-the losses at the end of a round.
+Each side runs in a process of its own, in turns: squares of the package's example
+images, from noise of other seeds, with the loss and the optimizer of the preset
+``default``, at one scale. A step is one of every picture. Printed are medians over all
+rounds: milliseconds a step, the time to the end of the first one (nearly all of it
+compilation, without the persistent cache), the peak memory above that with everything
+loaded, and the mean of the losses at the end of a round.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from benchmark_optimize import load_inputs
@@ -29,80 +29,75 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="square images' side")
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8, help="timed steps a round")
-    sides = {"side by side": measure_lanes, "one after the other": measure_in_turn}
+    sides = {"side by side": measure_vmap, "one after the other": measure_in_turn}
     compare(parser, sides)
 
 
-def measure_lanes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure all pictures as lanes of one program."""
-    return measure_batches(arguments, lanes=arguments.pictures)
+def measure_vmap(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure all pictures in one program."""
+    return measure_batches(arguments, [range(arguments.pictures)])
 
 
 def measure_in_turn(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one picture after the other."""
-    return measure_batches(arguments, lanes=1)
+    return measure_batches(arguments, [[seed] for seed in range(arguments.pictures)])
 
 
-def measure_batches(arguments: argparse.Namespace, *, lanes: int) -> dict[str, Any]:
-    """Measure a step of all pictures, of which some are side by side."""
+def measure_batches(
+    arguments: argparse.Namespace, batches: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """Measure a step of all pictures, by the seeds of those in one program."""
     start = prepare(arguments.size)
-    seeds = range(arguments.pictures)
-    batches: list[Steps] = []
+    started: list[Steps] = []
 
     def step() -> float:
-        if not batches:
-            batches.extend(start(seeds[i : i + lanes]) for i in seeds[::lanes])
-        losses = [loss for make_step in batches for loss in make_step()]
+        if not started:
+            started.extend(map(start, batches))
+        losses = [loss for make_step in started for loss in make_step()]
         return sum(losses) / len(losses)
 
     return measure(step, arguments.steps)
 
 
-def prepare(size: int) -> Callable[[range], Steps]:
-    """Return what gets ready to make the pictures of some seeds side by side."""
+def prepare(size: int) -> Callable[[Sequence[int]], Steps]:
+    """Make the function that begins the pictures of some seeds in one program."""
     import jax
-    import numpy as np
+    import jax.numpy as jnp
 
     import jaxstyle
-    from jaxstyle.cli.optimize import scale_programs, scale_states
-    from jaxstyle.cli.optimize.lanes import stack
-    from jaxstyle.cli.optimize.optimize_settings import make_method
-    from jaxstyle.cli.optimize.scene_inputs import Inputs
-    from jaxstyle.cli.settings import load_params
-    from jaxstyle.optimize import inits
-    from jaxstyle.optimize.scenes import Scene
+    from jaxstyle.losses import Problem, make_targets
+    from jaxstyle.optimize import PRESETS, init_state, lbfgs, make_step, run_steps
 
-    settings = jaxstyle.optimize.PRESETS["default"]
+    loss = PRESETS["default"].loss
+    weights, optimizer = loss.weights(), lbfgs()
     content, style, _, _ = load_inputs(size)
-    scene = Scene(content, [style])
-    params = load_params(settings.loss)
-    first = Inputs(content, scene, (size,), 1.0, content, False, params)
-    weights = settings.weights()
-    method = make_method(settings)
-    programs = scale_programs.make_programs(
-        first,
-        method,
-        scale_programs.prepare(params),
-        weights,
-        ends=(settings.steps,),
-        blend=None,
-    )
+    layers = (*loss.content, *loss.style)
+    params = jaxstyle.vgg.truncate(jaxstyle.load_vgg(loss.vgg), layers)
+    params = jaxstyle.vgg.normalize(params)
+    if jax.default_backend() == "cpu":
+        params = jax.jit(jaxstyle.vgg.prepare_for_cpu)(params)
+    targets_of = jax.jit(partial(make_targets, objective=loss.objective()))
+    targets = targets_of(params, content, [style], weights)
+    problem = Problem(params, targets, weights)
+    init = jax.jit(partial(init_state, optimizer=optimizer))
+    advance = partial(run_steps, make_step(optimizer), capacity=1)
+    alone = jax.jit(advance, donate_argnums=0)
+    together = jax.jit(jax.vmap(advance, (0, None, None)), donate_argnums=0)
 
-    def start(seeds: range) -> Steps:
-        lanes = len(seeds)
-        images = [inits.noise(content, [style], jax.random.key(n)) for n in seeds]
-        program = programs[0, lanes]
-        state = scale_states.init_states(method, program.layout, stack(images), lanes)
-        problem = program.make_problem([scene] * lanes, stack([weights] * lanes))
-        count = scale_programs.count_steps(1, np.ones(lanes, bool))
+    def start(seeds: Sequence[int]) -> Steps:
+        keys = [jax.random.key(seed) for seed in seeds]
+        states = [init(jax.random.uniform(key, content.shape)) for key in keys]
+        state, make = states[0], alone
+        if len(states) > 1:
+            state, make = jax.tree.map(lambda *x: jnp.stack(x), *states), together
 
-        def make_step() -> list[float]:
+        def make_one_step() -> list[float]:
             nonlocal state
-            state, history = program.run_steps(state, problem, count)
-            losses: list[float] = np.atleast_2d(history["loss"])[:, 0].tolist()
+            state, metrics = make(state, problem, 1)
+            losses: list[float] = jnp.ravel(metrics["loss"]).tolist()
             return losses
 
-        return make_step
+        return make_one_step
 
     return start
 

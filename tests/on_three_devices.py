@@ -56,15 +56,15 @@ def test_a_run_goes_on_with_more_devices(
 ) -> None:
     options = (*COARSE_TO_FINE, "--optimizer", "lbfgs", "--keep", "best")
     whole = make(*options)
-    keep = picture_run.keep
+    save_progress = picture_run.save_progress
 
-    def keep_and_stop(*given: object) -> None:
-        keep(*given)  # type: ignore[arg-type]
+    def save_and_stop(*given: object) -> None:
+        save_progress(*given)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
-        patch.setattr(picture_run, "keep", keep_and_stop)
+        patch.setattr(picture_run, "save_progress", save_and_stop)
         assert optimize(*options, "--devices", "2") == 130
     (step,) = find_checkpoints(picture_folder / "out.png.unfinished" / "checkpoints")
     assert 0 < step < 6

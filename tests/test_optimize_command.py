@@ -368,7 +368,7 @@ def test_a_lack_of_memory_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(optimize_command, "make_job", fail)
+    monkeypatch.setattr(optimize_command, "make_programs", fail)
     assert optimize() == 2
     line = (
         "jaxstyle optimize: error: not enough memory for --size 32; "

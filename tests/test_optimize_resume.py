@@ -22,8 +22,7 @@ from command_line import (
 )
 
 from jaxstyle.cli.optimize import picture_run
-from jaxstyle.cli.optimize.job import Run
-from jaxstyle.cli.optimize.scale_steps import Progress
+from jaxstyle.cli.optimize.programs import Progress, Run
 from jaxstyle.files.checkpoints import MANIFEST, find_checkpoints
 from jaxstyle.files.image_files import load_image
 
@@ -40,10 +39,10 @@ METHODS = {
 
 EAGER = (
     "import sys\n"
-    "from jaxstyle import cli\n"
-    "from jaxstyle.commands import optimize_run\n"
-    "optimize_run.CHECKPOINT_SECONDS = 0\n"
-    "sys.exit(cli.main(sys.argv[1:]))\n"
+    "from jaxstyle.cli import main\n"
+    "from jaxstyle.cli.optimize import picture_run\n"
+    "picture_run.CHECKPOINT_SECONDS = 0\n"
+    "sys.exit(main.main(sys.argv[1:]))\n"
 )
 """Jaxstyle, but with a checkpoint whenever there is a halt."""
 
@@ -178,7 +177,7 @@ def test_a_run_from_a_coarse_checkpoint_goes_on_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.rmtree(folder / "out.png.unfinished")
-    monkeypatch.setattr(picture_run, "keep", stop_after(COARSE))
+    monkeypatch.setattr(picture_run, "save_progress", stop_after(COARSE))
     monkeypatch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
     with pytest.raises(StopError):
         make(*options(method))
@@ -194,13 +193,13 @@ class StopError(Exception):
 
 
 def stop_after(step: int) -> Callable[..., None]:
-    def keep(run: Run, progress: Progress) -> None:
+    def save_and_stop(run: Run, progress: Progress) -> None:
         if progress.step == step:
-            saved(run, progress)
+            save_progress(run, progress)
             raise StopError
 
-    saved = picture_run.keep
-    return keep
+    save_progress = picture_run.save_progress
+    return save_and_stop
 
 
 # --- what is refused ----------------------------------------------------------------
@@ -218,7 +217,7 @@ def test_another_run_does_not_lose_an_interrupted_one(
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        (("--steps", "16"), "preset steps 15 -> 16"),
+        (("--steps", "16"), "settings steps 15 -> 16"),
         (("--size", "46"), "size 45 -> 46"),
         (("--strength", "0.6"), "strength 0.5 -> 0.6"),
         (("--style-scale", "2"), "style_scale 1.0 -> 2.0"),
@@ -226,7 +225,7 @@ def test_another_run_does_not_lose_an_interrupted_one(
         (("--preserve-color",), "preserve_color False -> True"),
         (("--match-color", "histogram"), "match_color None -> histogram"),
         (("--blend", "2"), "blend None -> [2.0]"),
-        (("--coarsest", "45"), "preset coarsest 32 -> 45"),
+        (("--coarsest", "45"), "settings coarsest 32 -> 45"),
         (("--masks", "content.png"), "images and network "),
     ],
 )

@@ -17,11 +17,10 @@ from command_line import (
     settings,
 )
 
-from jaxstyle.cli.optimize import picture_run, sweep
-from jaxstyle.cli.optimize.job import Job, Run, make_job
-from jaxstyle.cli.optimize.ledger import LEDGER
-from jaxstyle.cli.optimize.results import attend
-from jaxstyle.cli.optimize.scale_steps import Progress
+from jaxstyle.cli.optimize import optimize_command, picture_run
+from jaxstyle.cli.optimize.picture_outputs import run_scheduled
+from jaxstyle.cli.optimize.programs import Programs, Progress, Run, make_programs
+from jaxstyle.cli.optimize.sweep import LEDGER
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.image_files import load_image
 
@@ -34,7 +33,7 @@ SWEEP = (
     *("--steps", str(STEPS), "--save-every", "1"),
     *("--sweep", "strength=0.3,0.5,0.7,0.9"),
 )
-"""Four pictures, two by two side by side, with a halt at every step."""
+"""Four pictures, with a halt at every step."""
 
 NAMES = [f"out.strength={strength}.png" for strength in ("0.3", "0.5", "0.7", "0.9")]
 
@@ -46,17 +45,17 @@ class StopError(Exception):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def job() -> Iterator[None]:
+def programs() -> Iterator[None]:
     """Compile once for all sweeps here, whose pictures are of one size."""
-    made: list[Job] = []
+    made: list[Programs] = []
 
-    def make_once(*given: Any) -> Job:
+    def make_once(*given: Any) -> Programs:
         if not made:
-            made.append(make_job(*given))
+            made.append(make_programs(*given))
         return made[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "make_job", make_once)
+        patch.setattr(optimize_command, "make_programs", make_once)
         yield
 
 
@@ -65,7 +64,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> "Made":
     """What a sweep makes that is not interrupted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder := tmp_path_factory.mktemp("whole"))
-        patch.setattr(sweep, "ON_CPU", 2)
         save_pictures(folder)
         make(*SWEEP)
         assert not UNFINISHED.exists()
@@ -73,9 +71,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> "Made":
 
 
 @pytest.fixture(autouse=True)
-def two_lanes(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let two pictures be side by side, and write every checkpoint that may be."""
-    monkeypatch.setattr(sweep, "ON_CPU", 2)
+def every_checkpoint(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write every checkpoint that may be."""
     monkeypatch.setattr(picture_run, "CHECKPOINT_SECONDS", -1)
 
 
@@ -95,15 +92,14 @@ def made() -> Made:
 def end(
     patch: pytest.MonkeyPatch, strength: float, step: int, how: Callable[[], None]
 ) -> None:
-    """Let a sweep end after a step of the pictures of which the first is that one."""
+    """Let a sweep end after a step of the picture of a strength."""
 
     def ending(run: Run, progress: Progress) -> None:
-        attend(run, progress)
-        config = run.pictures[0].arguments.config
-        if config.strength == strength and progress.step == step:
+        run_scheduled(run, progress)
+        if run.arguments.config.strength == strength and progress.step == step:
             how()
 
-    patch.setattr(picture_run, "attend", ending)
+    patch.setattr(picture_run, "run_scheduled", ending)
 
 
 def stop() -> None:
@@ -135,15 +131,12 @@ def written() -> list[tuple[int, int]]:
     return [(file.st_ino, file.st_mtime_ns) for file in found]
 
 
-def test_a_sweep_that_was_killed_twice_ends_the_same(
-    whole: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_that_was_killed_twice_ends_the_same(whole: Made) -> None:
     killed(0.3, 3)
     assert find_checkpoints(UNFINISHED / NAMES[0] / "checkpoints") == [1, 2]
     killed(0.7, 4, "--resume")
     assert find_checkpoints(UNFINISHED / NAMES[2] / "checkpoints") == [1, 2, 3]
     before = written()
-    monkeypatch.setattr(sweep, "ON_CPU", 1)  # which would round otherwise
     make(*SWEEP, "--resume")
     assert written() == before
     assert made() == whole
@@ -154,12 +147,12 @@ def test_an_interrupted_sweep_is_not_lost(whole: Made, capsys: Captured) -> None
     assert interrupted(0.3, 4) == 130
     line = f"interrupted after step 4 of {STEPS}; --resume goes on\n"
     assert capsys.readouterr().err == line
-    assert [settings(name)["result"]["steps"] for name in NAMES[:2]] == [4, 4]
-    assert not Path(NAMES[2]).exists()
+    assert settings(NAMES[0])["result"]["steps"] == 4
+    assert not Path(NAMES[1]).exists()
     assert not Path("out.png").exists()
     refused = {
         (): "out.png.unfinished holds an interrupted run; go on with it by --resume",
-        ("--resume", "--steps", "7"): "of another configuration: preset steps 6 -> 7",
+        ("--resume", "--steps", "7"): "of another configuration: settings steps 6 -> 7",
         ("--resume", "--sweep", "seed=1", "--init", "noise"): "sweep seed None -> [1]",
         ("--resume", "--masks", "content.png"): "configuration: images and network ",
     }
@@ -179,7 +172,7 @@ def test_a_sweep_may_be_interrupted_between_pictures(
     line = "interrupted between pictures; --resume goes on\n"
     assert capsys.readouterr().err == line
     ledger = UNFINISHED / LEDGER
-    assert json.loads(ledger.read_bytes())["codes"] == dict.fromkeys(NAMES[:2], 0)
+    assert json.loads(ledger.read_bytes())["codes"] == {NAMES[0]: 0}
     Path(NAMES[0]).unlink()
     make(*SWEEP, "--resume")
     assert made() == whole

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish that a loop grants when it suits it."""
+"""Ctrl-C as a request that a loop honors between its steps."""
 
 import signal
 from collections.abc import Iterator

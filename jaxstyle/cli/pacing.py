@@ -1,11 +1,11 @@
-"""How many steps the device makes before the host hears of it."""
+"""The number of steps that a device makes in one call."""
 
 from collections.abc import Iterable
 
 SECONDS_PER_CALL = 0.5
-"""About how long the device is left alone, once it is known how fast it is."""
+"""About how long a call of the device takes, once its speed is known."""
 
 
 def until_halt(step: int, end: int, intervals: Iterable[int]) -> int:
-    """Return how many steps there are to the end, or to a multiple of an interval."""
+    """Count the steps to the end, or to the next multiple of an interval."""
     return min(end - step, *(every - step % every for every in intervals))

@@ -1,44 +1,50 @@
-"""What ``jaxstyle optimize`` writes: the picture, and more to look at."""
+"""What ``jaxstyle optimize`` writes: the picture, pictures on the way, film, sheet."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain, product
+import shutil
+import sys
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.scene_inputs import Inputs
-from jaxstyle.cli.optimize.variants import make_label
+from jaxstyle.cli.optimize.programs import Progress, Run
+from jaxstyle.cli.optimize.scene_inputs import describe
+from jaxstyle.cli.options import describe_options
+from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.figures import check_plot_path, make_sheet, save_loss_plot
 from jaxstyle.files.films import check_film_path, save_film
 from jaxstyle.files.image_files import check_image_path, load_image, save_image
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image, fit_size
+from jaxstyle.optimize import steps
 from jaxstyle.optimize.scenes import Scene, resize_image
-
-FRAMES = 120
-"""About how many frames a film has."""
 
 FILM_SIDE = 720
 """The most pixels on the longer side of a film."""
 
 CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image_path}
-"""What else can be written, by the argument, and what checks where to."""
+"""The other files of a picture, by option, and the checks of their paths."""
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+"""The exit codes."""
 
 
 # --- before the run -----------------------------------------------------------------
 
 
 def check_outputs(pictures: Sequence[OptimizeOptions], *, steps: int) -> None:
-    """Raise a ValueError unless all can be written without losing an input.
+    """Check that all can be written without losing an input.
 
     Args:
-        pictures: the arguments of each picture.
-        steps: how many are made.
+        pictures: the options of each picture.
+        steps: the number of steps of each.
+
+    Raises:
+        ValueError: a path is wrong, or that of an input, or there twice.
     """
     written: dict[Path, str] = {}
     for arguments in pictures:
@@ -61,7 +67,7 @@ def check_outputs(pictures: Sequence[OptimizeOptions], *, steps: int) -> None:
 
 
 def _written(arguments: OptimizeOptions, *, steps: int) -> list[str]:
-    """Return the paths of all that is written for a picture."""
+    """List the paths of all that is written for a picture."""
     every = arguments.save_every or steps
     so_far = [str(numbered(arguments.output, n)) for n in range(every, steps, every)]
     others = [getattr(arguments, name) for name in CHECKS]
@@ -69,7 +75,7 @@ def _written(arguments: OptimizeOptions, *, steps: int) -> list[str]:
 
 
 def unfinished(path: str) -> Path:
-    """Return the folder of what is there only until a picture is complete."""
+    """Name the folder that is there until a picture is complete."""
     return Path(f"{path}.unfinished")
 
 
@@ -78,17 +84,117 @@ def numbered(path: str, step: int) -> Path:
     return Path(path).with_suffix(f".{step:05d}{Path(path).suffix}")
 
 
+# --- results ------------------------------------------------------------------------
+
+
+def run_scheduled(run: Run, progress: Progress) -> None:
+    """Write what is due after a step, except after the last: a picture, a frame."""
+    step, every = progress.step, run.arguments.save_every
+    if step == run.steps:
+        return
+    if every is not None and step % every == 0:
+        path = numbered(run.arguments.output, step)
+        save_picture(make_picture(run, progress), path, run, step, progress.loss)
+    if run.frame_interval is not None and step % run.frame_interval == 0:
+        add_frame(run, progress)
+
+
+def finish(run: Run, progress: Progress) -> int:
+    """Write the picture and all other files, and say so; return the exit code."""
+    output, step = run.arguments.output, progress.step
+    picture, loss = save(run, progress)
+    save_others(run, progress, picture)
+    print(f"{output}: {step} steps, loss {loss:.5g}")
+    if step < run.steps:
+        more = "; --resume goes on" if find_checkpoints(run.checkpoints) else ""
+        print(f"interrupted after step {step} of {run.steps}{more}", file=sys.stderr)
+        return INTERRUPTED
+    shutil.rmtree(run.folder, ignore_errors=True)
+    return DONE
+
+
+def fail(run: Run, progress: Progress) -> int:
+    """Write the best picture before a loss that is not finite; return the exit code."""
+    output, step = run.arguments.output, progress.step
+    shutil.rmtree(run.folder, ignore_errors=True)  # resumed, it would fail again
+    what = "is not written"
+    if np.isfinite(progress.losses[0]):
+        save(run, progress)
+        what = "is the best picture before it"
+    print(
+        f"jaxstyle optimize: error: the loss is not finite at step {step}; "
+        f"{output} {what}",
+        file=sys.stderr,
+    )
+    return FAILED
+
+
+def save(run: Run, progress: Progress) -> tuple[Image, float]:
+    """Write the picture; return it with its loss. The state is used up."""
+    picture, step = make_picture(run, progress), progress.step
+    loss = measure(run, progress)
+    save_picture(picture, run.arguments.output, run, step, loss)
+    return picture, loss
+
+
+def measure(run: Run, progress: Progress) -> float:
+    """Compute the loss of the picture that is kept, by one more step from it.
+
+    The state is used up: the step takes its memory.
+    """
+    scale, keeper = run.programs.find_scale(progress.step), run.programs.options.keeper
+    kept = steps.kept_picture(progress.state, keeper)
+    state = progress.state._replace(image=kept)
+    run_steps = run.programs.compiled[scale].run_steps
+    _, history = run_steps(state, run.problem(scale), 1)
+    return float(np.asarray(history["loss"])[0])
+
+
+def save_picture(
+    picture: Image, path: str | Path, run: Run, step: int, loss: float
+) -> None:
+    """Write a picture with its settings and its result."""
+    arguments = describe_options(run.arguments)
+    record = {"arguments": arguments, **describe(run.arguments)}
+    result = {"steps": step, "loss": loss}
+    save_image(picture, path, settings={**record, "result": result})
+
+
+def save_others(run: Run, progress: Progress, picture: Image) -> None:
+    """Write the film, the sheet and the plot that are requested."""
+    arguments = run.arguments
+    if arguments.film is not None:
+        save_frames(run, arguments.film, picture)
+    if arguments.sheet is not None:
+        save_sheet(arguments.sheet, run, picture)
+    if arguments.plot is not None:
+        (measured,) = np.nonzero(np.isfinite(progress.losses))
+        spans = zip(run.programs.spans, run.inputs.sizes, strict=True)
+        marks = {begin: f"{size} px" for (begin, end), size in spans if begin < end}
+        losses = {"loss": (measured, progress.losses[measured])}
+        save_loss_plot(losses, arguments.plot, marks=marks)
+
+
 # --- pictures -----------------------------------------------------------------------
 
 
+def make_picture(run: Run, progress: Progress) -> Image:
+    """Make the picture so far, in [0, 1], with what is to stay of the photo."""
+    kept = jnp.asarray(run.programs.kept_picture(progress.state))
+    picture = in_masks(kept, run.inputs.scene)
+    if run.arguments.config.preserve_color:
+        picture = in_color(picture, run.inputs.photo)
+    return picture
+
+
 def in_color(picture: Image, photo: Image) -> Image:
-    """Return a picture with the chroma of a photo."""
+    """Give a picture the chroma of a photo."""
     height, width, _ = picture.shape
     return color.keep_chroma(resize_image(photo, (height, width)), picture)
 
 
 def in_masks(picture: Image, scene: Scene) -> Image:
-    """Return a picture with the content of a scene where no mask covers it.
+    """Put the content of a scene where no mask covers it.
 
     The losses alone would leave these parts as they come from the coarser scales.
     """
@@ -102,53 +208,11 @@ def in_masks(picture: Image, scene: Scene) -> Image:
     return covered
 
 
-def save_picture(
-    picture: Image,
-    path: str | Path,
-    record: Mapping[str, Any],
-    result: Mapping[str, float],
-) -> None:
-    """Write a picture with its settings and what came of them."""
-    save_image(picture, path, settings={**record, "result": result})
-
-
-def save_sweep(
-    path: str,
-    swept: Sequence[tuple[str, Sequence[float | str]]],
-    pictures: Sequence[str | None],
-) -> None:
-    """Write the pictures of a sweep as a sheet, with what was set as labels.
-
-    One setting makes a row of pictures; of several, the first makes the rows, and the
-    others together the columns.
-
-    Args:
-        path: the sheet.
-        swept: the values of each setting.
-        pictures: the files, row by row, None where there is no picture.
-    """
-    labels = [
-        [f"{name} {make_label(value)}" for value in values] for name, values in swept
-    ]
-    row_labels = labels.pop(0) if len(labels) > 1 else []
-    columns = [", ".join(parts) for parts in product(*labels)]
-    nothing = np.ones((0, 0, 3), np.float32)
-    images = [nothing if file is None else load_image(file) for file in pictures]
-    rows = [
-        images[start : start + len(columns)]
-        for start in range(0, len(images), len(columns))
-    ]
-    sheet = make_sheet(rows, row_labels=row_labels, column_labels=columns)
-    save_image(sheet, path)
-
-
-def save_sheet(
-    path: str, arguments: OptimizeOptions, inputs: Inputs, picture: Image
-) -> None:
+def save_sheet(path: str, run: Run, picture: Image) -> None:
     """Write photo, paintings and picture side by side, all as high as the picture."""
-    height = picture.shape[0]
+    arguments, height = run.arguments, picture.shape[0]
     paintings = [load_image(path) for path in arguments.styles]
-    images = [inputs.photo, *(_as_high(jnp.asarray(x), height) for x in paintings)]
+    images = [run.inputs.photo, *(_as_high(jnp.asarray(x), height) for x in paintings)]
     labels = [Path(path).stem for path in (arguments.content, *arguments.styles)]
     row = [np.asarray(image) for image in (*images, picture)]
     save_image(make_sheet([row], column_labels=(*labels, "picture")), path)
@@ -159,38 +223,26 @@ def _as_high(image: Image, height: int) -> Image:
     return resize_image(image, (height, width))
 
 
-def save_plot(path: str, losses: ArrayLike, marks: Mapping[int, str]) -> None:
-    """Write a plot of the losses, up to the last that was measured."""
-    values = np.asarray(losses)
-    steps = np.flatnonzero(np.isfinite(values))
-    save_loss_plot({"loss": (steps, values[steps])}, path, marks=marks)
-
-
 # --- films --------------------------------------------------------------------------
 
 
-class Frames:
-    """The frames of a film, as files in a folder until the film is made."""
+def add_frame(run: Run, progress: Progress) -> None:
+    """Keep the picture so far as a frame, in a file until the film is made."""
+    frames = run.folder / "frames"
+    frames.mkdir(parents=True, exist_ok=True)
+    picture = make_picture(run, progress)
+    frame = resize_image(picture, _frame_size(picture))
+    save_image(frame, frames / f"{progress.step:06d}.png")
 
-    def __init__(self, folder: Path, *, steps: int) -> None:
-        self.folder = folder
-        self.every = max(1, steps // FRAMES)
 
-    def add(self, step: int, picture: Image) -> None:
-        """Keep the picture of a step."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        frame = resize_image(picture, _frame_size(picture))
-        save_image(frame, self.folder / f"{step:06d}.png")
-
-    def save(self, path: str, last: Image) -> None:
-        """Make the film, of which a last picture is the end."""
-        files = sorted(self.folder.glob("[0-9]*.png"))  # none that a kill cut short
-        frames = (load_image(file) for file in files)
-        film = chain(frames, [np.asarray(last)])
-        save_film(film, path, size=_frame_size(last))
+def save_frames(run: Run, path: str, last: Image) -> None:
+    """Write the film of all frames, of which a last picture is the end."""
+    files = sorted(run.folder.glob("frames/[0-9]*.png"))  # none that a kill cut short
+    frames = (load_image(file) for file in files)
+    save_film(chain(frames, [np.asarray(last)]), path, size=_frame_size(last))
 
 
 def _frame_size(picture: Image) -> tuple[int, int]:
-    """Return the height and width of a picture as a frame."""
+    """Compute the height and width of a picture as a frame."""
     height, width, _ = picture.shape
     return fit_size(height, width, min(FILM_SIDE, max(height, width)))

@@ -1,117 +1,168 @@
-"""The making of pictures: from the first step, or a checkpoint, to the last."""
+"""Makes a picture: from the first step, or a checkpoint, to the last."""
 
 import shutil
 import sys
 import time
+from collections.abc import Callable, Generator, Iterator
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
 from jaxstyle.cli.interrupts import Interrupts
-from jaxstyle.cli.optimize.job import Run
-from jaxstyle.cli.optimize.lanes import stack
-from jaxstyle.cli.optimize.results import attend, fail, finish, make_images
-from jaxstyle.cli.optimize.scale_states import init_states, state_shapes
-from jaxstyle.cli.optimize.scale_steps import Progress, drive
+from jaxstyle.cli.optimize.compilation import CAPACITY
+from jaxstyle.cli.optimize.picture_outputs import (
+    add_frame,
+    fail,
+    finish,
+    run_scheduled,
+)
+from jaxstyle.cli.optimize.programs import Progress, Run, ScaleProgram
+from jaxstyle.cli.optimize.scene_inputs import resize
+from jaxstyle.cli.pacing import SECONDS_PER_CALL, until_halt
 from jaxstyle.files.checkpoints import (
     find_checkpoints,
     load_checkpoint,
     save_checkpoint,
 )
+from jaxstyle.losses.perceptual import Problem
 
 CHECKPOINT_SECONDS = 60.0
 """How much time a run that is killed may lose."""
 
 
-def optimize(run: Run, interrupts: Interrupts) -> list[int]:
-    """Make pictures, or go on with them, and write them with all that is wanted.
+def optimize(run: Run, interrupts: Interrupts) -> int:
+    """Make a picture, or resume it, and write all that is requested.
 
     Returns:
-        An exit code for each picture.
+        The exit code.
 
     Raises:
-        ValueError: the unfinished run to go on with is another, or damaged.
+        ValueError: the unfinished run to resume is another, or damaged.
     """
     resumes = run.arguments.resume and find_checkpoints(run.checkpoints)
     start = restore(run) if resumes else begin(run)
     try:
-        return finish(run, follow(run, start, interrupts))
+        progress = follow(run, start, interrupts)
+        return fail(run, progress) if progress.failed else finish(run, progress)
     finally:
-        run.job.programs.drop()
+        run.programs.compiled.drop()
+
+
+# --- steps --------------------------------------------------------------------------
 
 
 def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
-    """Make the steps, show and write what comes on the way; return how far it got."""
-    progress, saved, failed = start, time.monotonic(), start.failed
-    last = run.plan.ends[-1]
-    with tqdm(
-        total=last, initial=start.step, unit="step", disable=run.arguments.quiet
-    ) as bar:
-        lanes = f"{len(failed)} pictures, " if len(failed) > 1 else ""
-        plan = run.plan._replace(say=lambda what: bar.set_description_str(lanes + what))
-        for progress in drive(plan, start):
+    """Make the steps, with a progress bar, checkpoints and what is written on the way.
+
+    Returns:
+        The progress after the last step, or when a loss is not finite, or interrupted.
+    """
+    progress, saved, quiet = start, time.monotonic(), run.arguments.quiet
+    with tqdm(total=run.steps, initial=start.step, unit="step", disable=quiet) as bar:
+        for progress in drive(run, start, bar.set_description_str):
             bar.update(progress.step - bar.n)
-            bar.set_postfix(loss=describe_losses(progress))
-            if (lost := progress.failed & ~failed).any():
-                fail(run, progress, lost)
-                failed = progress.failed
-            attend(run, progress)
+            bar.set_postfix(loss=f"{progress.loss:.4g}")
+            if progress.failed:
+                break
+            run_scheduled(run, progress)
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
-            if (interrupts.received or due) and progress.step < last:
-                keep(run, progress)
+            if (interrupts.received or due) and progress.step < run.steps:
+                save_progress(run, progress)
                 saved = time.monotonic()
             if interrupts.received:
                 break
     return progress
 
 
-def describe_losses(progress: Progress) -> str:
-    """Return the loss of the last step, or how far those of several lanes reach."""
-    losses = progress.last[~progress.failed]
-    if not len(losses):
-        return "nan"
-    low, high = f"{losses.min():.4g}", f"{losses.max():.4g}"
-    return low if low == high else f"{low} to {high}"
+def drive(
+    run: Run, start: Progress, say: Callable[[str], object]
+) -> Iterator[Progress]:
+    """Make all steps, scale by scale; yield the progress after each call of the device.
+
+    A call makes as many steps as take about `SECONDS_PER_CALL`, and stops when a file
+    is due, at the end of a scale, and at a loss that is not finite, with which all
+    ends. What is going on is told to ``say``.
+    """
+    progress = start
+    run.programs.compile_ahead(start.step)
+    for scale, (begin, end) in enumerate(run.programs.spans):
+        if progress.step >= end or progress.failed:
+            continue
+        size = run.inputs.sizes[scale]
+        say(f"{size} px, compiling")
+        enter = run.programs.compiled[scale].enter
+        say(f"{size} px, {run.programs.needed_memory(scale) / 1e9:.1f} GB")
+        if enter is not None and progress.step == begin:
+            content = resize(run.inputs, scale).content
+            progress = progress._replace(state=enter(progress.state, content))
+        progress = yield from make_steps(run, scale, progress, end)
+
+
+def make_steps(
+    run: Run, scale: int, start: Progress, end: int
+) -> Generator[Progress, None, Progress]:
+    """Make the steps of one scale; yield the progress on the way, return the last."""
+    program, problem = run.programs.compiled[scale], run.problem(scale)
+    progress, count = start, 1
+    while progress.step < end and not progress.failed:
+        before, started = progress.step, time.perf_counter()
+        count = min(count, until_halt(before, end, run.intervals))
+        progress = advance(program, problem, progress, count)
+        pace = (progress.step - before) / (time.perf_counter() - started)
+        yield progress
+        count = max(1, min(int(SECONDS_PER_CALL * pace), CAPACITY))
+    return progress
+
+
+def advance(
+    program: ScaleProgram, problem: Problem, progress: Progress, count: int
+) -> Progress:
+    """Make up to ``count`` steps, until a loss is not finite."""
+    first, losses = progress.step, progress.losses.copy()
+    state, history = program.run_steps(progress.state, problem, count)
+    made = int(state.step) - first  # waits for the device
+    losses[first : first + made] = np.asarray(history["loss"])[:made]
+    return Progress(state, losses)
+
+
+# --- where it begins ----------------------------------------------------------------
 
 
 def begin(run: Run) -> Progress:
-    """Return the progress before the first step."""
-    shutil.rmtree(run.unfinished, ignore_errors=True)  # frames without a checkpoint
-    lanes, steps = len(run.pictures), run.plan.ends[-1]
-    images = stack([picture.inputs.init for picture in run.pictures])
-    state = init_states(run.job.method, run.plan.layout(0), images, lanes)
-    progress = Progress(state, np.full((lanes, steps), np.nan, np.float32))
-    if run.frames is not None:
-        run.frames.add(0, make_images(run, progress)[0])
+    """Make the progress before the first step."""
+    shutil.rmtree(run.folder, ignore_errors=True)  # frames without a checkpoint
+    losses = np.full(run.steps, np.nan, np.float32)
+    progress = Progress(run.programs.scales[0].init(run.inputs.init), losses)
+    if run.frame_interval is not None:
+        add_frame(run, progress)
     return progress
 
 
 def restore(run: Run) -> Progress:
-    """Return the progress of the last good checkpoint; tell of those that are not.
+    """Load the newest checkpoint that is not damaged; tell of those that are.
 
-    It may have been written by another number of devices.
+    It may have been written with another number of devices.
     """
-    lanes, inputs = len(run.pictures), run.pictures[0].inputs
+    losses = np.empty(run.steps, np.float32)
 
     def shapes(step: int) -> Progress:
-        scale, layout = run.plan.scale_of(step), run.plan.layout(step).undivided
-        losses = np.empty((lanes, run.plan.ends[-1]), np.float32)
-        state = state_shapes(inputs, run.job.method, layout, scale, lanes)
-        return Progress(state, losses)
+        _, layout, _, state = run.programs.scales[run.programs.find_scale(step)]
+        return Progress(jax.eval_shape(layout.unshard, state), losses)
 
     restored = load_checkpoint(run.checkpoints, shapes, run.configuration)
     for line in restored.notes:
         print(f"jaxstyle optimize: {line}", file=sys.stderr)
     progress = Progress(*restored.state)
-    return progress._replace(state=run.plan.layout(progress.step).put(progress.state))
+    layout = run.programs.layout(progress.step)
+    return progress._replace(state=layout.put(progress.state))
 
 
-def keep(run: Run, progress: Progress) -> None:
-    """Write a checkpoint; if that fails, say so: the pictures may still be made."""
-    whole = run.plan.layout(progress.step).fetch(progress.state)
+def save_progress(run: Run, progress: Progress) -> None:
+    """Write a checkpoint; if that fails, say so: the picture may still be made."""
+    layout = run.programs.layout(progress.step)
+    whole = progress._replace(state=layout.fetch(progress.state))
     try:
-        save_checkpoint(
-            run.checkpoints, progress._replace(state=whole), run.configuration
-        )
+        save_checkpoint(run.checkpoints, whole, run.configuration)
     except ValueError as error:
         tqdm.write(f"jaxstyle optimize: {error}", file=sys.stderr)

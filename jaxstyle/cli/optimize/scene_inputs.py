@@ -1,7 +1,8 @@
-"""What ``jaxstyle optimize`` works with: images and a network, from files."""
+"""The images that ``jaxstyle optimize`` reads, as a scene at several scales."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -9,27 +10,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.options import describe_config
+from jaxstyle.cli.runtime import versions
 from jaxstyle.cli.settings import check_size
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import leaves
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.targets import Mask
-from jaxstyle.optimize.inits import INITS
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import pyramid_sizes
-from jaxstyle.optimize.scenes import Scene, resize_image, resize_scene
+from jaxstyle.optimize.scenes import INITS, Scene, resize_image, resize_scene
 from jaxstyle.vgg import layers, network
 
 MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
     "covariance": color.match_colors,
     "histogram": color.match_histograms,
 }
-"""How the paintings can be given the photo's colors."""
+"""Functions that give a painting the photo's colors."""
 
 
 class Inputs(NamedTuple):
-    """What was read from files.
+    """What one picture is made from, read from files.
 
     Attributes:
         photo: the content in its own colors.
@@ -37,9 +39,9 @@ class Inputs(NamedTuple):
         sizes: the picture's longer side at every scale, from coarse to fine.
         style_scale: the paintings' longer side relative to the picture's.
         init: what to start from, at the coarsest scale.
-        from_content: whether that is the content, whose details then come in with every
+        from_content: whether that is the content, whose details then come in at every
             scale.
-        params: the network.
+        digest: tells whether all this and the network are the same, to the last bit.
     """
 
     photo: Image
@@ -48,12 +50,30 @@ class Inputs(NamedTuple):
     style_scale: float
     init: Image
     from_content: bool
-    params: network.Params
+    digest: str
 
 
 def read_image(path: str, **sizes: int) -> Image:
     """Read an image file; the sizes are arguments of `load_image`."""
     return jnp.asarray(load_image(path, **sizes))
+
+
+def load_all_inputs(
+    variants: Sequence[OptimizeOptions], params: network.Params
+) -> list[Inputs]:
+    """Read what each picture is made from; nothing is read twice.
+
+    Args:
+        variants: the options of each picture.
+        params: the network, which says how small an image may be.
+    """
+    read = cache(read_image)
+    loaded: dict[Hashable, Inputs] = {}
+    keys = [(each.content, *each.styles, each.seed) for each in variants]
+    for key, variant in zip(keys, variants, strict=True):
+        if key not in loaded:
+            loaded[key] = load_inputs(variant, params, read=read)
+    return [loaded[key] for key in keys]
 
 
 def load_inputs(
@@ -79,11 +99,28 @@ def load_inputs(
     if config.preserve_color:
         init = color.luminance(init)
     from_content = config.init == "content"
-    return Inputs(photo, scene, sizes, style_scale, init, from_content, params)
+    digest = compute_digest((scene, init, sizes), params)
+    return Inputs(photo, scene, sizes, style_scale, init, from_content, digest)
+
+
+def resize(inputs: Inputs, scale: int) -> Scene:
+    """Resize the scene to a scale."""
+    longest, style_scale = inputs.sizes[scale], inputs.style_scale
+    scene: Scene = _resize(inputs.scene, longest, style_scale=style_scale)
+    return scene
+
+
+_resize = jax.jit(resize_scene, static_argnames=("longest", "style_scale"))
+
+
+def find_shapes(inputs: Inputs) -> Hashable:
+    """Find what is equal for pictures that the same programs make."""
+    leaves, structure = jax.tree.flatten((inputs.scene, inputs.init))
+    return structure, tuple(leaf.shape for leaf in leaves), inputs.sizes
 
 
 def load_scene(arguments: OptimizeOptions, photo: Image, styles: list[Image]) -> Scene:
-    """Return photo and paintings in the colors that are wanted, with their masks."""
+    """Match the colors of photo and paintings as requested; read their masks."""
     config, content = arguments.config, photo
     if config.match_color is not None:
         match = jax.jit(MATCH[config.match_color])
@@ -101,7 +138,7 @@ def load_scene(arguments: OptimizeOptions, photo: Image, styles: list[Image]) ->
 
 
 def load_masks(paths: Sequence[str], images: list[Image], option: str) -> Any:
-    """Read a mask for each image, of its size; ``all`` stands for none."""
+    """Read a mask for each image, at its size; ``all`` means none."""
     if len(paths) != len(images):
         raise ValueError(
             f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
@@ -128,7 +165,7 @@ def load_mask(path: str, image: Image) -> Mask:
 
 
 def load_init(init: str, scene: Scene, *, seed: int) -> Image:
-    """Return an image to start from: by name, or from a file, scaled to the content."""
+    """Make the image to start from: by name, or from a file resized to the content."""
     if init in INITS:
         start = INITS[init](scene.content, scene.styles, jax.random.key(seed))
         return jnp.asarray(start)
@@ -144,7 +181,7 @@ def choose_sizes(
     *,
     style_scale: float,
 ) -> tuple[int, ...]:
-    """Return the scales at which no image is too small for the network."""
+    """Choose the scales at which no image is too small for the network."""
     longest = max(scene.content.shape)
     if config.coarsest is None:
         return (longest,)
@@ -161,13 +198,17 @@ def choose_sizes(
     return tuple(size for size in sizes if size == longest or is_large_enough(size))
 
 
-def digest(inputs: Inputs) -> str:
-    """Return what tells whether inputs are the same, to the last bit."""
+def compute_digest(images: Any, params: network.Params) -> str:
+    """Compute a digest of a tree of images and of a network."""
     total = hashlib.sha256()
-    images = (inputs.scene, inputs.init, inputs.sizes)
     total.update(str(jax.tree.structure(images)).encode())
-    for name, array in [*enumerate(jax.tree.leaves(images)), *leaves(inputs.params)]:
+    for name, array in [*enumerate(jax.tree.leaves(images)), *leaves(params)]:
         values = np.asarray(array)
         total.update(f"{name} {values.shape}".encode())
         total.update(values.tobytes())
     return total.hexdigest()[:16]
+
+
+def describe(arguments: OptimizeOptions) -> dict[str, Any]:
+    """Record what shapes the numbers, except the images and the network."""
+    return {"settings": describe_config(arguments.config), **versions()}

@@ -1,204 +1,263 @@
-"""The pictures of a sweep, as many side by side as memory allows, and their sheet.
+"""The pictures of a sweep, one after the other by shared programs, and their sheet.
 
-Pictures of the same sizes are a group, which is made by the same programs, in batches.
+Pictures side by side in one program, by `jax.vmap`, take the same time on a CPU and
+more memory. From Python, `jaxstyle.optimize_image` works under `jax.vmap`.
 """
 
 import hashlib
-import math
+import json
 import shutil
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
+import numpy as np
 
-from jaxstyle.cli.interrupts import Interrupts, catch_interrupts
-from jaxstyle.cli.optimize.job import Job, Picture, describe, make_job, make_run
-from jaxstyle.cli.optimize.ledger import Ledger, are_made, load_ledger, save_ledger
+from jaxstyle.cli.interrupts import Interrupts
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.optimize_settings import Method
-from jaxstyle.cli.optimize.picture_outputs import save_sweep, unfinished
+from jaxstyle.cli.optimize.picture_outputs import DONE, INTERRUPTED, unfinished
 from jaxstyle.cli.optimize.picture_run import optimize
-from jaxstyle.cli.optimize.results import DONE, INTERRUPTED
-from jaxstyle.cli.optimize.scene_inputs import Inputs, digest
-from jaxstyle.scaling.memory import TooLargeError
-from jaxstyle.vgg import network
+from jaxstyle.cli.optimize.programs import Run
+from jaxstyle.cli.optimize.scene_inputs import Inputs, describe
+from jaxstyle.cli.options import read_options, sweepable
+from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.checkpoints import find_differences
+from jaxstyle.files.figures import make_sheet
+from jaxstyle.files.image_files import load_image, save_image
+from jaxstyle.optimize.scenes import INITS
 
-ON_CPU = 1
-"""The most lanes on a CPU: there they take memory, and save no time."""
+LEDGER = "sweep.json"
+"""The name of its file, in the folder of what is unfinished."""
 
-DIVIDED = 1
-"""The most lanes of pictures that several devices divide."""
+OTHERS = ("film", "sheet", "plot")
+"""What else is made of one picture, and not of those of a sweep."""
 
 
-class Sweep(NamedTuple):
-    """What stays the same while the pictures of a sweep are made.
+@dataclass(frozen=True)
+class Ledger:
+    """The results of a sweep so far.
 
     Attributes:
-        arguments: those of the command.
-        method: what is compiled for.
-        params: the network on the device.
-        groups: the pictures, by the sizes of all that they are made from.
-        folder: is there until all pictures are made.
+        configuration: all that shapes the numbers.
+        codes: the exit codes of pictures that are made, or that cannot be made.
     """
 
-    arguments: OptimizeOptions
-    method: Method
-    params: network.Params
-    groups: Sequence[Sequence[Picture]]
-    folder: Path
+    configuration: Mapping[str, Any]
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def has(self, output: str) -> bool:
+        """Tell whether nothing is left to do for a picture; lost ones are made again.
+
+        Args:
+            output: the file of the picture.
+        """
+        code = self.codes.get(output)
+        return code is not None and (code != DONE or Path(output).exists())
 
 
-def sweep(
+def make_pictures(
     arguments: OptimizeOptions,
-    pictures: Sequence[Picture],
-    method: Method,
-    params: network.Params,
-) -> int:
-    """Make a picture for every combination of values, and a sheet of them all.
+    runs: Sequence[Run],
+    ledger: Ledger,
+    interrupts: Interrupts,
+) -> bool:
+    """Make what is missing, and note it; return whether that is all.
 
     Args:
         arguments: of the command.
-        pictures: what there is to make.
-        method: what to compile for.
-        params: the network on the device.
+        runs: one for each picture that is missing.
+        ledger: is kept up to date, also on disk.
+        interrupts: end the sweep after a step, or between pictures.
 
     Raises:
-        TooLargeError: memory does not suffice.
-        ValueError: the unfinished sweep to go on with is another, or damaged.
+        ValueError: an unfinished picture to resume is another, or damaged.
     """
-    configuration = make_configuration(arguments, pictures)
-    folder, ledger = unfinished(arguments.output), Ledger(configuration)
-    if arguments.resume:
-        ledger = load_ledger(folder, configuration)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    groups = find_groups(pictures)
-    todo = Sweep(arguments, method, params, groups, folder)
-    with catch_interrupts() as interrupts:
-        if not make_pictures(todo, ledger, interrupts):
-            return INTERRUPTED
-    return finish(todo, ledger, [picture.arguments.output for picture in pictures])
-
-
-def make_pictures(todo: Sweep, ledger: Ledger, interrupts: Interrupts) -> bool:
-    """Make what is missing, and note it; return whether that is all."""
-    for job, batch in find_batches(todo, ledger):
+    folder = unfinished(arguments.output)
+    save_ledger(folder, ledger)
+    for run in runs:
         if interrupts.received:
             print("interrupted between pictures; --resume goes on", file=sys.stderr)
             return False
-        outputs = [picture.arguments.output for picture in batch]
-        run = make_run(
-            todo.arguments,
-            batch,
-            job,
-            folder=todo.folder / Path(outputs[0]).name,
-            configuration={**ledger.configuration, "pictures": outputs},
-        )
-        codes = optimize(run, interrupts)
-        if INTERRUPTED in codes:
+        code = optimize(run, interrupts)
+        if code == INTERRUPTED:
             return False
-        ledger.codes.update(zip(outputs, codes, strict=True))
-        save_ledger(todo.folder, ledger)
+        ledger.codes[run.arguments.output] = code
+        save_ledger(folder, ledger)
     return True
 
 
-def find_batches(
-    todo: Sweep, ledger: Ledger
-) -> Iterator[tuple[Job, Sequence[Picture]]]:
-    """Yield the pictures that are to be made side by side, and what they share.
-
-    How many of each group there can be is known before the first picture is made.
-    """
-
-    def is_made(pictures: Sequence[Picture]) -> bool:
-        return are_made(ledger, [picture.arguments.output for picture in pictures])
-
-    jobs = [find_job(todo, group[0]) for group in todo.groups]
-    for job, group in list(zip(jobs, todo.groups, strict=True))[len(ledger.lanes) :]:
-        most = most_lanes(todo.method, len(group))
-        ledger.lanes.append(find_lanes(job, len(group), most=most))
-    save_ledger(todo.folder, ledger)
-    for job, group, lanes in zip(jobs, todo.groups, ledger.lanes, strict=True):
-        for start in range(0, len(group), lanes):
-            batch = group[start : start + lanes]
-            if not is_made(batch):
-                yield job, batch
-
-
-def find_job(todo: Sweep, picture: Picture) -> Job:
-    """Return what pictures share that are of the sizes of one."""
-    return make_job(todo.arguments, todo.method, picture.inputs, todo.params)
-
-
-def most_lanes(method: Method, count: int) -> int:
-    """Return how many of so many pictures it makes sense to make side by side."""
-    if method.execution.mesh is not None:
-        return DIVIDED
-    return ON_CPU if jax.default_backend() == "cpu" else count
-
-
-def find_lanes(job: Job, count: int, *, most: int) -> int:
-    """Return how many of so many pictures to make side by side, in like batches.
-
-    Args:
-        job: what they share.
-        count: of the pictures.
-        most: not more than these.
-
-    Raises:
-        TooLargeError: memory does not suffice for a single one.
-    """
-    while True:
-        lanes = math.ceil(count / math.ceil(count / most))
-        try:
-            # One that fails is measured by a copy of the state.
-            job.programs[len(job.ends) - 1, lanes].check(states=min(lanes, 2))
-        except TooLargeError as error:
-            if lanes == 1:
-                raise
-            most = min(lanes - 1, max(1, lanes * error.free // error.needed))
-        else:
-            return lanes
-
-
-def finish(todo: Sweep, ledger: Ledger, outputs: Sequence[str]) -> int:
+def finish_sweep(
+    arguments: OptimizeOptions, variants: Sequence[OptimizeOptions], ledger: Ledger
+) -> int:
     """Write the sheet of all pictures that could be made; return the exit code."""
+    outputs = [variant.output for variant in variants]
     made = [output if ledger.codes[output] == DONE else None for output in outputs]
     if any(made):
-        save_sweep(todo.arguments.output, todo.arguments.sweep, made)
-        print(f"{todo.arguments.output}: {len(made) - made.count(None)} pictures")
-    shutil.rmtree(todo.folder, ignore_errors=True)
+        save_sweep(arguments.output, arguments.sweep, made)
+        print(f"{arguments.output}: {len(made) - made.count(None)} pictures")
+    shutil.rmtree(unfinished(arguments.output), ignore_errors=True)
     return max(ledger.codes[output] for output in outputs)
 
 
-# --- what there is to make ----------------------------------------------------------
+def save_sweep(
+    path: str,
+    swept: Sequence[tuple[str, Sequence[float | str]]],
+    pictures: Sequence[str | None],
+) -> None:
+    """Write the pictures of a sweep as a sheet, with what was set as labels.
+
+    One setting makes a row of pictures; of several, the first makes the rows, and the
+    others together the columns.
+
+    Args:
+        path: the sheet.
+        swept: the values of each setting.
+        pictures: the files, row by row, None where there is no picture.
+    """
+    labels = [
+        [f"{name} {make_label(value)}" for value in values] for name, values in swept
+    ]
+    row_labels = labels.pop(0) if len(labels) > 1 else []
+    columns = [", ".join(parts) for parts in product(*labels)]
+    nothing = np.ones((0, 0, 3), np.float32)
+    images = [nothing if file is None else load_image(file) for file in pictures]
+    rows = [
+        images[start : start + len(columns)]
+        for start in range(0, len(images), len(columns))
+    ]
+    sheet = make_sheet(rows, row_labels=row_labels, column_labels=columns)
+    save_image(sheet, path)
 
 
-def make_configuration(
-    arguments: OptimizeOptions, pictures: Sequence[Picture]
-) -> dict[str, Any]:
-    """Return all that shapes the numbers of a sweep."""
-    inputs = {id(picture.inputs): picture.inputs for picture in pictures}
-    digests = [digest(each) for each in inputs.values()]
-    total = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
-    return {
+# --- its pictures ------------------------------------------------------------------
+
+
+def check_sweep(arguments: OptimizeOptions) -> None:
+    """Raise a ValueError unless a sweep makes sense, and is all that is wanted."""
+    names = [name for name, _ in arguments.sweep]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--sweep of {name} twice: give all values to one")
+    if names and any(getattr(arguments, name) is not None for name in OTHERS):
+        raise ValueError("--sweep makes a sheet alone, without --film, --sheet, --plot")
+    if "style" in names and len(arguments.styles) > 1:
+        raise ValueError(
+            f"--sweep style=... replaces one painting, got {len(arguments.styles)}"
+        )
+    init = arguments.config.init
+    if "seed" in names and (init == "content" or init not in INITS):
+        raise ValueError(
+            f"--sweep seed=... needs noise to start from, got --init {init}; "
+            "use --init noise, gray or style-stats"
+        )
+    given = {"content": arguments.content, "style": arguments.styles[0]}
+    for name, paths in arguments.sweep:
+        if name in given and given[name] not in paths:
+            raise ValueError(
+                f"{given[name]} would not be used: put it among the values of "
+                f"--sweep {name}=..., or give one of them instead of it"
+            )
+
+
+def find_variants(arguments: OptimizeOptions) -> list[OptimizeOptions]:
+    """Make the options of each picture of a sweep, row by row; none without one.
+
+    Each is what would make the picture alone. It is named after what is set for it:
+    ``out.style=wave.strength=0.2.png``.
+
+    Raises:
+        ValueError: two pictures would have the same name.
+    """
+    names = [name for name, _ in arguments.sweep]
+    combinations = product(*(values for _, values in arguments.sweep))
+    variants: dict[str, OptimizeOptions] = {}
+    for values in combinations if names else ():
+        variant = _vary(arguments, dict(zip(names, values, strict=True)))
+        if variant.output in variants:
+            raise ValueError(
+                f"two values of --sweep would have the same name, in {variant.output}"
+            )
+        variants[variant.output] = variant
+    return list(variants.values())
+
+
+def make_label(value: float | str) -> str:
+    """Make a short name for a value: that of a file without folder and suffix."""
+    if isinstance(value, str):
+        return Path(value).stem
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _vary(arguments: OptimizeOptions, values: Mapping[str, Any]) -> OptimizeOptions:
+    """Replace the values of some options, and end the sweep."""
+    label = ".".join(f"{name}={make_label(value)}" for name, value in values.items())
+    output = Path(arguments.output)
+    given = {key: value for key, value in arguments.given.items() if key != "sweep"}
+    given["output"] = str(output.with_name(f"{output.stem}.{label}{output.suffix}"))
+    options = sweepable(type(arguments))
+    for name, value in values.items():
+        before, info = given.get(name), options[name].info
+        if info.update and isinstance(before, Mapping):
+            value = info.update(before, value)  # keeps the proportions by layer
+        given[name] = value if info.nargs is None else [value]
+    return read_options(type(arguments), given)
+
+
+# --- the ledger ---------------------------------------------------------------------
+
+
+def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
+    """Load the ledger of the sweep to resume, or begin one.
+
+    Args:
+        arguments: of the command.
+        inputs: those of each picture.
+
+    Raises:
+        ValueError: the sweep to resume is another, or damaged.
+    """
+    folder = unfinished(arguments.output)
+    digests = "".join(dict.fromkeys(each.digest for each in inputs))
+    configuration = {
         **describe(arguments),
         "sweep": {name: list(values) for name, values in arguments.sweep},
-        "images and network": total,
+        "images and network": hashlib.sha256(digests.encode()).hexdigest()[:16],
     }
+    if arguments.resume:
+        return load_ledger(folder, configuration)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Ledger(configuration)
 
 
-def find_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
-    """Return pictures by the sizes of all that they are made from."""
-    groups: dict[Hashable, list[Picture]] = {}
-    for picture in pictures:
-        groups.setdefault(find_sizes(picture.inputs), []).append(picture)
-    return list(groups.values())
+def load_ledger(folder: Path, configuration: Mapping[str, Any]) -> Ledger:
+    """Load the ledger of a sweep.
+
+    Raises:
+        ValueError: it is damaged, or of another configuration; all differences are
+            named.
+    """
+    path = folder / LEDGER
+    try:
+        ledger = Ledger(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged; delete {folder}") from error
+    if differences := list(find_differences(ledger.configuration, configuration)):
+        raise ValueError(
+            f"the sweep in {folder} is of another configuration: "
+            f"{', '.join(differences)}"
+        )
+    return ledger
 
 
-def find_sizes(inputs: Inputs) -> Hashable:
-    """Return what is the same for pictures that the same programs make."""
-    leaves, structure = jax.tree.flatten((inputs.scene, inputs.init))
-    return structure, tuple(leaf.shape for leaf in leaves), inputs.sizes
+def save_ledger(folder: Path, ledger: Ledger) -> None:
+    """Write a ledger; if that fails, say so: the pictures may still be made."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with atomic_path(folder / LEDGER) as temporary:
+            temporary.write_text(json.dumps(asdict(ledger)))
+    except OSError as error:
+        what = f"cannot write {folder / LEDGER}: {error.strerror}"
+        print(f"jaxstyle optimize: {what}", file=sys.stderr)
