@@ -133,7 +133,7 @@ def test_pictures_of_a_sweep_are_those_made_alone() -> None:
         inputs = [f"{content}.png", f"{style}.{'jpg' if style == 'pale' else 'png'}"]
         recorded = settings(name)["arguments"]
         assert [recorded["content"], *recorded["styles"]] == inputs
-        assert recorded["sweep"] is None
+        assert recorded["sweep"] == []
         if (content, style) in (("content", "pale"), ("upside, down", "style")):
             more = (*BY_LBFGS, "--strength", "0.6")
             assert_same(name, make(*more, content=inputs[0], styles=inputs[1:]))
