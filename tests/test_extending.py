@@ -17,7 +17,7 @@ import jaxstyle
 from jaxstyle import Weights, training
 from jaxstyle.cli.main import main
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.variants import find_variants
+from jaxstyle.cli.optimize.sweep import find_variants
 from jaxstyle.cli.options import (
     add_options,
     describe_config,
