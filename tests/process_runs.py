@@ -15,9 +15,10 @@ Process = subprocess.Popen[str]
 
 PLAIN = (
     "import sys\n"
-    "from jaxstyle import cli, convolutions\n"
+    "from jaxstyle.cli.main import main\n"
+    "from jaxstyle.kernels import convolutions\n"
     "convolutions.by_blocks = convolutions.directly\n"
-    "sys.exit(cli.main(sys.argv[1:]))\n"
+    "sys.exit(main(sys.argv[1:]))\n"
 )
 """Jaxstyle, but with XLA's own convolutions in nets, which compile much faster."""
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_convergence.py"
 
 EVALUATIONS = "30"
@@ -14,6 +16,7 @@ EVALUATIONS = "30"
 TORCH = 301.1
 
 
+@pytest.mark.slow
 def test_lbfgs_gets_further_than_torch() -> None:
     # A process of its own: the suite's compiler options make slow programs.
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}

@@ -18,6 +18,7 @@ Captured = pytest.CaptureFixture[str]
 # What Sphinx and its extensions are to change among themselves. Sphinx's own warnings
 # are none of Python's, and fail the command.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
 ]

@@ -171,6 +171,7 @@ def test_other_code_has_another_digest() -> None:
     assert digest_code(notebook) != before
 
 
+@pytest.mark.slow
 def test_style_optimization_step_by_step() -> None:
     name = "optimize_step_by_step"
     notebook, found = run_small(

@@ -28,7 +28,7 @@ from jaxstyle import load_image, load_style, save_style, stylize
 Captured = pytest.CaptureFixture[str]
 Browser = webdriver.Chrome
 
-pytestmark = pytest.mark.usefixtures("plain_convolutions")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plain_convolutions")]
 
 TIMES = "\u00d7"
 """The multiplication sign, between width and height."""
