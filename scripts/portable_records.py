@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle.cli.options import Option, find_options
-from jaxstyle.cli.push_card import find_paths
+from jaxstyle.cli.push_command import find_paths
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.data.sources import (
     FolderSource,

@@ -19,7 +19,7 @@ from PIL import Image
 
 from jaxstyle import load_image, save_style, stylize
 from jaxstyle.cli import push_command
-from jaxstyle.cli.push_card import EXAMPLE
+from jaxstyle.cli.push_command import EXAMPLE
 from jaxstyle.files.image_files import example_photos
 from jaxstyle.files.style_files import load_style_file
 

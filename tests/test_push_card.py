@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 from net_samples import quick_net
 
-from jaxstyle.cli.push_card import find_paths, make_card
+from jaxstyle.cli.push_command import find_paths, make_card
 from jaxstyle.cli.styles_command import list_commands, load_facts
 from jaxstyle.files.style_files import save_style, shipped_styles
 
