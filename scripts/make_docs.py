@@ -67,7 +67,7 @@ PAGES: Mapping[str, Page] = {
         "Losses",
         (
             *("perceptual_loss", "Objective", "Execution", "make_targets", "Targets"),
-            "Problem",
+            *("Problem", "Extractor"),
             *("content_loss", "gram_matrix", "style_loss"),
             *("total_variation", "absolute_variation", "isotropic_variation"),
             "LossConfig",
@@ -79,7 +79,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "vgg": Page(
         "The VGG networks",
-        ("features", "layer_names", "truncate", "normalize", "prepare_for_cpu"),
+        ("features", "VGG", "layer_names", "truncate", "normalize", "prepare_for_cpu"),
         module="jaxstyle.vgg",
     ),
     "scaling": Page(

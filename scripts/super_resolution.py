@@ -130,7 +130,7 @@ def feature_loss(
     """Return the mean squared difference between features of a layer."""
     vgg = jaxstyle.vgg.truncate(vgg, [layer])  # what is deeper would be traced in vain
     weights = jaxstyle.Weights(content={layer: 1.0}, style={})
-    objective = jaxstyle.losses.Objective(pooling=pooling)
+    objective = jaxstyle.losses.Objective(extractor=jaxstyle.vgg.VGG(pooling=pooling))
     targets = jaxstyle.losses.make_targets(
         vgg, originals, [], weights, objective=objective
     )

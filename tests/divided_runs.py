@@ -20,6 +20,7 @@ from jaxstyle import Weights
 from jaxstyle.losses import Execution, Objective
 from jaxstyle.optimize import steps as gatys
 from jaxstyle.scaling.sharding import image_shardings, shard_images, unshard_images
+from jaxstyle.vgg import VGG
 
 HEIGHT, WIDTH = 141, 90
 """A height that nothing divides, and that leaves some devices with padding only."""
@@ -79,7 +80,9 @@ def compare_optimization(mesh: Any) -> dict[str, Any]:
     photo, painting = blots(0, HEIGHT, WIDTH), blots(1, 70, 113)
 
     def steps(state: Any, images: Any, *, mesh: Any) -> Any:
-        objective = Objective(padding="replicate", style_loss="wasserstein")
+        objective = Objective(
+            extractor=VGG(padding="replicate"), style_loss="wasserstein"
+        )
         execution = Execution(mesh=mesh)
         vgg, photo, painting = images
         targets = jaxstyle.losses.make_targets(

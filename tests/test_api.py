@@ -55,10 +55,11 @@ class Network:
     sharded: Callable[..., Images] | None = None
     tiled: Callable[..., Image] | None = None
 
+class Extractor: ...
+
 class Objective:
-    pooling: str = "max"
-    padding: str = "zero"
-    style_loss: str = "gram"
+    extractor: Extractor = TRAINED_VGG
+    style_loss: str | StyleLoss = "gram"
 
 class OptimizeConfig:
     summary: str = ""
@@ -81,7 +82,7 @@ class OptimizeConfig:
     precision: str = "float32"
 
 class Problem:
-    params: network.Params
+    params: ExtractorParams
     targets: Targets
     weights: Weights
 
@@ -92,14 +93,19 @@ class State:
     step: Int[Array, ""]
 
 class StyleLoss:
-    make_target: Callable[[Moments], Any]
-    compare: Callable[[Moments, Any], Float[Array, "*n"]]
+    make_target: Callable[[Any], Any]
+    compare: Callable[[Any, Any], Float[Array, "*n"]]
+    statistic: Callable[[Float[Array, "*n h w c"]], Any] = moments
 
 class Targets:
     content: Mapping[str, Float[Array, "*n _h _w _c"]]
     style: Mapping[str, Any]
     masks: Mapping[str, Float[Array, "regions _h _w"]] | None = None
     objective: Objective = field(default=DEFAULT_OBJECTIVE, metadata={"static": True})
+
+class VGG:
+    pooling: str = "max"
+    padding: str = "zero"
 
 class Weights:
     content: Mapping[str, Scalar]
@@ -125,12 +131,11 @@ def exact_wasserstein_loss(
 def export_net(params: Params) -> export.Exported: ...
 
 def features(
-    params: Params,
+    params: VGGParams,
     images: Images,
     *,
     pooling: str = "max",
     padding: str = "zero",
-    mesh: Mesh | None = None,
     dtype: DTypeLike | None = None,
 ) -> Features: ...
 
@@ -163,7 +168,7 @@ def keep_average(decay: float = 0.99) -> Keeper: ...
 
 def keep_best() -> Keeper: ...
 
-def layer_names(params: Params) -> tuple[str, ...]: ...
+def layer_names(params: VGGParams) -> tuple[str, ...]: ...
 
 def lbfgs(
     *, memory_size: int = 50, exponent: float = 0.25, mesh: Mesh | None = None
@@ -189,7 +194,7 @@ def make_step(
 ) -> Step: ...
 
 def make_targets(
-    params: network.Params,
+    params: ExtractorParams,
     content: Images,
     styles: Sequence[Images],
     weights: Weights,
@@ -213,10 +218,10 @@ def moments(
     features: Float[Array, "*n h w c"], mask: Float[Array, "*#n h w"] | None = None
 ) -> Moments: ...
 
-def normalize(params: Params, *, per: str = "layer") -> Params: ...
+def normalize(params: VGGParams, *, per: str = "layer") -> VGGParams: ...
 
 def optimize_image(
-    params: network.Params,
+    params: ExtractorParams,
     content: Image,
     styles: Sequence[Image],
     *,
@@ -236,7 +241,7 @@ def optimize_image(
 ) -> tuple[Image, Metrics]: ...
 
 def perceptual_loss(
-    params: network.Params,
+    params: ExtractorParams,
     images: Images,
     targets: Targets,
     weights: Weights,
@@ -244,7 +249,7 @@ def perceptual_loss(
     execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Float[Array, "*n"], Metrics]: ...
 
-def prepare_for_cpu(params: Params) -> Params: ...
+def prepare_for_cpu(params: VGGParams) -> VGGParams: ...
 
 def pyramid_sizes(
     longest: int, *, smallest: int = SMALLEST, ratio: float = math.sqrt(2)
@@ -278,7 +283,7 @@ def to_onnx(params: Params) -> bytes: ...
 
 def total_variation(images: Images) -> Float[Array, "*n"]: ...
 
-def truncate(params: Params, layers: Sequence[str]) -> Params: ...
+def truncate(params: VGGParams, layers: Sequence[str]) -> VGGParams: ...
 
 def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]: ...
 """

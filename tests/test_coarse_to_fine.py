@@ -15,6 +15,7 @@ from jaxstyle.losses import Objective, Problem, make_targets
 from jaxstyle.optimize import init_state, keep_average, make_step
 from jaxstyle.optimize.pyramid import change_scale
 from jaxstyle.optimize.scenes import Scene, resize_image, resize_scene
+from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]
 
@@ -36,7 +37,7 @@ OPTIMIZER, KEEPER = jaxstyle.optimize.adam(), keep_average(0.7)
 SETTINGS: dict[str, Any] = {
     "weights": WEIGHTS,
     "style_weights": {"relu1_1": [1.0, 2.0]},
-    "objective": Objective(padding="replicate", style_loss="mean-std"),
+    "objective": Objective(extractor=VGG(padding="replicate"), style_loss="mean-std"),
 }
 
 

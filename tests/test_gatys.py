@@ -15,6 +15,7 @@ import jaxstyle
 from jaxstyle import Weights
 from jaxstyle.losses import Objective, Problem
 from jaxstyle.optimize import State, init_state, make_step, run_steps
+from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]
 
@@ -123,7 +124,7 @@ def test_a_step_has_the_objective_of_the_targets(
 ) -> None:
     params = jaxstyle.vgg.truncate(shallow, ["relu1_1"])
     weights = Weights({"relu1_1": 1.0}, {"relu1_1": 1e3})
-    objective = Objective(padding="replicate", style_loss="mean-std")
+    objective = Objective(extractor=VGG(padding="replicate"), style_loss="mean-std")
     targets = jaxstyle.losses.make_targets(
         params, content, [style], weights, objective=objective
     )

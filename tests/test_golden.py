@@ -16,6 +16,7 @@ import pytest
 import jaxstyle
 from jaxstyle import Weights
 from jaxstyle.losses import Objective, Targets
+from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]
 Golden = dict[str, np.ndarray]
@@ -65,7 +66,7 @@ def with_recorded_means(raw: Params, golden: Golden) -> Params:
 def solve(params: Params, golden: Golden, problem: str) -> Solved:
     """Compute everything that is compared, in one program."""
     pooling, weights = PROBLEMS[problem]
-    objective = Objective(pooling=pooling)
+    objective = Objective(extractor=VGG(pooling=pooling))
 
     @jax.jit
     def run(

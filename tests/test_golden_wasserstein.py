@@ -20,6 +20,7 @@ from jaxstyle.losses.terms import moments
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.keepers import Keeper, keep_average
 from jaxstyle.optimize.steps import State
+from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]
 Golden = dict[str, np.ndarray]
@@ -31,7 +32,7 @@ REMEDY = "if this change is meant, run: python scripts/make_golden_wasserstein.p
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 STYLE_WEIGHTS = dict(zip(LAYERS, (w / 341 for w in (256, 64, 16, 4, 1)), strict=True))
 WEIGHTS = Weights({"relu4_2": 0.015}, STYLE_WEIGHTS, isotropic_variation=2.0)
-OBJECTIVE = Objective(padding="replicate", style_loss="wasserstein")
+OBJECTIVE = Objective(extractor=VGG(padding="replicate"), style_loss="wasserstein")
 STEPS = 20
 AVERAGES = (1, 10, 20)
 
@@ -82,7 +83,7 @@ def test_distances_and_their_gradient(
     recorded: Golden,
     name: str,
 ) -> None:
-    make_target, compare = STYLE_LOSSES[name]
+    make_target, compare, _ = STYLE_LOSSES[name]
 
     @jax.jit
     def solve(params: Params, content: jax.Array, style: jax.Array) -> Any:

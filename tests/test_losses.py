@@ -50,7 +50,7 @@ class Loss(NamedTuple):
 
 def of_features(name: str, *, slack: float = 0) -> Loss:
     """Return a style loss as a loss of features against features."""
-    make_target, compare = STYLE_LOSSES[name]
+    make_target, compare, _ = STYLE_LOSSES[name]
     return Loss(
         lambda x, target: compare(moments(x), make_target(moments(target))),
         (4, 5, 3),

@@ -13,7 +13,7 @@ from numeric_checks import assert_close
 
 import jaxstyle
 from jaxstyle import Weights, optimize_image
-from jaxstyle.losses import Objective, Problem
+from jaxstyle.losses import Problem
 from jaxstyle.optimize import init_state, make_step
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 
@@ -186,18 +186,4 @@ def test_8_bit_images_are_refused(
     with pytest.raises(TypeError, match="divide 8-bit images by 255"):
         optimize_image(
             shallow, images["content"], [images["style"]], weights=WEIGHTS, steps=1
-        )
-
-
-def test_an_unknown_pooling_is_refused(
-    shallow: Params, content: jax.Array, style: jax.Array
-) -> None:
-    with pytest.raises(ValueError, match="no pooling 'mean'"):
-        optimize_image(
-            shallow,
-            content,
-            [style],
-            weights=WEIGHTS,
-            optimizer=optax.sgd(1.0),
-            objective=Objective(pooling="mean"),
         )

@@ -19,7 +19,7 @@ from jaxstyle.losses import (
     style_loss,
     total_variation,
 )
-from jaxstyle.vgg import features
+from jaxstyle.vgg import VGG, features
 
 Params = dict[str, Any]
 
@@ -109,7 +109,7 @@ def test_another_pooling_is_another_loss(
     weights = Weights({"relu2_1": 1.0}, {})
     losses = []
     for pooling in ("max", "average", "l2"):
-        objective = Objective(pooling=pooling)
+        objective = Objective(extractor=VGG(pooling=pooling))
         targets = make_targets(
             shallow, content, [content], weights, objective=objective
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numeric_checks import assert_gradients
 
-from jaxstyle.vgg.pooling import POOLINGS, average_pool, l2_pool, max_pool
+from jaxstyle.vgg.layers import POOLINGS, average_pool, l2_pool, max_pool
 
 every_pooling = pytest.mark.parametrize(
     "pool", [jax.jit(pool) for pool in POOLINGS.values()], ids=POOLINGS

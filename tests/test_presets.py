@@ -16,10 +16,9 @@ from jaxstyle.optimize import PRESETS, OptimizeConfig
 from jaxstyle.optimize.keepers import KEEPERS
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.scenes import INITS
-from jaxstyle.vgg.layers import NETWORKS, convolution_names
+from jaxstyle.vgg.layers import NETWORKS, POOLINGS, convolution_names
 from jaxstyle.vgg.network import BORDERS
 from jaxstyle.vgg.params import GRANULARITIES
-from jaxstyle.vgg.pooling import POOLINGS
 
 CHOICES: Mapping[str, Iterable[str]] = {
     "optimizer": OPTIMIZERS,

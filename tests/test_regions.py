@@ -282,7 +282,7 @@ def test_every_style_loss_has_regions(
 ) -> None:
     net = jaxstyle.vgg.truncate(shallow, ["relu1_1"])
     objective = Objective(style_loss=name)
-    target_of, compare = STYLE_LOSSES[name]
+    target_of, compare, _ = STYLE_LOSSES[name]
     masks = [window(slice(0, 10), slice(0, 16)), window(slice(10, 24), slice(16, 32))]
     styles = [style, content]
     targets = make_targets(

@@ -19,6 +19,7 @@ from jaxstyle import stylize
 from jaxstyle.losses import Execution, Objective, make_targets, perceptual_loss
 from jaxstyle.nets import stylize_sharded
 from jaxstyle.scaling import make_row_mesh
+from jaxstyle.vgg import VGG
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
@@ -75,7 +76,7 @@ def test_rows_below_count_for_nothing(
         images,
         photo,
         painting,
-        objective=Objective(padding=padding, style_loss=style_loss),
+        objective=Objective(extractor=VGG(padding=padding), style_loss=style_loss),
         execution=Execution(mesh=make_row_mesh()),
     )
 
@@ -87,7 +88,7 @@ def test_blocks_may_be_computed_twice(shallow: Params) -> None:
         photos[::-1],
         photos,
         blots(1, 31, 20),
-        objective=Objective(pooling="l2"),
+        objective=Objective(extractor=VGG(pooling="l2")),
         execution=Execution(remat=True, mesh=make_row_mesh()),
     )
 

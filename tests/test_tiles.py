@@ -18,6 +18,7 @@ from jaxstyle.losses import (
     make_targets,
     perceptual_loss,
 )
+from jaxstyle.vgg import VGG
 
 TILE = 24
 
@@ -45,7 +46,7 @@ def test_tiles_change_nothing(
             images,
             photo,
             painting,
-            objective=Objective(padding=padding),
+            objective=Objective(extractor=VGG(padding=padding)),
             execution=Execution(tile=tile),
         )
         for tile in (None, TILE)
@@ -69,7 +70,7 @@ def test_tiles_are_exact_however_deep(
     params = make_params(tmp_path / "vgg.onnx")
     weights = Weights({"relu4_2": 0.3}, dict.fromkeys(("relu1_1", "relu5_1"), 1.0))
     photo, painting = blots(2, 251, 197), blots(3, 230, 301)
-    objective = Objective(pooling=pooling)
+    objective = Objective(extractor=VGG(pooling=pooling))
     images = photo[::-1]
     check_exactly(params, images, photo, painting, objective, tile=192, weights=weights)
 

@@ -16,6 +16,7 @@ import jaxstyle
 from jaxstyle import Weights
 from jaxstyle.losses import STYLE_LOSSES, Objective
 from jaxstyle.training import loop
+from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]
 
@@ -38,7 +39,7 @@ def loss_of(
     vgg: Params, image: jax.Array, style: jax.Array, weights: Weights, *, kind: str
 ) -> jax.Array:
     """Compare an image with targets that are made of others, with all losses."""
-    objective = Objective(style_loss=kind, padding="replicate")
+    objective = Objective(extractor=VGG(padding="replicate"), style_loss=kind)
     targets = jaxstyle.losses.make_targets(
         vgg, image**2, [style], weights, objective=objective
     )

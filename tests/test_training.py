@@ -15,6 +15,7 @@ from jaxstyle.cli.train.training_programs import REPEATABLE
 from jaxstyle.losses import Objective, make_targets, perceptual_loss
 from jaxstyle.nets.transform_net import init_net, stylize, stylize_in_training
 from jaxstyle.training import loop
+from jaxstyle.vgg import VGG
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
@@ -149,19 +150,29 @@ def test_bfloat16_gives_about_the_same_loss_in_float32(
     assert dtypes == {np.dtype(np.float32)}
 
 
-def test_pooling_is_that_of_the_network(
+class Refusing(VGG):
+    """An extractor that cannot be used unnoticed."""
+
+    def blocks(self, params: Any, *, dtype: Any = None) -> Any:
+        raise ValueError("refused")
+
+
+def test_the_extractor_is_that_of_the_objective(
     net: Params, photos: jax.Array, problem: loop.Problem, style: jax.Array
 ) -> None:
-    with pytest.raises(ValueError, match="no pooling 'median'"):
+    objective = Objective(extractor=Refusing())
+    with pytest.raises(ValueError, match="refused"):
         loop.make_problem(
-            problem.params, [style], WEIGHTS, objective=Objective(pooling="median")
+            problem.params,
+            [style],
+            WEIGHTS,
+            objective=objective,
         )
-    objective = Objective(pooling="median")
     unknown = problem._replace(targets=replace(problem.targets, objective=objective))
-    with pytest.raises(ValueError, match="no pooling 'median'"):
+    with pytest.raises(ValueError, match="refused"):
         jax.eval_shape(loop.evaluate, net, photos, unknown)
     step = loop.make_step(OPTIMIZER)
-    with pytest.raises(ValueError, match="no pooling 'median'"):
+    with pytest.raises(ValueError, match="refused"):
         jax.eval_shape(step, loop.init_state(net, OPTIMIZER), photos, unknown)
 
 

@@ -15,7 +15,7 @@ from numeric_checks import assert_close, assert_gradients
 import jaxstyle
 from jaxstyle.vgg import layers
 from jaxstyle.vgg import network as vgg
-from jaxstyle.vgg.pooling import POOLINGS
+from jaxstyle.vgg.layers import POOLINGS
 
 Params = dict[str, Any]
 Features = Callable[..., dict[str, jax.Array]]

@@ -25,7 +25,7 @@ def check_blend(blend: StyleWeights | None, styles: Sequence[str]) -> None:
             )
 
 
-def load_params(loss: LossConfig) -> network.Params:
+def load_params(loss: LossConfig) -> network.VGGParams:
     """Load the network's parameters, normalized and as deep as the layers require."""
     layers = (*loss.content, *loss.style)
     params = vgg_params.truncate(load_vgg(loss.vgg), layers)
@@ -34,7 +34,9 @@ def load_params(loss: LossConfig) -> network.Params:
     return vgg_params.normalize(params, per=loss.activations)
 
 
-def load_styles(paths: Sequence[str], size: int, params: network.Params) -> list[Image]:
+def load_styles(
+    paths: Sequence[str], size: int, params: network.VGGParams
+) -> list[Image]:
     """Read paintings at a longer side, each large enough for the network."""
     styles = [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
     for path, style in zip(paths, styles, strict=True):
@@ -42,7 +44,9 @@ def load_styles(paths: Sequence[str], size: int, params: network.Params) -> list
     return styles
 
 
-def check_size(path: str, image: Image, params: network.Params, *, option: str) -> None:
+def check_size(
+    path: str, image: Image, params: network.VGGParams, *, option: str
+) -> None:
     """Raise a ValueError if an image is too small for the network's deepest layer."""
     deepest, smallest = (
         vgg_layers.layer_names(params)[-1],

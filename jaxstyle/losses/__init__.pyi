@@ -1,4 +1,5 @@
 from .config import LossConfig
+from .extractor import Extractor
 from .objective import Execution, Objective, Weights
 from .perceptual import Problem, perceptual_loss
 from .style import (
@@ -25,6 +26,7 @@ from .terms import (
 __all__ = [
     "STYLE_LOSSES",
     "Execution",
+    "Extractor",
     "LossConfig",
     "Moments",
     "Objective",

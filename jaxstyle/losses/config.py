@@ -1,7 +1,7 @@
 """The settings of the loss: plain data, importable without JAX."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jaxstyle.losses.fields import (
@@ -47,8 +47,8 @@ class LossConfig:
         activations: ``"layer"`` or ``"filter"``, the granularity at which mean
             activations are normalized to 1 (see `jaxstyle.vgg.normalize`), or
             ``"raw"``.
-        pooling: the network's pooling, as in `jaxstyle.vgg.features`.
-        padding: of the network's first convolution, as in `jaxstyle.vgg.features`.
+        pooling: the network's pooling, as in `jaxstyle.vgg.VGG`.
+        padding: of the network's first convolution, as in `jaxstyle.vgg.VGG`.
 
     Examples:
         >>> loss = jaxstyle.optimize.PRESETS["default"].loss
@@ -127,8 +127,7 @@ class LossConfig:
 
     def objective(self) -> "Objective":
         """Make the structure of the loss."""
-        from jaxstyle.losses.objective import Objective
+        from jaxstyle.losses.objective import TRAINED_VGG, Objective
 
-        return Objective(
-            pooling=self.pooling, padding=self.padding, style_loss=self.style_loss
-        )
+        extractor = replace(TRAINED_VGG, pooling=self.pooling, padding=self.padding)
+        return Objective(extractor=extractor, style_loss=self.style_loss)

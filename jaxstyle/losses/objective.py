@@ -1,23 +1,30 @@
-"""The settings of the loss: its weights, what is compared, how it is computed."""
+"""The settings of the loss: its weights, and what is compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from jax.sharding import Mesh
+import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from jaxstyle.losses.extractor import DEFAULT_EXECUTION as DEFAULT_EXECUTION
+from jaxstyle.losses.extractor import PRECISIONS as PRECISIONS
+from jaxstyle.losses.extractor import Execution as Execution
+from jaxstyle.losses.extractor import Extractor
+from jaxstyle.losses.style import StyleLoss
+from jaxstyle.vgg.network import VGG
 
 Scalar: TypeAlias = float | Float[Array, ""]
 
 StyleWeights: TypeAlias = Sequence[float] | Mapping[str, Sequence[float]]
-"""How much each of several styles counts, in all layers or by layer."""
+"""The weights of several styles in their blend, in all layers or by layer."""
 
 
 class Weights(NamedTuple):
-    """What counts how much: a weight per layer for content and style, and three more.
+    """The weights of the loss: by layer for content and style, and of three variations.
 
     The layers are structure, the numbers are data: under `jax.jit` other numbers do not
-    recompile, and under `jax.vmap` they may differ from image to image.
+    recompile, and `jax.vmap` may map over them.
 
     Attributes:
         content: the weight of `jaxstyle.losses.content_loss` by layer, such as
@@ -47,20 +54,21 @@ class Weights(NamedTuple):
     isotropic_variation: Scalar = 0.0
 
 
-PRECISIONS = ("float32", "bfloat16")
-"""What a network may compute in."""
+TRAINED_VGG = VGG()
+"""A VGG with the pooling and the padding that it was trained with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What is compared: features of which network, and by which style loss.
+    """What is compared: the features of an extractor, by a style loss.
 
     It is structure, not data, and belongs to the targets that are made by it.
 
     Attributes:
-        pooling: the network's pooling, as in `jaxstyle.vgg.features`.
-        padding: the border of its first convolution, as in `jaxstyle.vgg.features`.
-        style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`.
+        extractor: the network whose features are compared, a `jaxstyle.vgg.VGG` as it
+            was trained by default.
+        style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`, or any
+            `jaxstyle.losses.StyleLoss`.
 
     Examples:
         Under `jax.jit` an objective is a static argument; it is hashable.
@@ -73,61 +81,46 @@ class Objective:
         True
     """
 
-    pooling: str = "max"
-    padding: str = "zero"
-    style_loss: str = "gram"
+    extractor: Extractor = TRAINED_VGG
+    style_loss: str | StyleLoss = "gram"
 
 
 DEFAULT_OBJECTIVE = Objective()
-"""That of Gatys et al. (2016), with the pooling that the network was trained with."""
+"""That of Gatys et al. (2016), with the pooling that the VGG was trained with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How features are computed: in which precision, on which devices, in which parts.
-
-    The loss and its gradient are the same, except for rounding. Each evaluation may be
-    executed in its own way, whatever way its targets were made in.
-
-    Attributes:
-        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``; the
-            precision of the images by default. Moments, losses and the gradient to
-            float32 images are in float32 in any case.
-        remat: whether the gradient computes each block of the network a second time,
-            instead of keeping its activations: the same numbers, for less memory and
-            a third more time. Tiles do so without it.
-        mesh: devices that share the rows of an image, from
-            `jaxstyle.scaling.make_row_mesh`; by default nothing is said of devices.
-        tile: the largest side, in pixels, of the tiles in which features are computed,
-            one after the other, for less memory and more time; the whole image by
-            default.
-
-    Examples:
-        Under `jax.jit` it is a static argument, like the objective:
-
-        >>> tiled = jaxstyle.losses.Execution(tile=512)
-        >>> targets = jaxstyle.losses.make_targets(vgg, photo, [painting], weights)
-        >>> loss_of = jaxstyle.losses.perceptual_loss
-        >>> loss_of = jax.jit(loss_of, static_argnames="execution")
-        >>> loss, _ = loss_of(vgg, photo, targets, weights, execution=tiled)
-        >>> jnp.allclose(loss, loss_of(vgg, photo, targets, weights)[0])
-        Array(True, dtype=bool)
-    """
-
-    precision: str | None = None
-    remat: bool = False
-    mesh: Mesh | None = None
-    tile: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError for an unknown precision, and for tiles with a mesh."""
-        if self.precision not in (None, *PRECISIONS):
-            raise ValueError(
-                f"no precision {self.precision!r}; known are {', '.join(PRECISIONS)}"
-            )
-        if self.tile is not None and self.mesh is not None:
-            raise ValueError("tile and mesh do not go together; leave out one of them")
+# --- blends -------------------------------------------------------------------------
 
 
-DEFAULT_EXECUTION = Execution()
-"""Whole images at once, in their own precision."""
+def share_styles(
+    layers: Iterable[str], count: int, style_weights: StyleWeights | None
+) -> dict[str, Float[Array, " styles"]]:
+    """Normalize the styles' weights by layer, so that they add up to 1."""
+    layers = tuple(layers)
+    if layers and count == 0:
+        raise ValueError(
+            "at least one style image is needed for the style layers "
+            f"{', '.join(layers)}, got none"
+        )
+    equal = [1.0] * count
+    if not isinstance(style_weights, Mapping):
+        same = equal if style_weights is None else style_weights
+        return {layer: _normalize(same, count) for layer in layers}
+    unknown = [layer for layer in style_weights if layer not in set(layers)]
+    if unknown:
+        raise ValueError(f"style weights for {', '.join(unknown)}, not a style layer")
+    return {
+        layer: _normalize(style_weights.get(layer, equal), count) for layer in layers
+    }
+
+
+def _normalize(style_weights: Sequence[float], count: int) -> Float[Array, " styles"]:
+    if len(style_weights) != count:
+        raise ValueError(f"got {len(style_weights)} style weights for {count} styles")
+    total = sum(style_weights)
+    if min(style_weights) < 0 or not 0 < total < float("inf"):
+        raise ValueError(
+            "style weights must be finite, none negative and not all zero, "
+            f"got {', '.join(map(str, style_weights))}"
+        )
+    return jnp.array([weight / total for weight in style_weights])

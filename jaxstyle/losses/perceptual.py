@@ -1,4 +1,4 @@
-"""The perceptual loss: a weighted sum of losses over the layers of a VGG network."""
+"""The perceptual loss: a weighted sum of losses over the layers of a network."""
 
 import functools
 import operator
@@ -9,43 +9,42 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.losses.measures import feature_shapes, measure
+from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
+from jaxstyle.losses.measures import measure
 from jaxstyle.losses.objective import DEFAULT_EXECUTION, Execution, Weights
 from jaxstyle.losses.style import find_style_loss
 from jaxstyle.losses.targets import Targets
 from jaxstyle.losses.terms import (
-    Moments,
     absolute_variation,
     isotropic_variation,
     total_variation,
 )
 from jaxstyle.scaling.chunks import Metrics as Metrics
-from jaxstyle.vgg import layers, network
 
 
 class Problem(NamedTuple):
-    """What is minimized: the perceptual loss with these parameters, as data.
+    """The arguments of the perceptual loss other than the images.
 
     Attributes:
-        params: a VGG's parameters.
+        params: the extractor's parameters, a VGG's by default.
         targets: from `make_targets`.
         weights: the weight of each term.
     """
 
-    params: network.Params
+    params: ExtractorParams
     targets: Targets
     weights: Weights
 
 
 def perceptual_loss(
-    params: network.Params,
+    params: ExtractorParams,
     images: Images,
     targets: Targets,
     weights: Weights,
     *,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> tuple[Float[Array, "*n"], Metrics]:
-    """Return how far images are from their targets, one value per image.
+    """Compute the perceptual loss, one value per image.
 
         loss =  sum over layers l of  weights.content[l] content_loss_l
               + sum over layers l of  weights.style[l]   style_loss_l
@@ -53,15 +52,15 @@ def perceptual_loss(
               + weights.absolute_variation   absolute_variation
               + weights.isotropic_variation  isotropic_variation
 
-    With masks among the targets, style_loss_l is the sum over regions of the region's
-    style loss times the mean of its mask, so that each pixel is drawn about as much as
-    without.
+    If the targets have masks, style_loss_l is the sum over regions of the region's
+    style loss times the mean of its mask, so that each pixel counts about as much as
+    without masks.
 
     Source: Gatys et al. (2016), equation 7, and Johnson et al. (2016), equation 5; each
     elementary loss says how it differs from theirs.
 
     Args:
-        params: a VGG's parameters.
+        params: the extractor's parameters, a VGG's by default.
         images: RGB in [0, 1], ``[*n, h, w, 3]``.
         targets: from `make_targets`, for images of the same size; their objective says
             what is compared.
@@ -84,21 +83,24 @@ def perceptual_loss(
         >>> jnp.allclose(loss, parts["content"] + parts["style"])
         Array(True, dtype=bool)
     """
-    _check_targets(params, images, targets, weights, execution)
+    network = BoundExtractor(targets.objective.extractor, params, execution)
+    _check_targets(network, images, targets, weights)
+    style_loss = find_style_loss(targets.objective.style_loss)
     found = measure(
-        params,
+        network,
         images,
-        content={layer: targets.content[layer] for layer in weights.content},
-        style=weights.style,
-        masks=targets.masks,
-        objective=targets.objective,
-        execution=execution,
+        {layer: targets.content[layer] for layer in weights.content},
+        dict.fromkeys(weights.style) if targets.masks is None else targets.masks,
+        style_loss,
     )
     content = [
         weights.content[layer] * found.content[layer] for layer in weights.content
     ]
     style = [
-        weight * _compare_style(found.moments[layer], targets, layer)
+        weight
+        * _add_regions(
+            style_loss.compare(found.style[layer], targets.style[layer]), targets, layer
+        )
         for layer, weight in weights.style.items()
     ]
     parts = {
@@ -111,25 +113,18 @@ def perceptual_loss(
     return _add(parts.values(), images), parts
 
 
-def _compare_style(found: Moments, targets: Targets, layer: str) -> Float[Array, "*n"]:
-    """Return the style loss of a layer, over all regions if there are any."""
-    by_region = find_style_loss(targets.objective.style_loss).compare(
-        found, targets.style[layer]
-    )
+def _add_regions(losses: Float[Array, "*n"], targets: Targets, layer: str) -> Array:
+    """Add up the style losses of regions, if there are any, by their shares."""
     if targets.masks is None:
-        return by_region
-    return (targets.masks[layer].mean((-2, -1)) * by_region).sum(-1)
+        return losses
+    return (targets.masks[layer].mean((-2, -1)) * losses).sum(-1)
 
 
 def _check_targets(
-    params: network.Params,
-    images: Images,
-    targets: Targets,
-    weights: Weights,
-    execution: Execution,
+    network: BoundExtractor, images: Images, targets: Targets, weights: Weights
 ) -> None:
     """Raise unless there is a target for each layer, of the features' size."""
-    shapes = feature_shapes(params, images, targets.objective, execution)
+    shapes = network.shapes(images)
     absent = [layer for layer in weights.content if layer not in targets.content]
     absent += [layer for layer in weights.style if layer not in targets.style]
     if absent:
@@ -142,7 +137,9 @@ def _check_targets(
                 f"{layer} is {got}, expected {expected}"
             )
     for layer, mask in (targets.masks or {}).items():
-        got = tuple(side // layers.stride(layer) for side in images.shape[-3:-1])
+        got = tuple(
+            side // network.extractor.stride(layer) for side in images.shape[-3:-1]
+        )
         if got != mask.shape[-2:]:
             raise ValueError(
                 f"the images are of another size than the masks of the targets: "
@@ -151,5 +148,5 @@ def _check_targets(
 
 
 def _add(terms: Iterable[Array], images: Images) -> Float[Array, "*n"]:
-    """Add up losses; without any, the sum is zero for each image."""
+    """Add up losses, from zero for each image."""
     return functools.reduce(operator.add, terms, jnp.zeros(images.shape[:-3]))

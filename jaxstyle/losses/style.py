@@ -1,8 +1,7 @@
-"""The losses that compare the moments of a layer with those of a style.
+"""Style losses: distances between statistics of features.
 
-Each takes the `jaxstyle.losses.terms.Moments` of an image and a target made from the
-moments of the style, and returns one value per image. `STYLE_LOSSES` pairs them by
-name.
+Those of `STYLE_LOSSES` compare the `jaxstyle.losses.terms.Moments` of a layer with a
+target made from the moments of a style, and return one value per image.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +12,10 @@ from jaxtyping import Array, Float
 
 from jaxstyle.losses import matrix_roots
 from jaxstyle.losses.matrix_roots import product
-from jaxstyle.losses.terms import Moments, style_loss
+from jaxstyle.losses.terms import Moments, moments, style_loss
 
 EPSILON = 1e-4
-"""What is added to variances, so that roots have a gradient where nothing varies."""
+"""Added to variances, so that roots have a gradient where nothing varies."""
 
 
 class Gaussian(NamedTuple):
@@ -31,7 +30,7 @@ class Gaussian(NamedTuple):
 
 
 def gram_target(moments: Moments) -> Float[Array, "*n c c"]:
-    """Return the Gram matrix; `jaxstyle.losses.gram_matrix` computes it of features."""
+    """Return the Gram matrix, which `jaxstyle.losses.gram_matrix` takes of features."""
     return moments.second / moments.mean.shape[-1]
 
 
@@ -41,8 +40,7 @@ def gram_loss(moments: Moments, target: Float[Array, "*n c c"]) -> Float[Array, 
     It is `jaxstyle.losses.style_loss`.
 
     Args:
-        moments: those of a layer of the images, as `jaxstyle.losses.moments` returns
-            them.
+        moments: of a layer of the images, from `jaxstyle.losses.moments`.
         target: the Gram matrix of the style, ``[*n, c, c]``.
 
     Returns:
@@ -63,14 +61,13 @@ def gram_loss(moments: Moments, target: Float[Array, "*n c c"]) -> Float[Array, 
 def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
     """Return the mean squared difference between the channels' means.
 
-    It is the faintest of these losses, for it sees colors and amounts of texture only.
+    The weakest of these losses, for it sees colors and amounts of texture only.
 
     Source: Li et al. (2017), "Demystifying neural style transfer": the maximum mean
     discrepancy with a linear kernel.
 
     Args:
-        moments: those of a layer of the images, as `jaxstyle.losses.moments` returns
-            them.
+        moments: of a layer of the images, from `jaxstyle.losses.moments`.
         target: the moments of the style.
 
     Returns:
@@ -94,8 +91,7 @@ def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
     adaptive instance normalization", equation 13, where it is the sum of norms.
 
     Args:
-        moments: those of a layer of the images, as `jaxstyle.losses.moments` returns
-            them.
+        moments: of a layer of the images, from `jaxstyle.losses.moments`.
         target: the moments of the style.
 
     Returns:
@@ -157,10 +153,9 @@ def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
     same 1e-4 added to variances.
 
     Args:
-        moments: those of a layer of the images, as `jaxstyle.losses.moments` returns
-            them.
-        target: what ``STYLE_LOSSES["wasserstein"].make_target`` makes of the moments of
-            the style: mean, covariance and its root.
+        moments: of a layer of the images, from `jaxstyle.losses.moments`.
+        target: from ``STYLE_LOSSES["wasserstein"].make_target``: the mean of the style,
+            its covariance and the root of that.
 
     Returns:
         The loss, one value per image.
@@ -181,15 +176,13 @@ def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
 
 
 def exact_wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
-    """Return the squared 2-Wasserstein distance as it is; see `wasserstein_loss`.
+    """Return the exact squared 2-Wasserstein distance; see `wasserstein_loss`.
 
-    The roots are those of eigenvalues and singular values, to rounding.
+    The roots are those of eigenvalues and singular values, exact to rounding.
 
     Args:
-        moments: those of a layer of the images, as `jaxstyle.losses.moments` returns
-            them.
-        target: what ``STYLE_LOSSES["wasserstein-exact"].make_target`` makes of the
-            moments of the style.
+        moments: of a layer of the images, from `jaxstyle.losses.moments`.
+        target: from ``STYLE_LOSSES["wasserstein-exact"].make_target``.
 
     Returns:
         The loss, one value per image.
@@ -228,21 +221,40 @@ def _trace(matrix: Float[Array, "*n c c"]) -> Float[Array, "*n"]:
 
 
 class StyleLoss(NamedTuple):
-    """A loss, and what makes its target from the moments of a style.
+    """A loss between a statistic of features and a target made of the style's.
 
     Attributes:
-        make_target: ``make_target(moments) -> target``, for those of a style.
-        compare: ``compare(moments, target) -> loss``, one value per image.
+        make_target: ``make_target(statistic) -> target``, for that of a style.
+        compare: ``compare(statistic, target) -> loss``, one value per image.
+        statistic: ``statistic(features)`` is what is compared of a layer's features
+            ``[*n, h, w, c]``. Moments, the default, are averages over positions, and
+            so go with blends of styles, masks and tiles. Any other statistic, such as
+            the features themselves, is taken of whole layers and of one style.
 
     Examples:
-        >>> make_target, compare = jaxstyle.losses.STYLE_LOSSES["mean-std"]
+        >>> loss = jaxstyle.losses.STYLE_LOSSES["mean-std"]
         >>> found = jaxstyle.losses.moments(photo)
-        >>> compare(found, make_target(found))
+        >>> loss.compare(found, loss.make_target(found))
         Array(0., dtype=float32)
+
+        The largest activations of each channel:
+
+        >>> loss = jaxstyle.losses.StyleLoss(
+        ...     make_target=lambda largest: largest,
+        ...     compare=lambda largest, target: jnp.abs(largest - target).mean(-1),
+        ...     statistic=lambda features: features.max((-3, -2)),
+        ... )
+        >>> objective = jaxstyle.losses.Objective(style_loss=loss)
+        >>> targets = jaxstyle.losses.make_targets(
+        ...     vgg, photo, [painting], weights, objective=objective
+        ... )
+        >>> targets.style["relu1_1"].shape
+        (64,)
     """
 
-    make_target: Callable[[Moments], Any]
-    compare: Callable[[Moments, Any], Float[Array, "*n"]]
+    make_target: Callable[[Any], Any]
+    compare: Callable[[Any, Any], Float[Array, "*n"]]
+    statistic: Callable[[Float[Array, "*n h w c"]], Any] = moments
 
 
 STYLE_LOSSES: Mapping[str, StyleLoss] = {
@@ -255,9 +267,21 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = {
 """The style losses by name."""
 
 
-def find_style_loss(name: str) -> StyleLoss:
-    """Return a style loss by name; a ValueError if there is none."""
-    if name not in STYLE_LOSSES:
+def find_style_loss(style_loss: str | StyleLoss) -> StyleLoss:
+    """Look up a style loss that is given by name; a ValueError if there is none."""
+    if isinstance(style_loss, StyleLoss):
+        return style_loss
+    if style_loss not in STYLE_LOSSES:
         known = ", ".join(STYLE_LOSSES)
-        raise ValueError(f"no style loss {name!r}; known are {known}")
-    return STYLE_LOSSES[name]
+        raise ValueError(f"no style loss {style_loss!r}; known are {known}")
+    return STYLE_LOSSES[style_loss]
+
+
+def check_moments(style_loss: StyleLoss, what: str) -> None:
+    """Raise a ValueError unless a style loss compares moments, which ``what`` needs."""
+    if style_loss.statistic is not moments:
+        raise ValueError(
+            f"{what} need a style loss that compares moments, such as 'gram', got one "
+            "of another statistic, which takes whole layers and one style; "
+            f"leave out the {what}"
+        )

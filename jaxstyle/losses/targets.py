@@ -1,7 +1,7 @@
-"""Targets: what the features of an image are compared with."""
+"""The targets of the loss: what the features of images are compared with."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
+from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
 from jaxstyle.losses.measures import compute_activations, measure
 from jaxstyle.losses.objective import (
     DEFAULT_EXECUTION,
@@ -18,11 +19,10 @@ from jaxstyle.losses.objective import (
     Objective,
     StyleWeights,
     Weights,
+    share_styles,
 )
-from jaxstyle.losses.style import find_style_loss
-from jaxstyle.losses.terms import Moments
-from jaxstyle.vgg import layers as vgg_layers
-from jaxstyle.vgg import network
+from jaxstyle.losses.style import StyleLoss, check_moments, find_style_loss
+from jaxstyle.losses.terms import Moments, moments
 
 Mask: TypeAlias = Float[Array, "_h _w"]
 
@@ -30,14 +30,14 @@ Mask: TypeAlias = Float[Array, "_h _w"]
 @register_dataclass
 @dataclass(frozen=True)
 class Targets:
-    """What an image is compared with, by layer.
+    """The targets of the loss, by layer.
 
     Attributes:
         content: activations ``[*n, h', w', c]``.
-        style: what the style loss makes of the styles' moments; with masks, the targets
-            of all regions, stacked before the channels.
-        masks: the regions of the image at the layer's resolution, if there are any. A
-            style counts as much as its mask's mean.
+        style: the style loss's targets; with masks, those of all regions, stacked
+            before the channels.
+        masks: the regions of the image at the layer's resolution, if any. A style is
+            weighted by the mean of its mask.
         objective: what is compared; it is structure, not data.
     """
 
@@ -48,7 +48,7 @@ class Targets:
 
 
 def make_targets(
-    params: network.Params,
+    params: ExtractorParams,
     content: Images,
     styles: Sequence[Images],
     weights: Weights,
@@ -59,29 +59,29 @@ def make_targets(
     objective: Objective = DEFAULT_OBJECTIVE,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> Targets:
-    """Return what images are to be compared with.
+    """Make the targets that images are compared with.
 
     Several styles are blended by averaging their moments. For the Gram loss this gives
     the same gradient as the average of the losses to each style (Gatys et al., 2016,
     have one style only).
 
-    With masks each style is compared with a region of the image instead, by moments in
-    which every position counts as much as its mask says: the guided Gram matrices of
-    Gatys et al. (2017), "Controlling perceptual factors in neural style transfer". What
-    no mask covers keeps its content alone. A mask is averaged over the windows that the
-    network pools, so soft edges stay soft.
+    With masks each style is compared with a region of the image instead, by moments
+    weighted by its mask: the guided Gram matrices of Gatys et al. (2017), "Controlling
+    perceptual factors in neural style transfer". Where no mask covers the image, only
+    the content counts. A mask is averaged over the pixels of each position of a layer,
+    so soft edges stay soft.
 
     Args:
-        params: a VGG's parameters.
+        params: the extractor's parameters, a VGG's by default.
         content: the image or images to keep, ``[*n, h, w, 3]``.
         styles: one or more images of any sizes, each ``[h, w, 3]``, or each with
             leading axes that broadcast against those of the images. There may be none
-            where ``weights`` has no style layers: the content alone is compared then.
+            if ``weights`` has no style layers; then only the content is compared.
         weights: only the layers matter here, not the numbers.
-        style_weights: how much each style counts, equally by default; or this by layer,
-            equally in layers that are not named. They are divided by their sum.
-        masks: for each style where it belongs in the image, ``[h, w]`` in [0, 1].
-        style_masks: for each style which part of it counts, in [0, 1] and of the
+        style_weights: the weight of each style, equal by default; or this by layer,
+            equal in layers that are not named. They are divided by their sum.
+        masks: for each style its region of the image, ``[h, w]`` in [0, 1].
+        style_masks: for each style the part of it that counts, in [0, 1] and of the
             style's size, or None for all of it.
         objective: what is compared.
         execution: how features are computed; an evaluation of the loss may do it
@@ -93,8 +93,9 @@ def make_targets(
     Raises:
         TypeError: an image is not floating-point, or a mask has integers.
         ValueError: there is no style for the style layers, the number of style weights
-            or masks is not that of the styles, a mask is not of its image's size, or a
-            layer is not in ``params`` or in ``weights``.
+            or masks is not that of the styles, a mask is not of its image's size, a
+            layer is not in ``params`` or in ``weights``, or the style loss does not
+            compare moments, which masks, tiles and several styles need.
 
     Examples:
         >>> targets = jaxstyle.losses.make_targets(vgg, photo, [painting], weights)
@@ -110,106 +111,107 @@ def make_targets(
         >>> targets.style["relu1_1"].shape
         (2, 64, 64)
     """
-    vgg_layers.check_layers(params, (*weights.content, *weights.style))
-    of_content = content_targets(
+    network = BoundExtractor(objective.extractor, params, execution)
+    network.check_layers((*weights.content, *weights.style))
+    if masks is not None:
+        check_masks(masks, [content] * len(styles), what="masks")
+    activations = content_targets(
         params, content, weights, objective=objective, execution=execution
     )
-    if masks is None:
-        blended = style_targets(
-            params,
-            styles,
-            weights,
-            style_weights=style_weights,
-            style_masks=style_masks,
-            objective=objective,
-            execution=execution,
-        )
-        return Targets(of_content, blended, None, objective)
-    check_masks(masks, [content] * len(styles), what="masks")
-    shares = _shares(weights.style, len(styles), style_weights)
-    found = _moments(params, styles, weights, style_masks, objective, execution)
-    compared = find_style_loss(objective.style_loss)
-    return Targets(
-        of_content,
-        {layer: compared.make_target(_stack(found[layer])) for layer in found},
-        {
-            layer: len(styles) * shares[layer][:, None, None] * _pool(masks, layer)
-            for layer in found
-        },
-        objective,
+    targets = make_style_targets(
+        params,
+        styles,
+        weights,
+        style_weights=style_weights,
+        masks=masks,
+        style_masks=style_masks,
+        objective=objective,
+        execution=execution,
     )
+    return replace(targets, content=activations)
 
 
 def content_targets(
-    params: network.Params,
+    params: ExtractorParams,
     content: Images,
     weights: Weights,
     *,
     objective: Objective = DEFAULT_OBJECTIVE,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> dict[str, Float[Array, "*n _h _w _c"]]:
-    """Return the activations of the content layers; see `make_targets`."""
-    vgg_layers.check_layers(params, tuple(weights.content))
-    return compute_activations(params, content, weights.content, objective, execution)
+    """Compute the targets of the content layers, activations; see `make_targets`."""
+    network = BoundExtractor(objective.extractor, params, execution)
+    network.check_layers(weights.content)
+    return compute_activations(network, content, weights.content)
 
 
-def style_targets(
-    params: network.Params,
+def make_style_targets(
+    params: ExtractorParams,
     styles: Sequence[Images],
     weights: Weights,
     *,
     style_weights: StyleWeights | None = None,
+    masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask | None] | None = None,
     objective: Objective = DEFAULT_OBJECTIVE,
     execution: Execution = DEFAULT_EXECUTION,
-) -> dict[str, Any]:
-    """Return the targets of the style layers for a blend of styles; see `make_targets`.
-
-    For the Gram loss they are Gram matrices.
-    """
-    vgg_layers.check_layers(params, tuple(weights.style))
-    shares = _shares(weights.style, len(styles), style_weights)
-    found = _moments(params, styles, weights, style_masks, objective, execution)
-    compared = find_style_loss(objective.style_loss)
-    return {
-        layer: compared.make_target(_blend(found[layer], shares[layer]))
-        for layer in found
-    }
+) -> Targets:
+    """Make the targets of `make_targets` except for those of the content."""
+    network = BoundExtractor(objective.extractor, params, execution)
+    network.check_layers(weights.style)
+    shares = share_styles(weights.style, len(styles), style_weights)
+    style_loss = find_style_loss(objective.style_loss)
+    found = _measure_styles(network, styles, weights.style, style_masks, style_loss)
+    if masks is None:
+        regions = None
+        combined = {x: _blend(found[x], shares[x], style_loss) for x in found}
+    else:
+        check_moments(style_loss, "masks")
+        combined = {layer: _stack(found[layer]) for layer in found}
+        regions = {
+            layer: len(styles)
+            * shares[layer][:, None, None]
+            * _pool(masks, objective.extractor.stride(layer))
+            for layer in found
+        }
+    style = {layer: style_loss.make_target(combined[layer]) for layer in combined}
+    return Targets({}, style, regions, objective)
 
 
 # --- moments ------------------------------------------------------------------------
 
 
-def _moments(
-    params: network.Params,
+def _measure_styles(
+    network: BoundExtractor,
     styles: Sequence[Images],
-    weights: Weights,
+    layers: Iterable[str],
     masks: Sequence[Mask | None] | None,
-    objective: Objective,
-    execution: Execution,
-) -> dict[str, list[Moments]]:
-    """Return the moments of every style by layer."""
+    style_loss: StyleLoss,
+) -> dict[str, list[Any]]:
+    """Compute by layer what the style loss compares of each style."""
     masks = [None] * len(styles) if masks is None else masks
     check_masks(masks, styles, what="style masks")
-    found: dict[str, list[Moments]] = {layer: [] for layer in weights.style}
+    found: dict[str, list[Any]] = {layer: [] for layer in layers}
+    stride = network.extractor.stride
     for style, mask in zip(styles, masks, strict=True):
-        pooled = mask if mask is None else {x: _pool([mask], x)[0] for x in found}
-        of_style = measure(
-            params,
-            style,
-            content={},
-            style=found,
-            masks=pooled,
-            objective=objective,
-            execution=execution,
-        ).moments
-        for layer, moments_of_styles in found.items():
-            moments_of_styles.append(of_style[layer])
+        pooled = {
+            layer: None if mask is None else _pool([mask], stride(layer))[0]
+            for layer in found
+        }
+        measured = measure(network, style, {}, pooled, style_loss).style
+        for layer, statistics in found.items():
+            statistics.append(measured[layer])
     return found
 
 
-def _blend(found: Sequence[Moments], shares: Float[Array, " styles"]) -> Moments:
-    """Average the raw moments of styles, which is what makes them a blend."""
+def _blend(
+    found: Sequence[Any], shares: Float[Array, " styles"], style_loss: StyleLoss
+) -> Any:
+    """Average the raw moments of styles; any other statistic is of one style."""
+    if style_loss.statistic is not moments:
+        if len(found) > 1:
+            check_moments(style_loss, "several styles")
+        return found[0]
     average = partial(jnp.average, axis=0, weights=shares)
     return Moments(
         average(jnp.stack([of_style.mean for of_style in found])),
@@ -225,7 +227,7 @@ def _stack(found: Sequence[Moments]) -> Moments:
     )
 
 
-# --- masks and shares ---------------------------------------------------------------
+# --- masks --------------------------------------------------------------------------
 
 
 def check_masks(
@@ -249,45 +251,10 @@ def check_masks(
             )
 
 
-def _pool(masks: Sequence[Mask], layer: str) -> Float[Array, "masks _h _w"]:
-    """Average masks over the pixels that each position of a layer was pooled from."""
-    stride = vgg_layers.stride(layer)
+def _pool(masks: Sequence[Mask], stride: int) -> Float[Array, "masks _h _w"]:
+    """Average masks over the pixels of each position of a layer."""
     whole = jnp.stack(list(masks))
     count, h, w = whole.shape
     h, w = h // stride, w // stride
     cut = whole[:, : h * stride, : w * stride]
     return cut.reshape(count, h, stride, w, stride).mean((2, 4))
-
-
-def _shares(
-    layers: Iterable[str], count: int, style_weights: StyleWeights | None
-) -> dict[str, Float[Array, " styles"]]:
-    """Return by layer the styles' weights divided by their sum."""
-    layers = tuple(layers)
-    if layers and count == 0:
-        raise ValueError(
-            "at least one style image is needed for the style layers "
-            f"{', '.join(layers)}, got none"
-        )
-    equal = [1.0] * count
-    if not isinstance(style_weights, Mapping):
-        same = equal if style_weights is None else style_weights
-        return {layer: _normalize(same, count) for layer in layers}
-    unknown = [layer for layer in style_weights if layer not in set(layers)]
-    if unknown:
-        raise ValueError(f"style weights for {', '.join(unknown)}, not a style layer")
-    return {
-        layer: _normalize(style_weights.get(layer, equal), count) for layer in layers
-    }
-
-
-def _normalize(style_weights: Sequence[float], count: int) -> Float[Array, " styles"]:
-    if len(style_weights) != count:
-        raise ValueError(f"got {len(style_weights)} style weights for {count} styles")
-    total = sum(style_weights)
-    if min(style_weights) < 0 or not 0 < total < float("inf"):
-        raise ValueError(
-            "style weights must be finite, none negative and not all zero, "
-            f"got {', '.join(map(str, style_weights))}"
-        )
-    return jnp.array([weight / total for weight in style_weights])

@@ -1,9 +1,8 @@
 """The elementary losses of style transfer, one value per image.
 
-Each compares one thing with its target and averages over everything but the batch, so
-that values do not depend on the size of the image or on the number of channels. Those
-that compare the moments of a layer with those of a style are in
-`jaxstyle.losses.style`.
+Each compares one thing with its target and averages over everything except the batch,
+so that values do not depend on the size of the image or on the number of channels. The
+style losses on moments are in `jaxstyle.losses.style`.
 """
 
 import math
@@ -18,14 +17,14 @@ from jaxstyle.images.arrays import Images
 
 
 class Moments(NamedTuple):
-    """What is kept of a layer's features to describe a style.
+    """The first two raw moments of a layer's features, which describe a style.
 
     Attributes:
         mean: the first moment over all positions, the mean activation of each channel.
         second: the second raw moment, the mean product of each pair of channels.
 
-    Both are linear in how much each position counts, so that blending the moments of
-    several images is the same as looking at all of them.
+    Both are averages over positions, so that averaging the moments of several images
+    gives the moments of all of them together.
     """
 
     mean: Float[Array, "*n c"]

@@ -21,6 +21,7 @@ import optax
 from jax import lax
 
 from jaxstyle.images.arrays import Image
+from jaxstyle.losses.extractor import ExtractorParams
 from jaxstyle.losses.objective import (
     DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
@@ -41,7 +42,6 @@ from jaxstyle.optimize.scenes import (
     resize_scene,
 )
 from jaxstyle.optimize.steps import State, Step, init_state, kept_picture, make_step
-from jaxstyle.vgg import network
 
 SMALLEST = 128
 """The longer side of the coarsest scale, in pixels, where the picture is larger."""
@@ -146,7 +146,7 @@ def _shapes(state: optax.OptState) -> Any:
 
 
 def optimize_image(
-    params: network.Params,
+    params: ExtractorParams,
     content: Image,
     styles: Sequence[Image],
     *,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxstyle.images.arrays import Image, check_image, fit_size
+from jaxstyle.losses.extractor import ExtractorParams
 from jaxstyle.losses.objective import (
     DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
@@ -17,7 +18,6 @@ from jaxstyle.losses.objective import (
     Weights,
 )
 from jaxstyle.losses.targets import Mask, Targets, check_masks, make_targets
-from jaxstyle.vgg import network
 
 
 class Scene(NamedTuple):
@@ -44,7 +44,7 @@ def check_scene(scene: Scene) -> None:
 
 
 def make_scene_targets(
-    params: network.Params,
+    params: ExtractorParams,
     scene: Scene,
     weights: Weights,
     *,

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Int, UInt8
 
 from jaxstyle.images.arrays import Images
+from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
 from jaxstyle.losses.objective import (
     DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
@@ -27,12 +28,11 @@ from jaxstyle.losses.objective import (
 )
 from jaxstyle.losses.perceptual import Metrics, perceptual_loss
 from jaxstyle.losses.perceptual import Problem as Problem
-from jaxstyle.losses.targets import Targets, content_targets, style_targets
+from jaxstyle.losses.targets import content_targets, make_style_targets
 from jaxstyle.nets.net_layers import Params
 from jaxstyle.nets.transform_net import stylize, stylize_in_training
 from jaxstyle.scaling.chunks import repeat_step
 from jaxstyle.training.photo_cache import take_batch as take_batch
-from jaxstyle.vgg import layers, network
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
 
@@ -63,7 +63,7 @@ Measure: TypeAlias = Callable[[Images, Images, Any], Metrics]
 
 
 def make_problem(
-    params: network.Params,
+    params: ExtractorParams,
     styles: Sequence[Images],
     weights: Weights,
     *,
@@ -94,8 +94,9 @@ def make_problem(
         >>> sorted(problem.targets.style)
         ['relu1_1']
     """
-    layers.check_layers(params, (*weights.content, *weights.style))
-    style = style_targets(
+    network = BoundExtractor(objective.extractor, params, execution)
+    network.check_layers((*weights.content, *weights.style))
+    targets = make_style_targets(
         params,
         styles,
         weights,
@@ -103,7 +104,7 @@ def make_problem(
         objective=objective,
         execution=execution,
     )
-    return Problem(params, Targets({}, style, None, objective), weights)
+    return Problem(params, targets, weights)
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation) -> State:

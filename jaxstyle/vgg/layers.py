@@ -1,15 +1,19 @@
-"""The names of a VGG's layers, and where they lie in an image.
+"""The layers of a VGG: their names, where they lie in an image, and the poolings.
 
 Layers are named by block and convolution, counted from 1: ``relu4_2`` is the output of
 ``conv4_2``, the second convolution of the fourth block. Which there are is read off the
 parameters, so VGG-16, VGG-19 and any of them cut short run through the same code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any, TypeAlias
 
-Params: TypeAlias = Mapping[str, Any]
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+VGGParams: TypeAlias = Mapping[str, Any]
+"""The parameters of a VGG; see `jaxstyle.vgg.network`."""
 
 NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """The number of convolutions in each of a network's five blocks."""
@@ -29,7 +33,7 @@ def convolution_names(network: str) -> tuple[str, ...]:
     )
 
 
-def layer_names(params: Params) -> tuple[str, ...]:
+def layer_names(params: VGGParams) -> tuple[str, ...]:
     """Return the names of the layers that ``params`` can compute, in order.
 
     Args:
@@ -45,23 +49,23 @@ def layer_names(params: Params) -> tuple[str, ...]:
     return tuple(name.replace("conv", "relu") for name in convolutions(params))
 
 
-def convolutions(params: Params) -> tuple[str, ...]:
+def convolutions(params: VGGParams) -> tuple[str, ...]:
     """Return the names of the convolutions in ``params``, in order."""
     return tuple(sorted(name for name in params if name.startswith("conv")))
 
 
-def smallest_side(params: Params) -> int:
-    """Return the least height and width, in pixels, that reach the deepest layer."""
+def smallest_side(params: VGGParams) -> int:
+    """Return the smallest height and width of images for the deepest layer."""
     return stride(convolutions(params)[-1])
 
 
 def stride(layer: str) -> int:
-    """Return how many pixels apart two neighbors in a layer are."""
+    """Return the distance between neighboring positions of a layer, in pixels."""
     return int(2 ** (block_number(layer) - 1))
 
 
-def reach(params: Params, layer: str) -> int:
-    """Return how far beyond its own pixels a position of a layer looks, at most."""
+def reach(params: VGGParams, layer: str) -> int:
+    """Return the number of pixels around its own that a position depends on."""
     names = layer_names(params)
     return sum(map(stride, names[: names.index(layer) + 1]))
 
@@ -76,18 +80,55 @@ def block_number(name: str) -> int:
     return int(name[4])
 
 
-def blocks(params: Params) -> list[tuple[str, ...]]:
+def blocks(params: VGGParams) -> list[tuple[str, ...]]:
     """Return the names of the convolutions of each block."""
     return [
         tuple(names) for _, names in groupby(convolutions(params), key=block_number)
     ]
 
 
-def check_layers(params: Params, layers: Sequence[str]) -> None:
-    """Raise a ValueError that names every one of ``layers`` not in ``params``."""
-    known = layer_names(params)
-    unknown = [layer for layer in dict.fromkeys(layers) if layer not in known]
-    if unknown:
-        raise ValueError(
-            f"no layer {', '.join(unknown)} in this network; it has {', '.join(known)}"
-        )
+# --- poolings -----------------------------------------------------------------------
+
+Pool: TypeAlias = Callable[[Float[Array, "n h w c"]], Float[Array, "n h//2 w//2 c"]]
+
+
+def _windows(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 2 w//2 2 c"]:
+    """Cut into 2x2 windows; an odd last row or column is left out, as in the papers."""
+    n, h, w, c = x.shape
+    h, w = h // 2, w // 2
+    return x[:, : 2 * h, : 2 * w].reshape(n, h, 2, w, 2, c)
+
+
+def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
+    """Take the maximum of every 2x2 window.
+
+    Among equal maxima the gradient is shared, where other implementations give it to
+    the first: on flat areas it does not depend on the order of the pixels.
+    """
+    return _windows(x).max((2, 4))
+
+
+def average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
+    """Take twice the mean of every 2x2 window.
+
+    The factor is not in the paper. It keeps deeper activations about as large as
+    under max pooling, for which the network was trained.
+    """
+    return 2 * _windows(x).mean((2, 4))
+
+
+def l2_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
+    """Take 0.78 times the Euclidean norm of every 2x2 window.
+
+    The factor serves as in `average_pool`. The square root is taken of the sum plus
+    1e-12, so that the gradient of a window of zeros is zero.
+    """
+    return 0.78 * jnp.sqrt(jnp.square(_windows(x)).sum((2, 4)) + 1e-12)
+
+
+POOLINGS: Mapping[str, Pool] = {
+    "max": max_pool,
+    "average": average_pool,
+    "l2": l2_pool,
+}
+"""The poolings by name."""

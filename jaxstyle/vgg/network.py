@@ -10,23 +10,23 @@ its bias and its mean activation over natural photographs::
 parameters.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels import winograd
-from jaxstyle.scaling.sharding import pad_and_shard_rows
-from jaxstyle.vgg.layers import Params as Params
-from jaxstyle.vgg.layers import block_number, convolutions, smallest_side, width
-from jaxstyle.vgg.pooling import POOLINGS, Pool
+from jaxstyle.vgg import layers
+from jaxstyle.vgg.layers import POOLINGS, Pool, block_number, width
+from jaxstyle.vgg.layers import VGGParams as VGGParams
 
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
 
@@ -34,7 +34,7 @@ FIRST = "conv1_1"
 """The convolution that takes images."""
 
 BORDERS = {"zero": 0, "replicate": 1}
-"""The paddings of the first convolution, and how many pixels each replicates."""
+"""The paddings of the first convolution, and the pixels that each replicates."""
 
 
 # --- convolution --------------------------------------------------------------------
@@ -54,9 +54,9 @@ def convolve(
 ) -> Float[Array, "n h w d"]:
     """Correlate with 3x3 kernels under zero padding.
 
-    The gradient to ``x`` is written as another such correlation. It is what JAX derives
-    too, but in a form that XLA on the CPU runs at full speed inside loops, where the
-    derived form takes three times as long.
+    The gradient with respect to ``x`` is another such correlation, as JAX derives too,
+    but in a form that XLA on the CPU runs at full speed inside loops, where the derived
+    form takes three times as long.
     """
     return _correlate(x, kernel)
 
@@ -77,8 +77,8 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 class Convolution(nn.Module):
     """A 3x3 convolution with zero padding, bias and ReLU.
 
-    With a border, so many pixels are replicated around its input before, and so many
-    are cut from its output, which leaves zero padding without effect.
+    With a border, the outermost pixels are replicated ``border`` times around the input
+    and as many are cut from the output, so that zero padding has no effect.
 
     With a kernel in the Winograd domain (see `prepare_for_cpu`) it runs Winograd's
     algorithm.
@@ -105,14 +105,14 @@ class Convolution(nn.Module):
         return nn.relu(y + bias.astype(x.dtype))
 
 
-class VGG(nn.Module):
-    """Successive convolutions of a VGG network, returning every activation by name.
+class Block(nn.Module):
+    """The convolutions of one block of a VGG, returning every activation by name.
 
-    From ``conv1_1`` on they take images, whose first ``rows`` count; from the first of
-    a later block on, what the block before it has returned last.
+    The first block takes images, whose first ``rows`` count; each other takes the last
+    activations of the block before, and pools them first.
     """
 
-    convolutions: tuple[str, ...]
+    names: tuple[str, ...]
     pool: Pool
     padding: str
     rows: int
@@ -121,20 +121,16 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Features:
         """Return the activations after each ReLU."""
-        block, features = 1, {}
-        for name in self.convolutions:
-            if name == FIRST:
-                x = self._normalize(x)
-            if block_number(name) > block:
-                block = block_number(name)
-                x = self._end(self.pool(x), block)
+        block, features = block_number(self.names[0]), Features()
+        x = self._normalize(x) if block == 1 else self._end(self.pool(x), block)
+        for name in self.names:
             border = BORDERS[self.padding] if name == FIRST else 0
             x = Convolution(width(name), border, name=name)(x)
             x = features[name.replace("conv", "relu")] = self._end(x, block)
         return features
 
     def _normalize(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
-        """Return what the first convolution takes, in the network's precision."""
+        """Normalize images for the first convolution, in the network's precision."""
         mean = self.param("mean", nn.initializers.zeros, (3,))
         std = self.param("std", nn.initializers.ones, (3,))
         mean, std = mean.astype(images.dtype), std.astype(images.dtype)
@@ -144,7 +140,7 @@ class VGG(nn.Module):
     def _end(
         self, x: Float[Array, "n h w c"], block: int, *, repeat: int = 0
     ) -> Float[Array, "n h w c"]:
-        """Let rows end where they do: below there are zeros, or the last row again."""
+        """Fill the rows that do not count with zeros, or with the last that does."""
         rows = self.rows // 2 ** (block - 1)
         if x.shape[1] == rows:
             return x
@@ -152,38 +148,101 @@ class VGG(nn.Module):
         return jnp.where(inside, x, x[:, rows - 1 : rows] if repeat else 0)
 
 
-def features(
-    params: Params,
-    images: Images,
-    *,
-    pooling: str = "max",
-    padding: str = "zero",
-    mesh: Mesh | None = None,
-    dtype: DTypeLike | None = None,
-) -> Features:
-    """Return the activations of every layer that ``params`` hold, by name.
+# --- the extractor ------------------------------------------------------------------
 
-    Under `jax.jit` nothing is computed for the layers that the caller does not use.
+
+@dataclass(frozen=True, kw_only=True)
+class VGG:
+    """A VGG network as a feature extractor of `jaxstyle.losses`.
+
+    Which layers it has is up to the parameters; see `layer_names`.
 
     Source: the networks of Simonyan & Zisserman (2015).
 
-    Args:
-        params: a VGG's parameters, as `jaxstyle.load_vgg` returns them.
-        images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped.
+    Attributes:
         pooling: ``"max"`` as the network was trained, ``"average"`` as Gatys et al.
             (2016) prefer, or ``"l2"``.
         padding: what the first convolution sees around the image: ``"zero"``, the mean
             color, as the network was trained, or ``"replicate"``, the nearest pixel,
             which leaves fewer marks along the border. All others pad with zeros.
-        mesh: devices that divide the rows of the images among them, from
-            `jaxstyle.scaling.make_row_mesh`; by default nothing is said of devices.
+
+    Examples:
+        >>> extractor = jaxstyle.vgg.VGG(pooling="average", padding="replicate")
+        >>> objective = jaxstyle.losses.Objective(extractor=extractor)
+    """
+
+    pooling: str = "max"
+    padding: str = "zero"
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for an unknown pooling or padding."""
+        for what, known in {"pooling": POOLINGS, "padding": BORDERS}.items():
+            if (name := getattr(self, what)) not in known:
+                raise ValueError(f"no {what} {name!r}; known are {', '.join(known)}")
+
+    def layers(self, params: VGGParams) -> tuple[str, ...]:
+        """Name the layers, in order."""
+        return layers.layer_names(params)
+
+    def stride(self, layer: str) -> int:
+        """Count the pixels from one position of a layer to the next."""
+        return layers.stride(layer)
+
+    def reach(self, params: VGGParams, layer: str) -> int:
+        """Count the pixels around its own that a position depends on, at most."""
+        return layers.reach(params, layer)
+
+    def blocks(
+        self, params: VGGParams, *, dtype: DTypeLike | None = None
+    ) -> list[Callable[[VGGParams, Array, int], tuple[Array, Features]]]:
+        """Divide the network before its poolings; see `jaxstyle.losses.Extractor`."""
+        return [
+            partial(self._apply_block, names=names, dtype=dtype)
+            for names in layers.blocks(params)
+        ]
+
+    def _apply_block(
+        self,
+        params: VGGParams,
+        x: Float[Array, "*n h w c"],
+        rows: int,
+        *,
+        names: tuple[str, ...],
+        dtype: DTypeLike | None,
+    ) -> tuple[Float[Array, "*n _h _w _c"], Features]:
+        net = Block(names, POOLINGS[self.pooling], self.padding, rows, dtype)
+        flat = x.reshape(-1, *x.shape[-3:])
+        outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
+        found = {
+            name: y.reshape(*x.shape[:-3], *y.shape[1:]) for name, y in outputs.items()
+        }
+        *_, last = found.values()
+        return last, found
+
+
+def features(
+    params: VGGParams,
+    images: Images,
+    *,
+    pooling: str = "max",
+    padding: str = "zero",
+    dtype: DTypeLike | None = None,
+) -> Features:
+    """Compute the activations of every layer that ``params`` hold, by name.
+
+    Under `jax.jit` nothing is computed for the layers that the caller does not use.
+
+    Args:
+        params: a VGG's parameters, as `jaxstyle.load_vgg` returns them.
+        images: RGB in [0, 1], ``[*n, h, w, 3]``; values outside are not clipped.
+        pooling: as in `VGG`.
+        padding: as in `VGG`.
         dtype: the precision in which the network computes; that of the images by
             default.
 
     Returns:
         The activations ``[*n, h', w', c]`` of each layer ``relu{block}_{index}``, whose
-        height and width are those of the image divided by 2 for each block before;
-        with a mesh, rows of zeros may follow.
+        height and width are those of the image divided by 2 for each block before.
 
     Raises:
         TypeError: the images are not floating-point.
@@ -195,50 +254,9 @@ def features(
         >>> found["relu1_1"].shape, found["relu2_1"].shape
         ((16, 16, 64), (8, 8, 128))
     """
-    check_images(images, smallest=smallest_side(params))
-    look = Look(pooling, padding, mesh, dtype)
-    x, rows = look.place(params, images), images.shape[-3]
-    return apply_convolutions(params, x, convolutions(params), look, rows=rows)
-
-
-class Look(NamedTuple):
-    """How a network looks at images: the options of `features`."""
-
-    pooling: str = "max"
-    padding: str = "zero"
-    mesh: Mesh | None = None
-    dtype: DTypeLike | None = None
-
-    def place(self, params: Params, images: Images) -> Images:
-        """Return images on their devices, perhaps with rows of zeros below them."""
-        if self.mesh is None:
-            return images
-        return pad_and_shard_rows(images, self.mesh, stride=smallest_side(params))
-
-
-def apply_convolutions(
-    params: Params,
-    x: Float[Array, "*n h w c"],
-    names: Sequence[str],
-    look: Look,
-    *,
-    rows: int,
-) -> Features:
-    """Return the activations after successive convolutions.
-
-    Args:
-        params: a VGG's parameters.
-        x: images, or what the block before these convolutions has returned last.
-        names: the convolutions, all of a network's or all of a block's.
-        look: how to look.
-        rows: how many rows the images have that are not appended.
-    """
-    pooling, padding, _, dtype = look
-    if pooling not in POOLINGS:
-        raise ValueError(f"no pooling {pooling!r}; known are {', '.join(POOLINGS)}")
-    if padding not in BORDERS:
-        raise ValueError(f"no padding {padding!r}; known are {', '.join(BORDERS)}")
-    net = VGG(tuple(names), POOLINGS[pooling], padding, rows, dtype)
-    flat = x.reshape(-1, *x.shape[-3:])
-    outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
-    return {name: y.reshape(*x.shape[:-3], *y.shape[1:]) for name, y in outputs.items()}
+    check_images(images, smallest=layers.smallest_side(params))
+    x, found = images, Features()
+    for block in VGG(pooling=pooling, padding=padding).blocks(params, dtype=dtype):
+        x, of_block = block(params, x, images.shape[-3])
+        found |= of_block
+    return found

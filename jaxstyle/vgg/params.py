@@ -1,4 +1,4 @@
-"""What is made of a VGG's parameters: rescaled, cut short, or prepared for CPUs."""
+"""Changes of a VGG's parameters: normalized, truncated, or prepared for CPUs."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from jax.typing import ArrayLike
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.kernels import winograd
-from jaxstyle.vgg.layers import Params, check_layers, convolutions, layer_names
+from jaxstyle.vgg.layers import VGGParams, convolutions, layer_names
 from jaxstyle.vgg.network import features
 
 GRANULARITIES = ("layer", "filter")
-"""What mean activations may be normalized by; see `normalize`."""
+"""The choices of `normalize`."""
 
 
-def normalize(params: Params, *, per: str = "layer") -> Params:
+def normalize(params: VGGParams, *, per: str = "layer") -> VGGParams:
     """Rescale the convolutions so that mean activations over photographs are 1.
 
     ReLU and pooling commute with positive factors, so the activations of each layer
@@ -70,17 +70,17 @@ def normalize(params: Params, *, per: str = "layer") -> Params:
     return normalized
 
 
-def truncate(params: Params, layers: Sequence[str]) -> Params:
+def truncate(params: VGGParams, layers: Sequence[str]) -> VGGParams:
     """Drop the convolutions that none of ``layers`` needs; the first one stays.
 
     Images may then be smaller, and less is kept in memory.
 
     Args:
         params: a VGG's parameters.
-        layers: the names of those that are wanted.
+        layers: the names of the layers to keep.
 
     Returns:
-        Parameters that are a part of the given ones.
+        A part of the given parameters.
 
     Raises:
         ValueError: a layer is not in ``params``; all such layers are named.
@@ -89,14 +89,17 @@ def truncate(params: Params, layers: Sequence[str]) -> Params:
         >>> jaxstyle.vgg.layer_names(jaxstyle.vgg.truncate(vgg, ["relu1_1", "relu1_2"]))
         ('relu1_1', 'relu1_2')
     """
-    check_layers(params, layers)
     known = layer_names(params)
+    if unknown := [layer for layer in dict.fromkeys(layers) if layer not in known]:
+        raise ValueError(
+            f"no layer {', '.join(unknown)} in this network; it has {', '.join(known)}"
+        )
     deepest = max((known.index(layer) for layer in layers), default=0)
     dropped = {name.replace("relu", "conv") for name in known[deepest + 1 :]}
     return {name: value for name, value in params.items() if name not in dropped}
 
 
-def prepare_for_cpu(params: Params) -> Params:
+def prepare_for_cpu(params: VGGParams) -> VGGParams:
     """Move the kernels that gain from it into the Winograd domain.
 
     The features stay the same to about 1e-5 relative; on a CPU they take about half
@@ -109,8 +112,8 @@ def prepare_for_cpu(params: Params) -> Params:
         params: a VGG's parameters.
 
     Returns:
-        Parameters for `jaxstyle.vgg.features` and what is built on it. `normalize`
-        takes them no more, `truncate` does.
+        Parameters for `jaxstyle.vgg.features` and the losses. `truncate` takes them
+        too, `normalize` does not.
 
     Examples:
         >>> fast = jaxstyle.vgg.prepare_for_cpu(vgg)
@@ -123,7 +126,7 @@ def prepare_for_cpu(params: Params) -> Params:
     }
 
 
-def _to_winograd(layer: Params) -> Params:
+def _to_winograd(layer: VGGParams) -> VGGParams:
     if "winograd_kernel" in layer:
         return layer
     *_, width_in, width_out = layer["kernel"].shape
@@ -134,7 +137,7 @@ def _to_winograd(layer: Params) -> Params:
 
 
 def measure_mean_activations(
-    params: Params, photos: Iterable[ArrayLike]
+    params: VGGParams, photos: Iterable[ArrayLike]
 ) -> dict[str, Any]:
     """Add to each convolution its filters' mean ReLU output, under max pooling.
 
@@ -164,7 +167,7 @@ def measure_mean_activations(
 
 
 @jax.jit
-def _row_sums(params: Params, photo: Images) -> dict[str, Any]:
+def _row_sums(params: VGGParams, photo: Images) -> dict[str, Any]:
     """Return each convolution's activations summed along rows, and their positions.
 
     The rest of the sum is left to float64, on the host.

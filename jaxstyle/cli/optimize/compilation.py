@@ -76,7 +76,7 @@ def make_optimizer(
     return OPTIMIZERS[chosen](**given)
 
 
-def prepare(params: network.Params, mesh: Mesh | None = None) -> network.Params:
+def prepare(params: network.VGGParams, mesh: Mesh | None = None) -> network.VGGParams:
     """Put a network's parameters on the device, in the form that suits it.
 
     With a mesh, each of its devices gets the whole network.
@@ -84,7 +84,7 @@ def prepare(params: network.Params, mesh: Mesh | None = None) -> network.Params:
     if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
     where = None if mesh is None else replicated(mesh)
-    prepared: network.Params = jax.device_put(params, where)
+    prepared: network.VGGParams = jax.device_put(params, where)
     return prepared
 
 

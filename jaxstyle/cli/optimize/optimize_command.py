@@ -59,7 +59,7 @@ def run(arguments: OptimizeOptions) -> int:
         return make_one(arguments, params)
 
 
-def make_one(arguments: OptimizeOptions, params: network.Params) -> int:
+def make_one(arguments: OptimizeOptions, params: network.VGGParams) -> int:
     """Make one picture; return the exit code."""
     (inputs,) = load_all_inputs([arguments], params)
     (run,) = make_runs(arguments, [(arguments, inputs)], params)
@@ -70,7 +70,7 @@ def make_one(arguments: OptimizeOptions, params: network.Params) -> int:
 def sweep(
     arguments: OptimizeOptions,
     variants: Sequence[OptimizeOptions],
-    params: network.Params,
+    params: network.VGGParams,
 ) -> int:
     """Make a picture of every combination of values, and a sheet of them all.
 
@@ -97,7 +97,7 @@ def sweep(
 
 
 def make_runs(
-    arguments: OptimizeOptions, pictures: Sequence[Picture], params: network.Params
+    arguments: OptimizeOptions, pictures: Sequence[Picture], params: network.VGGParams
 ) -> list[Run]:
     """Prepare the runs of pictures, by the first strategy that fits all into memory.
 
@@ -124,7 +124,7 @@ def make_runs(
 def make_runs_by(
     arguments: OptimizeOptions,
     pictures: Sequence[Picture],
-    params: network.Params,
+    params: network.VGGParams,
     strategy: Strategy,
 ) -> list[Run]:
     """Prepare the runs of pictures by one strategy.

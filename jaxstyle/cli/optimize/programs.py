@@ -134,7 +134,7 @@ def make_programs(
     inputs: Inputs,
     config: OptimizeConfig,
     options: CompileOptions,
-    params: network.Params,
+    params: network.VGGParams,
 ) -> Programs:
     """Prepare the programs; each is compiled when it is first asked for, or before.
 

@@ -59,7 +59,7 @@ def read_image(path: str, **sizes: int) -> Image:
 
 
 def load_all_inputs(
-    variants: Sequence[OptimizeOptions], params: network.Params
+    variants: Sequence[OptimizeOptions], params: network.VGGParams
 ) -> list[Inputs]:
     """Read what each picture is made from; nothing is read twice.
 
@@ -78,7 +78,7 @@ def load_all_inputs(
 
 def load_inputs(
     arguments: OptimizeOptions,
-    params: network.Params,
+    params: network.VGGParams,
     *,
     read: Callable[..., Image] = read_image,
 ) -> Inputs:
@@ -177,7 +177,7 @@ def load_init(init: str, scene: Scene, *, seed: int) -> Image:
 def choose_sizes(
     config: OptimizeConfig,
     scene: Scene,
-    params: network.Params,
+    params: network.VGGParams,
     *,
     style_scale: float,
 ) -> tuple[int, ...]:
@@ -198,7 +198,7 @@ def choose_sizes(
     return tuple(size for size in sizes if size == longest or is_large_enough(size))
 
 
-def compute_digest(images: Any, params: network.Params) -> str:
+def compute_digest(images: Any, params: network.VGGParams) -> str:
     """Compute a digest of a tree of images and of a network."""
     total = hashlib.sha256()
     total.update(str(jax.tree.structure(images)).encode())

@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
     """
 
     styles: list[Image]
-    params: network.Params
+    params: network.VGGParams
     start: transform_net.Params | None
     photos: Source
     held_out: UInt8[np.ndarray, "n h w 3"]
@@ -70,7 +70,7 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
     return Inputs(styles, params, start, photos, held_out, report, configuration)
 
 
-def _check_crops(size: int, params: network.Params) -> None:
+def _check_crops(size: int, params: network.VGGParams) -> None:
     deepest, smallest = (
         layers.layer_names(params)[-1],
         layers.smallest_side(params),

@@ -47,7 +47,7 @@ class Programs(NamedTuple):
 
 
 def make_problem(
-    loss: LossConfig, params: network.Params, styles: Sequence[Image]
+    loss: LossConfig, params: network.VGGParams, styles: Sequence[Image]
 ) -> Problem:
     """Return the problem that is compiled for and solved.
 
