@@ -160,7 +160,7 @@ def check_memory(run: Run) -> None:
     run.programs.compile_ahead(last)
     compiling = f"{run.inputs.sizes[-1]} px, compiling"
     quiet = run.arguments.quiet
-    with tqdm(desc=compiling, bar_format="{desc}", leave=False, disable=quiet):
+    with tqdm(bar_format=compiling, leave=False, disable=quiet):
         run.programs.check_memory()
 
 
