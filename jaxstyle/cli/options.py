@@ -90,13 +90,13 @@ def find_option(cls: Any, name: str) -> Option:
 
 
 def find_presets(cls: type[Options]) -> Mapping[str, Any]:
-    """Return the presets that the config begins as, if the command has one."""
+    """Find the presets that the config begins as, if the command has one."""
     found = (each.metadata.get("presets") for each in fields(cls))
     return next((presets for presets in found if presets), {})
 
 
 def sweepable(cls: type[Options]) -> dict[str, Option]:
-    """Return the options that ``--sweep`` may try, by their names."""
+    """Collect the options that ``--sweep`` may try, by their names."""
     return {option.name: option for option in find_options(cls) if option.info.sweep}
 
 

@@ -80,7 +80,7 @@ def run(arguments: PushOptions) -> int:
 
 
 def read_card(path: str) -> str:
-    """Return a card of the user's own.
+    """Read the user's own card.
 
     Raises:
         ValueError: it cannot be read.
@@ -93,7 +93,7 @@ def read_card(path: str) -> str:
 
 
 def make_picture(params: Params) -> bytes:
-    """Return the example photo in a style, as JPEG."""
+    """Render the example photo in a style, as JPEG."""
     (photo,) = (path for path in example_photos() if path.stem == EXAMPLE)
     use_compilation_cache()
     picture = jax.jit(stylize)(params, load_image(photo))
@@ -103,7 +103,7 @@ def make_picture(params: Params) -> bytes:
 
 
 def warn_of_paths(metadata: Mapping[str, str]) -> None:
-    """Tell which paths of this machine go out into the world."""
+    """Warn of paths of this machine that would be published."""
     found = sorted(
         {path for text in metadata.values() for path in find_paths(decode(text))}
     )
@@ -173,18 +173,18 @@ def _about(facts: Mapping[str, Any]) -> str:
 
 
 def _plain(text: Any) -> str:
-    """Return a text on one line, in which nothing means something to Markdown."""
+    """Put a text on one line, and escape what Markdown would interpret."""
     line = " ".join(str(text).split()).translate(CONTROLS)
     return re.sub(r"([\\`*_\[\]<>&#|~])", r"\\\1", line)
 
 
 def _without_folders(text: str) -> str:
-    """Return a text in which paths of this machine have become names."""
+    """Replace the paths of this machine in a text by names."""
     return PATH.sub(lambda found: PurePosixPath(found[0]).name, text)
 
 
 def _fence(text: str, language: str) -> str:
-    """Return a block of code, whatever backticks are in it."""
+    """Fence code, whatever backticks are in it."""
     ticks = "`" * max(3, *(len(run) + 1 for run in re.findall("`*", text)))
     lines = [line.translate(CONTROLS) for line in text.split("\n")]
     return "\n".join([f"{ticks}{language}", *lines, ticks])
@@ -194,7 +194,7 @@ def _fence(text: str, language: str) -> str:
 
 
 def find_paths(value: Any) -> list[str]:
-    """Return the absolute paths in the texts of a value of JSON."""
+    """Collect the absolute paths in the texts of a value of JSON."""
     if isinstance(value, Mapping):
         return [path for pair in value.items() for path in find_paths(list(pair))]
     if isinstance(value, list):

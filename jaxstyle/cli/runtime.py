@@ -1,4 +1,4 @@
-"""What every command that computes does around its computation."""
+"""What commands share: the compilation cache, versions, messages, lack of memory."""
 
 import sys
 import warnings
@@ -30,7 +30,7 @@ def use_compilation_cache() -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what shapes the numbers, and the kind of device."""
+    """Record the versions of what shapes the numbers, and the kind of device."""
     return {name: metadata.version(name) for name in PACKAGES} | {
         "device": jax.devices()[0].device_kind
     }
@@ -51,5 +51,5 @@ def explain_lack_of_memory(*, what: str, advice: str) -> Iterator[None]:
 
 
 def make_say(*, quiet: bool) -> Callable[[str], None]:
-    """Return what tells the user how things go: on standard error, or nowhere."""
+    """Make a function that prints progress to standard error, or nothing if quiet."""
     return (lambda _: None) if quiet else partial(print, file=sys.stderr)

@@ -11,7 +11,7 @@ from jaxstyle.cli.commands import StylesOptions
 from jaxstyle.files.style_files import find_style, load_style_header, shipped_styles
 
 LINE = 100
-"""The longest line, in characters, but for commands and paths."""
+"""The longest line, in characters, except commands and paths."""
 
 GAP = "  "
 
@@ -47,7 +47,7 @@ def run(arguments: StylesOptions) -> int:
 
 
 def load_facts(path: Path) -> dict[str, Any]:
-    """Return a style's metadata, with the net's width and the size of the file.
+    """Load a style's metadata, with the net's width and the size of the file.
 
     Raises:
         ValueError: the file is missing or damaged, or is no style.
@@ -60,7 +60,7 @@ def load_facts(path: Path) -> dict[str, Any]:
 
 
 def decode(text: str) -> Any:
-    """Return the value of JSON, as train writes it, or the text, as import does."""
+    """Decode JSON, as train writes it, or keep the text, as import writes it."""
     try:
         return json.loads(text)
     except ValueError:
@@ -71,7 +71,7 @@ def decode(text: str) -> Any:
 
 
 def make_row(name: str, facts: Mapping[str, Any]) -> Row:
-    """Return the cells of a style."""
+    """Format the cells of a style."""
     losses = facts.get("losses") or {}
     parts = [losses.get(f"validation_{part}") for part in ("loss", "content", "style")]
     texts = [str(facts.get(key, UNKNOWN)) for key in ("title", "painter", "year")]
@@ -133,7 +133,7 @@ def describe(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def list_commands(facts: Mapping[str, Any]) -> list[str]:
-    """Return the commands that made the net, the first one first, if they are known."""
+    """List the commands that made the net, the first one first, if known."""
     before = facts.get(BEFORE)
     trainings = [*(before if isinstance(before, list) else []), facts]
     known = (each for each in trainings if isinstance(each, Mapping))
@@ -161,7 +161,7 @@ def _name(key: str) -> str:
 
 
 def _format(value: Any) -> str:
-    """Return a value of JSON as one reads it."""
+    """Format a value of JSON for reading."""
     if value is None:
         return UNKNOWN
     if isinstance(value, Mapping):
