@@ -198,7 +198,7 @@ def test_what_is_wrong_in_one_process_ends_all(folder: Path) -> None:
     )
     assert [each.code for each in done] == [2, 2]
     mine, theirs = last_lines(done)
-    assert mine == "jaxstyle train: error: process 1 has failed, and says why"
+    assert mine == "jaxstyle train: error: process 1 failed; see its output"
     assert "missing.png" in theirs
     assert list((folder / "wrong").iterdir()) == []
 

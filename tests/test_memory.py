@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from command_line import SHALLOW, TWO_SCALES, make, offer, refused_picture, run
 from stylize_samples import STYLE, assert_picture, expected, save_photo
@@ -13,7 +12,8 @@ from training_runs import TINY, save_data
 
 from jaxstyle import load_image
 from jaxstyle.cli import strategies
-from jaxstyle.cli.train.device_cache import Album, check_room
+from jaxstyle.cli.train.training_inputs import check_cache_fits
+from jaxstyle.cli.train.training_programs import CachedPhotos
 from jaxstyle.nets.transform_net import Params
 from jaxstyle.scaling import memory
 from jaxstyle.scaling.memory import (
@@ -120,14 +120,14 @@ def test_a_training_that_is_too_large_is_refused(
 
 def test_photos_need_room_beside_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     program = jax.jit(lambda x: x + 1).lower(jnp.ones((1000, 1000))).compile()
-    photos = np.zeros((100, 18, 18, 3), np.uint8)
-    album, placement = Album(photos, 0), place(1)
+    photos = jnp.zeros((100, 18, 18, 3), jnp.uint8)
+    cached, placement = CachedPhotos(photos, jnp.uint32(0)), place(1)
     needed = needed_memory(program) + photos.nbytes
     offer(monkeypatch, needed)
-    check_room(album, program, placement)
+    check_cache_fits(cached, program, placement)
     offer(monkeypatch, needed - 1)
     with pytest.raises(TooLargeError):
-        check_room(album, program, placement)
+        check_cache_fits(cached, program, placement)
 
 
 # --- stylize ------------------------------------------------------------------------

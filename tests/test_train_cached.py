@@ -23,7 +23,11 @@ from jaxstyle.cli.train.training_programs import (
     init_state,
     make_problem,
 )
-from jaxstyle.cli.train.training_run import Made, NotFiniteError, note
+from jaxstyle.cli.train.training_run import (
+    NotFiniteError,
+    PendingSteps,
+    log_metrics,
+)
 from jaxstyle.cli.train.training_settings import choose_settings, make_optimizer
 from jaxstyle.data.batches import read_squares
 from jaxstyle.data.sources import hold_out, open_source
@@ -51,9 +55,9 @@ def counted(*, seconds: float) -> Iterator[list[int]]:
     def spy(*arguments: Any) -> Programs:
         programs = compile_programs(*arguments)
 
-        def step(state: Any, album: Any, problem: Any, count: int) -> Any:
+        def step(state: Any, cached: Any, problem: Any, count: int) -> Any:
             counts.append(count)
-            return programs.step(state, album, problem, count)
+            return programs.step(state, cached, problem, count)
 
         step.memory_analysis = programs.step.memory_analysis  # type: ignore[attr-defined]
         return programs._replace(step=step)
@@ -233,7 +237,7 @@ def test_what_is_not_finite_is_named_with_its_step(name: str) -> None:
     session: Any = SimpleNamespace(log=log)
     run: Any = None
     with pytest.raises(NotFiniteError, match=f"{name[:4]}.* is not finite at step 45"):
-        note(run, session, Made(42, 4, metrics))
+        log_metrics(run, session, PendingSteps(42, 4, metrics))
     assert written == [43, 44]
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
 
 from jaxstyle.cli.interrupts import Interrupts
 from jaxstyle.cli.train.train_options import TrainOptions
@@ -57,16 +58,16 @@ def join_processes(arguments: TrainOptions) -> None:
 
 
 def is_first() -> bool:
-    """Return whether this is the process that writes the files."""
+    """Tell whether this is the process that writes the files."""
     return jax.process_index() == 0
 
 
 @contextmanager
 def failing_together() -> Iterator[None]:
-    """Let what is wrong in one process end all of them.
+    """End all processes when one raises a ValueError or an OSError.
 
     Raises:
-        ValueError: this process has gone well, but another has not.
+        ValueError: another process failed.
     """
     wrong: ValueError | OSError | None = None
     try:
@@ -77,7 +78,7 @@ def failing_together() -> Iterator[None]:
     if wrong is not None:
         raise wrong
     if failed.size:
-        raise ValueError(f"process {failed[0]} has failed, and says why")
+        raise ValueError(f"process {failed[0]} failed; see its output")
 
 
 def check_alike(configuration: Mapping[str, Any]) -> None:
@@ -94,27 +95,37 @@ def check_alike(configuration: Mapping[str, Any]) -> None:
 
 
 def share(tree: Any) -> Any:
-    """Return a tree of arrays of the first process, as numpy's."""
-    shared: Any = multihost_utils.broadcast_one_to_all(tree)
-    return jax.tree.map(np.asarray, shared)
+    """Send a tree of arrays from the first process to all, as numpy's."""
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
 
 
-def ask_how_many(
-    interrupts: Interrupts, wish: int, placement: Placement
+def agree_on_steps(
+    interrupts: Interrupts, requested: int, placement: Placement
 ) -> Callable[[], int]:
-    """Return what tells how many steps to make at once, alike in all processes.
+    """Begin to agree on how many steps to make at once; the result asks for the answer.
 
-    That is the least that one of them wishes, and 0 if one is to stop. A single process
+    It is the least that a process requests, and 0 if one is to stop. A single process
     answers for the time when it is asked. Several exchange what they know now: so the
     answer is there before the steps that are started next are made, and asking for it
     does not let the devices wait.
     """
     if jax.process_count() == 1:
-        return lambda: 0 if interrupts.received else wish
+        return lambda: 0 if interrupts.received else requested
     here = len(placement.batches.mesh.local_devices)
-    mine = np.full(here, 0 if interrupts.received else wish, np.int32)
-    wishes = jax.make_array_from_process_local_data(placement.batches, mine)
-    return partial(int, _least(wishes, placement.replicated))
+    mine = np.full(here, 0 if interrupts.received else requested, np.int32)
+    requests = jax.make_array_from_process_local_data(placement.batches, mine)
+    return partial(int, _minimum(requests, placement.replicated))
+
+
+def describe_devices(placement: Placement) -> str:
+    """Name how many devices are used, and their kind."""
+    kind = str(jax.devices()[0].device_kind)
+    used, found = placement.devices, jax.device_count()
+    if found == 1:
+        return kind
+    if used == found:
+        return f"{used} devices, {kind}"
+    return f"{used} of {found} devices, {kind} (the batch is no multiple of {found})"
 
 
 @contextmanager
@@ -141,13 +152,10 @@ def _leave() -> NoReturn:
 
 
 @partial(jax.jit, static_argnums=1)
-def _least(wishes: jax.Array, replicated: jax.sharding.NamedSharding) -> jax.Array:
-    constrain: Any = jax.lax.with_sharding_constraint
-    found: jax.Array = constrain(jnp.min(wishes), replicated)
-    return found
+def _minimum(requests: jax.Array, replicated: NamedSharding) -> jax.Array:
+    return jax.lax.with_sharding_constraint(jnp.min(requests), replicated)
 
 
 def _gather(values: np.ndarray) -> np.ndarray:
-    """Return the values of all processes, in their order."""
-    gathered: np.ndarray = multihost_utils.process_allgather(values)
-    return np.asarray(gathered)
+    """Gather the values of all processes, in their order."""
+    return np.asarray(multihost_utils.process_allgather(values))

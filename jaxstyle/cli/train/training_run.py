@@ -1,8 +1,8 @@
-"""A training as it runs: steps, and what is done on the way."""
+"""A training as it runs: steps, and what is scheduled between them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from jaxstyle.cli.interrupts import Interrupts, catch_interrupts
 from jaxstyle.cli.pacing import SECONDS_PER_CALL, until_halt
-from jaxstyle.cli.train.device_cache import CAPACITY, Album
-from jaxstyle.cli.train.processes import ask_how_many, is_first
-from jaxstyle.cli.train.training_inputs import Inputs
-from jaxstyle.cli.train.training_programs import Programs
-from jaxstyle.cli.train.training_results import save_pictures
-from jaxstyle.cli.train.training_settings import CHECKPOINTS
-from jaxstyle.data.batches import make_batches, prefetch_to_device
+from jaxstyle.cli.train.processes import agree_on_steps, is_first
+from jaxstyle.cli.train.train_options import TrainOptions
+from jaxstyle.cli.train.training_inputs import Inputs, open_batches
+from jaxstyle.cli.train.training_programs import MOST_STEPS, CachedPhotos, Programs
+from jaxstyle.cli.train.training_settings import CHECKPOINTS, PICTURES
 from jaxstyle.files.checkpoints import save_checkpoint
+from jaxstyle.files.figures import make_sheet
+from jaxstyle.files.image_files import save_image
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.scaling.sharding import Placement
@@ -27,43 +27,37 @@ from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainConfig
 
 Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
-"""Makes steps from a state on, so many; returns their metrics, ``[n]``."""
+"""Makes ``n`` steps from a state on; returns their metrics too, ``[n]``."""
 
-
-class Every(NamedTuple):
-    """After how many steps what is done."""
-
-    validate: int
-    picture: int
-    checkpoint: int
+ROWS = 4
+"""How many held-out photos a sheet of pictures shows."""
 
 
 class Run(NamedTuple):
-    """All that stays the same while a net is trained.
+    """Everything that stays the same while a net is trained.
 
     Attributes:
-        folder: where everything is written.
+        arguments: the folder, the seed, and what is done after how many steps.
+        settings: what shapes the net.
         inputs: what was read from files.
+        placement: on which devices.
         problem: what is minimized.
         programs: what was compiled.
-        album: all photos, if they are in memory.
-        every: after how many steps what is done.
-        settings: what shapes the net.
-        placement: on which devices.
-        seed: of the crops.
-        record: what is to be known about the net: arguments, settings, versions.
+        cached: all photos, if they are in memory.
     """
 
-    folder: Path
+    arguments: TrainOptions
+    settings: TrainConfig
     inputs: Inputs
+    placement: Placement
     problem: Problem
     programs: Programs
-    album: Album | None
-    every: Every
-    settings: TrainConfig
-    placement: Placement
-    seed: int
-    record: Mapping[str, Any]
+    cached: CachedPhotos | None
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        return Path(self.arguments.output)
 
 
 class Session(NamedTuple):
@@ -75,10 +69,10 @@ class Session(NamedTuple):
     interrupts: Interrupts
 
 
-class Made(NamedTuple):
-    """Steps that are made or under way: after which one, how many, their metrics."""
+class PendingSteps(NamedTuple):
+    """Steps under way: the one before the first, how many, and their metrics."""
 
-    first: int
+    start: int
     steps: int
     metrics: Metrics
 
@@ -92,7 +86,7 @@ class NotFiniteError(Exception):
 
 @contextmanager
 def open_session(run: Run, start: State, *, quiet: bool) -> Iterator[Session]:
-    """Open the logs and the data where a state stands, and the progress bar."""
+    """Open the logs and the photos where a state stands, and the progress bar."""
     step, steps = int(start.step), run.settings.steps
     with (
         catch_interrupts() as interrupts,
@@ -107,74 +101,71 @@ def open_session(run: Run, start: State, *, quiet: bool) -> Iterator[Session]:
 def open_photos(run: Run, step: int) -> Iterator[Advance]:
     """Open the photos after some step, and yield what makes steps on them."""
     make, problem = run.programs.step, run.problem
-    if run.album is not None:
-        yield lambda state, count: make(state, run.album, problem, count)
+    if run.cached is not None:
+        yield lambda state, count: make(state, run.cached, problem, count)
         return
-    batches = make_batches(
-        run.inputs.photos,
-        size=run.settings.size,
-        batch=run.settings.batch,
-        seed=run.seed,
-        start=step,
-        report=run.inputs.report,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    sharding = run.placement.batches
-    with closing(prefetch_to_device(batches, sharding=sharding)) as arrays:
-        yield lambda state, _: make(state, next(arrays), problem)
+    seed = run.arguments.seed
+    with open_batches(
+        run.inputs, run.settings, run.placement, seed=seed, step=step
+    ) as batches:
+        yield lambda state, _: make(state, next(batches), problem)
 
 
 def train(run: Run, state: State, session: Session) -> State:
     """Make steps to the end or to an interrupt of any process; return the last state.
 
-    One step at a time, or with all photos in memory as many as take about
-    `SECONDS_PER_CALL`. Their metrics are looked at once the next ones are under way, so
-    that the device does not wait. At a checkpoint nothing is under way.
+    One step at a time, or with cached photos as many as take about `SECONDS_PER_CALL`.
+    Their metrics are read once the next steps are under way, so that the device does
+    not wait. At a checkpoint no step is under way.
 
     Raises:
         NotFiniteError: the step is named; no checkpoint holds anything that came of it.
     """
     step, steps = int(state.step), run.settings.steps
-    most = 1 if run.album is None else CAPACITY
-    count, wish, waiting = 1, 1, None
+    most = 1 if run.cached is None else MOST_STEPS
+    schedule = (
+        run.arguments.validate_every,
+        run.arguments.picture_every,
+        run.arguments.checkpoint_every,
+    )
+    count, requested, pending = 1, 1, None
     if step == 0:
         write_log(session, step, validate(run, state))
         session.bar.unpause()
     while step < steps:
         started = time.perf_counter()
-        count = min(count, until_halt(step, steps, run.every))
-        how_many = ask_how_many(session.interrupts, wish, run.placement)
+        count = min(count, until_halt(step, steps, schedule))
+        next_count = agree_on_steps(session.interrupts, requested, run.placement)
         state, metrics = session.advance(state, count)
-        if waiting is not None:
-            note(run, session, waiting)
-            pace = waiting.steps / (time.perf_counter() - started)
-            wish = max(1, min(int(SECONDS_PER_CALL * pace), most))
-        waiting = Made(step, count, metrics)
-        step, count = step + count, how_many()
-        if count == 0 or step == steps or is_due(step, *run.every):
-            note(run, session, waiting)
-            waiting = None
-            attend(run, state, session, interrupted=count == 0)
+        if pending is not None:
+            log_metrics(run, session, pending)
+            pace = pending.steps / (time.perf_counter() - started)
+            requested = max(1, min(int(SECONDS_PER_CALL * pace), most))
+        pending = PendingSteps(step, count, metrics)
+        step, count = step + count, next_count()
+        if count == 0 or step == steps or is_due(step, *schedule):
+            log_metrics(run, session, pending)
+            pending = None
+            run_scheduled(run, state, session, interrupted=count == 0)
         if count == 0:
             break
     return state
 
 
 def is_due(step: int, *intervals: int) -> bool:
-    """Return whether a step is a multiple of an interval."""
+    """Tell whether a step is a multiple of an interval."""
     return any(step % interval == 0 for interval in intervals)
 
 
-def note(run: Run, session: Session, made: Made) -> None:
+def log_metrics(run: Run, session: Session, pending: PendingSteps) -> None:
     """Log the metrics of steps, and show the last ones.
 
     Raises:
         NotFiniteError: the loss or the gradient of a step is not finite.
     """
-    found = {name: np.ravel(x) for name, x in jax.device_get(made.metrics).items()}
-    for index in range(made.steps):
-        step = made.first + index + 1
+    found = {name: np.ravel(x) for name, x in jax.device_get(pending.metrics).items()}
+    for index in range(pending.steps):
+        step = pending.start + index + 1
         values = {name: float(array[index]) for name, array in found.items()}
         for name in ("loss", "gradient_norm"):
             if not np.isfinite(values[name]):
@@ -184,31 +175,33 @@ def note(run: Run, session: Session, made: Made) -> None:
     if rate := session.bar.format_dict["rate"]:
         shown["images/s"] = f"{rate * run.settings.batch:.3g}"
     session.bar.set_postfix(shown, refresh=False)
-    session.bar.update(made.steps)
+    session.bar.update(pending.steps)
 
 
 def write_log(session: Session, step: int, values: Mapping[str, float]) -> None:
-    """Log values, if this process does."""
+    """Log values, if this process has the log."""
     if session.log is not None:
         session.log.write(step, values)
 
 
-def attend(run: Run, state: State, session: Session, *, interrupted: bool) -> None:
+def run_scheduled(
+    run: Run, state: State, session: Session, *, interrupted: bool
+) -> None:
     """Do what is due after a step: validation, pictures, a checkpoint."""
-    step = int(state.step)
+    step, every = int(state.step), run.arguments
     last = step == run.settings.steps
-    if last or is_due(step, run.every.validate):
+    if last or is_due(step, every.validate_every):
         write_log(session, step, validate(run, state))
-    if is_first() and (last or is_due(step, run.every.picture)):
-        save_pictures(run.folder, run.inputs, state, run.programs.stylize)
-    if last or interrupted or is_due(step, run.every.checkpoint):
+    if is_first() and (last or is_due(step, every.picture_every)):
+        save_pictures(run, state)
+    if last or interrupted or is_due(step, every.checkpoint_every):
         if session.log is not None:
             session.log.sync()
         save(run, state)
 
 
 def validate(run: Run, state: State) -> dict[str, float]:
-    """Return the mean metrics over the held-out photos.
+    """Measure the mean metrics over the held-out photos.
 
     Raises:
         NotFiniteError: the loss is not finite.
@@ -226,6 +219,22 @@ def validate(run: Run, state: State) -> dict[str, float]:
     if not np.isfinite(means["validation_loss"]):
         raise NotFiniteError("the validation loss", int(state.step))
     return means
+
+
+def save_pictures(run: Run, state: State) -> None:
+    """Write rows of a painting, a held-out photo, and the stylized photo."""
+    photos = run.inputs.held_out[:ROWS] / np.float32(255)
+    params = jax.tree.map(np.asarray, state.params)  # for this process alone
+    outputs = np.clip(run.programs.stylize(params, photos), 0, 1)
+    styles = [np.asarray(style) for style in run.inputs.styles]
+    rows = [
+        (styles[index % len(styles)], photo, output)
+        for index, (photo, output) in enumerate(zip(photos, outputs, strict=True))
+    ]
+    sheet = make_sheet(rows, column_labels=("style", "content", "output"))
+    pictures = run.folder / PICTURES
+    pictures.mkdir(exist_ok=True)
+    save_image(sheet, pictures / f"step_{int(state.step):05d}.png")
 
 
 def save(run: Run, state: State) -> None:
