@@ -175,8 +175,8 @@ import os, signal, sys, warnings
 warnings.simplefilter("error")
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.object_detection.coco import Coco
-from jaxstyle import coco
-from jaxstyle.cli import main
+from jaxstyle.data import coco
+from jaxstyle.cli.main import main
 
 zips, data_dir, images = sys.argv[1:]
 Coco.url_infos = {
