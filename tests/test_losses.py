@@ -104,7 +104,7 @@ def make_batch(loss: Loss, count: int, *, seed: int = 0) -> tuple[jax.Array, jax
 
 @every_loss
 @hypothesis.given(data=strategies.data())
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=10, deadline=None, derandomize=True)
 def test_losses_are_those_of_a_distance(
     loss: Loss, data: strategies.DataObject
 ) -> None:
