@@ -15,6 +15,9 @@ from jaxstyle.scaling.memory import TooLargeError
 PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
 """The packages whose versions shape the numbers."""
 
+SLOW = 0.5
+"""How many seconds a program must take to compile to be kept."""
+
 
 def use_compilation_cache() -> None:
     """Keep compiled programs on disk, so that the next run of a size starts at once.
@@ -26,7 +29,7 @@ def use_compilation_cache() -> None:
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = cache_folder() / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", SLOW)  # type: ignore[no-untyped-call]
 
 
 def versions() -> dict[str, str]:
