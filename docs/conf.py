@@ -32,6 +32,7 @@ nitpicky = True
 nitpick_ignore = [
     # What the Wasserstein losses compare with: made for users, and never by them.
     ("py:class", "jaxstyle.losses.style.Gaussian"),
+    ("py:class", "jaxstyle.scaling.sharding.Tree"),  # a type variable
 ]
 
 autodoc_typehints_format = "short"

@@ -21,7 +21,7 @@ from trained_nets import Net, add_arguments, load_nets, load_photos, print_table
 from jaxstyle.cli.runtime import use_compilation_cache
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
-from jaxstyle.losses.fields import positive_int
+from jaxstyle.losses.config import positive_int
 
 AT = (50, 100)
 """After how many iterations the loss is shown, beside the last."""

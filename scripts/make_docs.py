@@ -50,7 +50,7 @@ PAGES: Mapping[str, Page] = {
         "Transform nets",
         (
             *("init_net", "mix_styles", "stack_styles"),
-            *("stylize_tiled", "stylize_sharded"),
+            *("stylize_tiled", "stylize_sharded", "NETWORKS", "Network"),
         ),
         module="jaxstyle.nets",
     ),
@@ -90,8 +90,9 @@ PAGES: Mapping[str, Page] = {
     "training": Page(
         "Training",
         (
-            *("make_problem", "init_state", "make_step", "State"),
+            *("make_problem", "init_state", "make_step", "Step", "State"),
             *("run_steps", "take_batch", "evaluate", "stability_loss"),
+            "measure_stylized",
             *("TRAINING_PRESETS", "TrainConfig"),
         ),
         module="jaxstyle.training",
@@ -189,16 +190,21 @@ def write_name(name: str, item: Any) -> list[str]:
     if isinstance(item, Mapping):
         entries = [f'   * ``"{key}"``: {describe(item[key])}' for key in item]
         return [f".. autodata:: {name}", "   :no-value:", "", *entries, ""]
-    kind = "class" if inspect.isclass(item) else "function"
-    return [f".. auto{kind}:: {name}", ""]
+    if inspect.isclass(item) or inspect.isfunction(item):
+        kind = "class" if inspect.isclass(item) else "function"
+        return [f".. auto{kind}:: {name}", ""]
+    return [f".. autodata:: {name}", "   :no-value:", ""]
 
 
 def describe(
     entry: jaxstyle.optimize.OptimizeConfig
     | jaxstyle.training.TrainConfig
-    | jaxstyle.losses.StyleLoss,
+    | jaxstyle.losses.StyleLoss
+    | jaxstyle.nets.Network,
 ) -> str:
     """Return what an entry of a table is, in one line."""
+    if isinstance(entry, jaxstyle.nets.Network):
+        return f"`jaxstyle.{entry.apply.__name__}`"
     if isinstance(entry, jaxstyle.losses.StyleLoss):
         return f"`jaxstyle.losses.{entry.compare.__name__}`"
     return entry.summary

@@ -24,7 +24,7 @@ from trained_nets import Net, add_arguments, load_nets, load_photos, print_table
 
 from jaxstyle.cli.runtime import use_compilation_cache
 from jaxstyle.files.image_files import load_image
-from jaxstyle.losses.fields import positive_int
+from jaxstyle.losses.config import positive_int
 from jaxstyle.nets import transform_net
 
 Photos: TypeAlias = Float[np.ndarray, "n size size 3"]

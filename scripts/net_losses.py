@@ -17,8 +17,8 @@ from jaxstyle.losses.perceptual import Problem
 from jaxstyle.losses.targets import content_targets
 from jaxstyle.nets import transform_net
 from jaxstyle.optimize import steps
-from jaxstyle.optimize.keepers import BEST
 from jaxstyle.optimize.optimizers import lbfgs
+from jaxstyle.optimize.steps import BEST
 from jaxstyle.training import loop
 
 

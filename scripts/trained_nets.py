@@ -16,7 +16,7 @@ from jaxstyle.cli.train.training_settings import STYLE
 from jaxstyle.data.batches import validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
 from jaxstyle.files.style_files import find_style, load_style_file, shipped_styles
-from jaxstyle.losses.fields import positive_int
+from jaxstyle.losses.config import positive_int
 from jaxstyle.nets.transform_net import Params
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 

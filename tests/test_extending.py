@@ -27,7 +27,7 @@ from jaxstyle.cli.options import (
     read_options,
 )
 from jaxstyle.losses import Execution, Objective, StyleLoss, make_targets
-from jaxstyle.losses.fields import fraction, option
+from jaxstyle.losses.config import fraction, option
 from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
 from jaxstyle.scaling import make_row_mesh
 

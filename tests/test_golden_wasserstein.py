@@ -18,8 +18,7 @@ from jaxstyle.losses.style import STYLE_LOSSES
 from jaxstyle.losses.targets import make_targets
 from jaxstyle.losses.terms import moments
 from jaxstyle.optimize import steps
-from jaxstyle.optimize.keepers import Keeper, keep_average
-from jaxstyle.optimize.steps import State
+from jaxstyle.optimize.steps import Keeper, State, keep_average
 from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]

@@ -13,9 +13,9 @@ from jaxstyle.cli.options import find_options
 from jaxstyle.losses import STYLE_LOSSES
 from jaxstyle.losses.objective import PRECISIONS
 from jaxstyle.optimize import PRESETS, OptimizeConfig
-from jaxstyle.optimize.keepers import KEEPERS
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.scenes import INITS
+from jaxstyle.optimize.steps import KEEPERS
 from jaxstyle.vgg.layers import NETWORKS, POOLINGS, convolution_names
 from jaxstyle.vgg.network import BORDERS
 from jaxstyle.vgg.params import GRANULARITIES

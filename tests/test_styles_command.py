@@ -20,6 +20,7 @@ from jaxstyle.cli.options import describe_options
 from jaxstyle.cli.train.training_settings import choose_settings
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.style_files import load_style_file, save_style, shipped_styles
+from jaxstyle.nets.networks import NETWORKS, Network
 from jaxstyle.nets.transform_net import net_shapes
 
 Captured = pytest.CaptureFixture[str]
@@ -212,6 +213,19 @@ def test_a_style_of_ones_own_may_hold_plain_text(
     assert len(note_lines) == 3
     assert max(map(len, note_lines)) <= 100
     assert note_lines[1].startswith(" " * 16 + "brown-and-gold ")
+
+
+def test_of_another_network_no_width_is_told(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, "curve", Network(apply=lambda params, x: x))
+    path = tmp_path / "curve.safetensors"
+    save_style({"gain": np.ones(3)}, path, metadata={"net": "curve"})
+    lines = printed(capsys, path)
+    assert not [line for line in lines if line.startswith("width")]
+    train = f"train --data x --style y -o z --init {path}"
+    with pytest.raises(ValueError, match=r"kind 'curve', not a transform net; choose"):
+        choose_settings(parse(shlex.split(train))[1])
 
 
 def test_a_style_that_is_nowhere_is_refused(shipped: Path, capsys: Captured) -> None:

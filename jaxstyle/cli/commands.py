@@ -7,7 +7,7 @@ from jaxstyle.cli.optimize.optimize_options import OPTIMIZE
 from jaxstyle.cli.options import Command, Options
 from jaxstyle.cli.stylize.stylize_options import STYLIZE
 from jaxstyle.cli.train.train_options import DATA_DIR_HELP, TRAIN
-from jaxstyle.losses.fields import REQUIRED, option
+from jaxstyle.losses.config import REQUIRED, option
 
 STYLE_HELP = (
     "a style that ships, what jaxstyle train or import has made, or "

@@ -1,7 +1,7 @@
 """The command line, generated from dataclasses of settings.
 
 Each command has a dataclass of options, in which each field that
-`jaxstyle.losses.fields.option` declares is an option. A field with ``presets`` in its
+`jaxstyle.losses.config.option` declares is an option. A field with ``presets`` in its
 metadata holds a config: it begins as the preset that ``--preset`` names, and its own
 fields, also those of configs nested in it, are options too.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from jaxstyle.losses.fields import OptionInfo
+from jaxstyle.losses.config import OptionInfo
 
 T = TypeVar("T")
 

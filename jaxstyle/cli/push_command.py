@@ -30,7 +30,11 @@ from jaxstyle.files.hub import (
     push_files,
 )
 from jaxstyle.files.image_files import example_photos, load_image, save_image
-from jaxstyle.files.style_files import find_style, load_style_file
+from jaxstyle.files.style_files import (
+    check_transform_net,
+    find_style,
+    load_style_file,
+)
 from jaxstyle.nets.transform_net import Params, stylize
 
 TAGS = ("jax", "jaxstyle", "style-transfer", "neural-style-transfer")
@@ -64,6 +68,7 @@ def run(arguments: PushOptions) -> int:
     check_token()
     path = find_style(arguments.style)
     params, metadata = load_style_file(path)
+    check_transform_net(metadata, name=arguments.style)
     if arguments.card:
         card = read_card(arguments.card)
     else:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 
 from jaxstyle.files.style_files import ALL, find_style, find_styles, load_style_file
-from jaxstyle.losses.fields import nonnegative_float
+from jaxstyle.losses.config import nonnegative_float
 from jaxstyle.nets.mixtures import check_related, mix_styles
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM, Network, find_network
 from jaxstyle.nets.transform_net import Params

@@ -47,14 +47,16 @@ def run(arguments: StylesOptions) -> int:
 
 
 def load_facts(path: Path) -> dict[str, Any]:
-    """Load a style's metadata, with the net's width and the size of the file.
+    """Load a style's metadata, with a transform net's width and the file's size.
 
     Raises:
         ValueError: the file is missing or damaged, or is no style.
     """
     width, metadata = load_style_header(path)
     megabytes = path.stat().st_size / 1e6
-    measured = {"file": str(path), "megabytes": round(megabytes, 2), "width": width}
+    measured: dict[str, Any] = {"file": str(path), "megabytes": round(megabytes, 2)}
+    if width is not None:
+        measured["width"] = width
     # Files keep metadata in no order.
     return {**{key: decode(metadata[key]) for key in sorted(metadata)}, **measured}
 
@@ -76,7 +78,7 @@ def make_row(name: str, facts: Mapping[str, Any]) -> Row:
     parts = [losses.get(f"validation_{part}") for part in ("loss", "content", "style")]
     texts = [str(facts.get(key, UNKNOWN)) for key in ("title", "painter", "year")]
     return (
-        *(name, *texts, str(facts["width"]), f"{facts['megabytes']:.1f}"),
+        *(name, *texts, str(facts.get("width", UNKNOWN)), f"{facts['megabytes']:.1f}"),
         str(facts.get("steps", UNKNOWN)),
         *(UNKNOWN if part is None else f"{part:.2f}" for part in parts),
     )

@@ -98,7 +98,8 @@ def save_image(
         image: floating-point RGB; values are clipped to [0, 1] and rounded.
         path: the file; one that exists is replaced. The suffix chooses the format:
             ``.png``, ``.jpg``, ``.webp`` or ``.tif``.
-        settings: what `load_settings` will return; anything that JSON can hold.
+        settings: what `jaxstyle.files.load_settings` will return; anything that JSON
+            can hold.
 
     Raises:
         TypeError: the pixels are not floating-point, or JSON cannot hold the settings.
@@ -117,7 +118,7 @@ def save_image(
 
 
 def load_settings(path: str | Path) -> dict[str, object]:
-    """Return the settings that `save_image` recorded in an image file.
+    """Return the settings that `jaxstyle.save_image` recorded in an image file.
 
     Args:
         path: the image file.

@@ -90,14 +90,18 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     return params, metadata
 
 
-def load_style_header(path: str | Path) -> tuple[int, dict[str, str]]:
+def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
     """Read a net's width and the metadata of its file, at once: no parameters, no JAX.
+
+    A network that is not a transform net has no width, ``None``.
 
     Raises:
         ValueError: the file is missing or damaged, or is no style.
     """
     shapes, metadata = load_header(path)
     _check_format(metadata, path=path)
+    if not _is_transform_net(metadata):
+        return None, metadata
     channels = {name: shape[-1] for name, shape in shapes.items() if shape}
     return likely_width(channels), metadata
 
@@ -185,6 +189,19 @@ def likely_width(channels: Mapping[str, int]) -> int:
     return max(1, mode(votes or [channels.get("conv1/kernel", 1)]))
 
 
+def check_transform_net(metadata: Mapping[str, str], *, name: str | Path) -> None:
+    """Raise a ValueError unless a style's metadata are those of a transform net."""
+    if not _is_transform_net(metadata):
+        raise ValueError(
+            f"{name} holds a network of the kind {metadata['net']!r}, not a transform "
+            "net; choose a style made by jaxstyle train or jaxstyle import"
+        )
+
+
+def _is_transform_net(metadata: Mapping[str, str]) -> bool:
+    return metadata.get("net", "transform") == "transform"
+
+
 def _check_params(
     params: Mapping[str, Any], metadata: Mapping[str, str], *, path: str | Path
 ) -> None:
@@ -192,12 +209,13 @@ def _check_params(
 
     Of a network other than the transform net, only the name is checked.
     """
-    from jaxstyle.nets.networks import TRANSFORM, find_network
-
-    if metadata.get("net", TRANSFORM) == TRANSFORM:
+    if _is_transform_net(metadata):
         raise_problems(_find_problems(params), path=path)
-    else:
-        find_network(metadata)
+        return
+    # Imported here, as below: it needs JAX.
+    from jaxstyle.nets.networks import find_network
+
+    find_network(metadata)
 
 
 def _find_problems(params: Mapping[str, Any]) -> list[str]:

@@ -7,23 +7,31 @@
 * After: take the colors of a picture that is there already: `keep_colors`.
 
 Source: Gatys et al. (2016b), "Preserving color in neural artistic style transfer".
+
+All take RGB in [0, 1], ``[*n, h, w, 3]``. A TypeError says that an image is not
+floating-point; a ValueError, that a shape is wrong, that ``content`` and ``stylized``
+differ in theirs, or that ``style`` and ``content``, each of any size, are not as many.
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxstyle.images import matching
 from jaxstyle.images.arrays import Images, check_images
 
 LUMA = (0.299, 0.587, 0.114)
 """How much red, green and blue count in the luma Y' of ITU-R BT.601."""
+
+Matrix = Float[Array, "*n c c"]
 
 ROUNDING = 1 / (12 * 255**2)
 """The variance of rounding to 8 bits."""
 
 
 def keep_colors(content: Images, stylized: Images) -> Images:
-    """Return the stylized luma with the content's chroma.
+    """Combine the stylized luma with the content's chroma.
 
     In Y'IQ and Y'CbCr alike, chroma are multiples of the differences R' - Y', G' - Y'
     and B' - Y'. To keep these and to take over the luma is to move the content along
@@ -39,13 +47,7 @@ def keep_colors(content: Images, stylized: Images) -> Images:
     luminance-only transfer, there in Y'IQ; without their matching of the luma's
     histograms, since a trained net has seen its style already.
 
-    Args:
-        content: the image whose colors to keep, ``[*n, h, w, 3]`` in [0, 1].
-        stylized: of the same shape; its luma is clipped to [0, 1].
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: the shapes are wrong or differ.
+    The stylized luma is clipped to [0, 1] first.
     """
     _check_one_shape(content, stylized)
     luma = jnp.clip(_luma(stylized), 0, 1)
@@ -58,7 +60,7 @@ def keep_colors(content: Images, stylized: Images) -> Images:
 
 
 def keep_chroma(content: Images, stylized: Images) -> Images:
-    """Return the content's chroma exactly, with the nearest luma to the stylized.
+    """Keep the content's chroma exactly, with the nearest luma to the stylized.
 
     The luma is clipped, pixel by pixel, to where a color with this chroma exists:
 
@@ -70,14 +72,6 @@ def keep_chroma(content: Images, stylized: Images) -> Images:
     for strokes. `keep_colors` does the opposite: all strokes, and paler colors where
     they do not fit. Take this one where the colors matter most, `keep_colors` where
     the strokes do.
-
-    Args:
-        content: the image whose chroma to keep, ``[*n, h, w, 3]`` in [0, 1].
-        stylized: of the same shape.
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: the shapes are wrong or differ.
     """
     _check_one_shape(content, stylized)
     chroma = content - _luma(content)
@@ -87,31 +81,18 @@ def keep_chroma(content: Images, stylized: Images) -> Images:
 
 
 def luminance(images: Images) -> Images:
-    """Return the luma as gray images ``[*n, h, w, 3]``.
-
-    Raises:
-        TypeError: the images are not floating-point.
-        ValueError: their shape is wrong.
-    """
+    """Convert images to gray ones of the same shape and luma."""
     check_images(images)
     return jnp.broadcast_to(_luma(images), images.shape)
 
 
 def match_luminance(style: Images, content: Images) -> Images:
-    """Return the style in gray, its luma shifted and scaled to suit the content's.
+    """Convert the style to gray, its luma shifted and scaled to suit the content's.
 
         result = sd(content) / sd(style) (Y'(style) - mean(style)) + mean(content)
 
     with means and standard deviations of the luma over each image, clipped to [0, 1].
     A flat style becomes the content's mean.
-
-    Args:
-        style: the image to change, ``[*n, h, w, 3]`` in [0, 1].
-        content: the image to match, of any size.
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: the shapes are wrong, or not as many images.
     """
     _check_as_many(style, content)
     luma = _match_moments(_luma(style), _luma(content))
@@ -119,33 +100,27 @@ def match_luminance(style: Images, content: Images) -> Images:
 
 
 def match_colors(style: Images, content: Images) -> Images:
-    """Return the style with the mean color and the covariances of the content.
+    """Give the style the mean color and the covariances of the content.
 
         result = A (style - mean(style)) + mean(content),    A S A^T = C
 
     with the covariances S and C of red, green and blue, clipped to [0, 1]. Many A do
     this. This one is symmetric, the optimal transport between Gaussians (Pitié and
-    Kokaram, 2007): of all it moves the colors least, so blue stays bluish where it
-    can. The image analogies' root C^1/2 S^-1/2, which Gatys et al. take, also turns the
-    colors, by 10 to 36 degrees between paintings and photos, and stretches them more.
+    Kokaram, 2007, "The linear Monge-Kantorovitch linear colour mapping for
+    example-based colour transfer"): of all it moves the colors least, so blue stays
+    bluish where it can. The image analogies' root C^1/2 S^-1/2, which Gatys et al.
+    take, also turns the colors, by 10 to 36 degrees between paintings and photos, and
+    stretches them more.
 
     The variance of rounding to 8 bits is added to all variances: gray and flat images
     can be matched, and differences as small as that are no color to stretch.
-
-    Args:
-        style: the image to change, ``[*n, h, w, 3]`` in [0, 1].
-        content: the image to match, of any size.
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: the shapes are wrong, or not as many images.
     """
     _check_as_many(style, content)
     return _match_moments(style, content)
 
 
 def match_histograms(style: Images, content: Images) -> Images:
-    """Return the style with the content's distribution of each of red, green and blue.
+    """Give the style the content's distribution of each of red, green and blue.
 
     The pixel of rank r among n becomes the content's quantile (r + 1/2) / n, between
     two pixels interpolated linearly. Equal values share the mean of their ranks, and so
@@ -154,17 +129,9 @@ def match_histograms(style: Images, content: Images) -> Images:
     try `match_colors` first.
 
     The ranks count as constants: the gradient in the style is zero.
-
-    Args:
-        style: the image to change, ``[*n, h, w, 3]`` in [0, 1].
-        content: the image to match, of any size.
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: the shapes are wrong, or not as many images.
     """
     _check_as_many(style, content)
-    matched: Array = matching.match_ranks(_by_channel(style), _by_channel(content))
+    matched: Array = _match_ranks(_by_channel(style), _by_channel(content))
     return matched.swapaxes(-1, -2).reshape(style.shape)
 
 
@@ -199,9 +166,91 @@ def _match_moments(
         images.reshape(*images.shape[:-3], -1, images.shape[-1])
         for images in (style, content)
     )
-    matched = matching.match_moments(*pixels, noise=ROUNDING)
+    matched = _transport(*pixels, noise=ROUNDING)
     return jnp.clip(matched, 0, 1).reshape(style.shape)
 
 
 def _by_channel(images: Images) -> Float[Array, "*n 3 s"]:
     return images.reshape(*images.shape[:-3], -1, 3).swapaxes(-1, -2)
+
+
+# --- moving points so that they are distributed as others are -----------------------
+
+
+def _transport(
+    points: Float[Array, "*n s c"], targets: Float[Array, "*n t c"], *, noise: float
+) -> Float[Array, "*n s c"]:
+    """Give points the mean and the covariance of others, moving them least.
+
+    The statistics of both are in float32 or better, with ``noise`` added to variances.
+    """
+    with jax.default_matmul_precision("highest"):
+        mean, covariance = _moments(points, noise)
+        target_mean, target_covariance = _moments(targets, noise)
+        linear = _map(covariance, target_covariance)
+        moved = jnp.einsum("...ij,...sj->...si", linear, points - mean) + target_mean
+    return moved.astype(points.dtype)
+
+
+@partial(jnp.vectorize, signature="(s),(t)->(s)")
+def _match_ranks(values: Array, targets: Array) -> Array:
+    """Give values, ``[*n, s]``, the distribution of others, ``[*n, t]``."""
+    ordered = jnp.sort(values)
+    first = jnp.searchsorted(ordered, values, side="left")
+    after = jnp.searchsorted(ordered, values, side="right")
+    # The place of the quantile among the targets, from 0 to t - 1.
+    place = (first + after) / 2 * (targets.size / values.size) - 0.5
+    quantiles = jnp.sort(targets)
+    below = jnp.clip(jnp.floor(place).astype(int), 0, targets.size - 1)
+    above = jnp.minimum(below + 1, targets.size - 1)
+    share = jnp.clip(place - below, 0, 1)
+    found = quantiles[below] + share * (quantiles[above] - quantiles[below])
+    return found.astype(values.dtype)
+
+
+def _moments(
+    points: Float[Array, "*n s c"], noise: float
+) -> tuple[Float[Array, "*n 1 c"], Matrix]:
+    points = jnp.asarray(points, jnp.promote_types(points.dtype, jnp.float32))
+    mean = points.mean(-2, keepdims=True)
+    centered = points - mean
+    covariance = jnp.einsum("...si,...sj->...ij", centered, centered) / points.shape[-2]
+    return mean, covariance + noise * jnp.eye(points.shape[-1], dtype=points.dtype)
+
+
+@partial(jnp.vectorize, signature="(c,c),(c,c)->(c,c)")
+def _map(source: Matrix, target: Matrix) -> Matrix:
+    """Compute the symmetric A with A S A = C.
+
+    With Cholesky's S = L L^T and C = K K^T, A = L^-T |K^T L| L^-1. No product whose
+    root is taken is formed: its condition is too much for float32.
+    """
+    left, right = jnp.linalg.cholesky(source), jnp.linalg.cholesky(target)
+    inverse, middle = jnp.linalg.inv(left), _absolute(right.T @ left)
+    linear: Matrix = inverse.T @ middle @ inverse
+    return linear
+
+
+@jax.custom_jvp
+def _absolute(matrix: Matrix) -> Matrix:
+    """Compute the symmetric root P of X^T X."""
+    return _polar(matrix)[0]
+
+
+@_absolute.defjvp
+def _absolute_jvp(
+    primals: tuple[Matrix], tangents: tuple[Matrix]
+) -> tuple[Matrix, Matrix]:
+    """Solve P dP + dP P = d(X^T X), also where singular values are equal."""
+    (matrix,), (tangent,) = primals, tangents
+    with jax.default_matmul_precision("highest"):
+        absolute, values, vectors = _polar(matrix)
+        half = vectors @ matrix.T @ tangent @ vectors.T
+        inner = (half + half.T) / (values[:, None] + values[None, :])
+        return absolute, vectors.T @ inner @ vectors
+
+
+def _polar(matrix: Matrix) -> tuple[Matrix, Float[Array, " c"], Matrix]:
+    """Compute P, its eigenvalues and its eigenvectors, these as rows."""
+    _, values, vectors = jnp.linalg.svd(matrix)
+    return vectors.T @ (values[:, None] * vectors), values, vectors

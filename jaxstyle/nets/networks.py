@@ -26,11 +26,12 @@ class Network:
 
     Attributes:
         apply: ``apply(params, images) -> images``, for images ``[n, h, w, 3]`` of any
-            size, like `stylize`.
+            size, like `jaxstyle.stylize`.
         smallest_side: the least height and width of images, in pixels.
-        padded: the same for images that lie in larger arrays, like `stylize_padded`.
-        sharded: the same on several devices, like `stylize_sharded`.
-        tiled: the same for an image in little memory, like `stylize_tiled`.
+        padded: the same for images that lie in larger arrays,
+            ``padded(params, images, sizes)``, with the true heights and widths.
+        sharded: the same on several devices, like `jaxstyle.nets.stylize_sharded`.
+        tiled: the same in little memory, like `jaxstyle.nets.stylize_tiled`.
 
     Examples:
         >>> negative = jaxstyle.nets.Network(apply=lambda params, images: 1 - images)
@@ -54,7 +55,7 @@ NETWORKS: dict[str, Network] = {
         tiled=stylize_tiled,
     )
 }
-"""The networks by name; add yours before you call `jaxstyle.cli.main.main`."""
+"""The networks by name; add yours before you call ``jaxstyle.cli.main.main``."""
 
 
 def find_network(metadata: Mapping[str, str]) -> Network:

@@ -189,7 +189,8 @@ def stylize(params: Params, images: Images) -> Images:
     convolution; no tanh at the end.
 
     Args:
-        params: a net's parameters, as `jaxstyle.load_style` or `init_net` returns them.
+        params: a net's parameters, as `jaxstyle.load_style` or
+            `jaxstyle.nets.init_net` returns them.
         images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more. The net
             computes in their precision, with statistics in float32: pass bfloat16
             images for bfloat16.

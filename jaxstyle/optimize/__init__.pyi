@@ -1,8 +1,15 @@
-from .keepers import Keeper, keep_average, keep_best
 from .optimizers import adam, lbfgs
 from .presets import PRESETS, OptimizeConfig
 from .pyramid import optimize_image, pyramid_sizes
-from .steps import State, init_state, make_step, run_steps
+from .steps import (
+    Keeper,
+    State,
+    init_state,
+    keep_average,
+    keep_best,
+    make_step,
+    run_steps,
+)
 
 __all__ = [
     "PRESETS",

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jaxstyle.losses.config import LossConfig
-from jaxstyle.losses.fields import (
+from jaxstyle.losses.config import (
+    LossConfig,
     fraction,
     option,
     positive_float,
@@ -38,7 +38,7 @@ class OptimizeConfig:
     Attributes:
         summary: what the preset is, in one line.
         size: the picture's longer side in pixels.
-        strength: from 0, faint, to 1, wild; see `weights`.
+        strength: from 0, faint, to 1, wild; see ``weights``.
         style_scale: the paintings' longer side relative to the picture's.
         style_size: the same in pixels, instead of ``style_scale``.
         init: the image to start from: ``"content"``, ``"noise"``, ``"gray"``,

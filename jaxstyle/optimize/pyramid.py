@@ -33,7 +33,6 @@ from jaxstyle.losses.objective import (
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Mask
 from jaxstyle.optimize import optimizers
-from jaxstyle.optimize.keepers import BEST, Keeper
 from jaxstyle.optimize.scenes import (
     Scene,
     check_scene,
@@ -41,7 +40,15 @@ from jaxstyle.optimize.scenes import (
     resize_image,
     resize_scene,
 )
-from jaxstyle.optimize.steps import State, Step, init_state, kept_picture, make_step
+from jaxstyle.optimize.steps import (
+    BEST,
+    Keeper,
+    State,
+    Step,
+    init_state,
+    kept_picture,
+    make_step,
+)
 
 SMALLEST = 128
 """The longer side of the coarsest scale, in pixels, where the picture is larger."""
@@ -61,7 +68,7 @@ def pyramid_sizes(
         ratio: the size of each scale relative to the one before, more than 1.
 
     Returns:
-        The sides, as `optimize_image` takes them.
+        The sides, as `jaxstyle.optimize_image` takes them.
 
     Raises:
         ValueError: ``ratio`` is not more than 1, so that scales would never end.
@@ -186,9 +193,9 @@ def optimize_image(
             scale.
         steps: the number of evaluations of the loss and its gradient, at all scales
             together; the first scale gets twice as many as the next ones.
-        sizes: the picture's longer side at each scale, such as `pyramid_sizes` returns;
-            by default one scale, the content as it is. The picture comes out at the
-            last.
+        sizes: the picture's longer side at each scale, such as
+            `jaxstyle.optimize.pyramid_sizes` returns; by default one scale, the content
+            as it is. The picture comes out at the last.
         last_scale_factor: the steps of the last scale relative to those before it.
         style_scale: with ``sizes``, a style's longer side relative to the picture's, at
             every scale, as far as the style is large enough: more gives larger strokes.

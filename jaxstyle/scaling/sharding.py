@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from math import gcd
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +46,7 @@ def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 def pad_and_shard_rows(
     x: Float[Array, "*n h w c"], mesh: Mesh, *, stride: int = 1
 ) -> Float[Array, "*n _h w c"]:
-    """Append rows of zeros until rows can be sharded evenly, and shard them.
-
-    Args:
-        x: images or activations.
-        mesh: from `make_row_mesh`.
-        stride: the rows of each device become a multiple of it.
-    """
+    """Shard rows evenly, by multiples of ``stride``, after appending rows of zeros."""
     widths = [(0, 0)] * x.ndim
     widths[-3] = (0, -x.shape[-3] % (stride * mesh.size))
     return shard_rows(jnp.pad(x, widths), mesh)
@@ -66,7 +60,7 @@ def shard_rows(x: Float[Array, "*n h w c"], mesh: Mesh) -> Float[Array, "*n h w 
 
 
 def replicate(x: Array, mesh: Mesh) -> Array:
-    """Let each device hold all of an array."""
+    """Replicate an array on each device."""
     return _constrain(x, replicated(mesh))
 
 
@@ -91,8 +85,7 @@ def _constrain(x: Array, sharding: NamedSharding) -> Array:
 def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
     """Pad all images of a tree with rows of zeros, and shard them evenly.
 
-    It is for what goes from program to program, such as the state of an optimization:
-    arguments and results can only be sharded evenly.
+    Arguments and results of programs can only be sharded evenly.
 
     Args:
         tree: any arrays; those of the shape ``[*n, height, w, 3]`` are images.
@@ -108,11 +101,9 @@ def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
         >>> jax.tree.map(jnp.shape, jaxstyle.scaling.unshard_images(tree, 16, mesh))
         {'image': (16, 16, 3)}
     """
-
-    def shard(x: Array) -> Array:
-        return pad_and_shard_rows(x, mesh) if is_image(x, height) else x
-
-    sharded: Tree = jax.tree.map(shard, tree)
+    sharded: Tree = jax.tree.map(
+        lambda x: pad_and_shard_rows(x, mesh) if is_image(x, height) else x, tree
+    )
     return sharded
 
 
@@ -129,8 +120,8 @@ def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
 
     Examples:
         >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
-        >>> tree = jaxstyle.scaling.shard_images(photo, 16, mesh)
-        >>> jaxstyle.scaling.unshard_images(tree, 16, mesh).shape
+        >>> sharded = jaxstyle.scaling.shard_images(photo, 16, mesh)
+        >>> jaxstyle.scaling.unshard_images(sharded, 16, mesh).shape
         (16, 16, 3)
     """
     padded = padded_height(height, mesh)
@@ -178,16 +169,95 @@ def is_image(x: Array, height: int) -> bool:
     return x.ndim >= 3 and x.shape[-3] == height and x.shape[-1] == 3
 
 
+# --- layouts ---
+
+
+class Layout:
+    """Images of one height on one device, as they are."""
+
+    mesh: Mesh | None = None
+    devices = 1
+
+    def shard(self, tree: Tree) -> Tree:
+        """Shard the images of a tree, within a program."""
+        return tree
+
+    def unshard(self, tree: Tree) -> Tree:
+        """Undo `shard`, within a program."""
+        return tree
+
+    def shardings(self, tree: Tree) -> Tree | None:
+        """Make the shardings of a tree from `shard`, ``None`` for one device."""
+        return None
+
+    def put(self, tree: Tree) -> Tree:
+        """Put a tree from the host on the devices, as `shard` does."""
+        return cast(Tree, jax.device_put(tree))
+
+    def fetch(self, tree: Tree) -> Tree:
+        """Undo `put`; images that were not sharded may stay on their device."""
+        return tree
+
+
+class ShardedLayout(Layout):
+    """Images of a height in pixels, whose rows are sharded over a mesh.
+
+    Between programs, rows are sharded evenly, with rows of zeros appended; within a
+    program, and on the host, images are as high as they are.
+    """
+
+    def __init__(self, height: int, mesh: Mesh) -> None:
+        self.height, self.rows = height, mesh
+        self.mesh, self.devices = mesh, mesh.size
+
+    def shard(self, tree: Tree) -> Tree:
+        """Pad and shard the images of a tree, within a program."""
+        return shard_images(tree, self.height, self.rows)
+
+    def unshard(self, tree: Tree) -> Tree:
+        """Cut off the rows that `shard` appends, within a program."""
+        return unshard_images(tree, self.height, self.rows)
+
+    def shardings(self, tree: Tree) -> Tree | None:
+        """Make the shardings of a tree from `shard`."""
+        return cast(Tree, image_shardings(tree, self.height, self.rows))
+
+    def put(self, tree: Tree) -> Tree:
+        """Pad the images of a tree on the host, and put it on the devices."""
+        below = padded_height(self.height, self.rows) - self.height
+        padded: Tree = jax.tree.map(
+            lambda x: _append_rows(x, below) if is_image(x, self.height) else x, tree
+        )
+        return cast(Tree, jax.device_put(padded, self.shardings(padded)))
+
+    def fetch(self, tree: Tree) -> Tree:
+        """Bring a tree to the host, without the rows that were appended."""
+        padded = padded_height(self.height, self.rows)
+        whole: Tree = jax.tree.map(
+            lambda x: x[..., : self.height, :, :] if is_image(x, padded) else x,
+            jax.tree.map(np.asarray, tree),
+        )
+        return whole
+
+
+def make_layout(height: int, mesh: Mesh | None) -> Layout:
+    """Choose the layout of images of a height: sharded, if there is a mesh."""
+    return Layout() if mesh is None else ShardedLayout(height, mesh)
+
+
+def _append_rows(x: jax.typing.ArrayLike, count: int) -> np.ndarray:
+    """Append ``count`` rows of zeros to images on the host."""
+    images = np.asarray(x)
+    widths = [(0, 0)] * images.ndim
+    widths[-3] = (0, count)
+    return np.pad(images, widths)
+
+
 # --- batches ------------------------------------------------------------------------
 
 
 class Placement(NamedTuple):
-    """The shardings of a training.
-
-    Attributes:
-        batches: of arrays that are sharded by their first axis.
-        replicated: of arrays that are whole on each device.
-    """
+    """The shardings of a training: of batches by their first axis, and of all else."""
 
     batches: NamedSharding
     replicated: NamedSharding
@@ -201,11 +271,8 @@ class Placement(NamedTuple):
 def place(batch: int) -> Placement:
     """Choose the devices to train on with batches of a size.
 
-    Each process takes an equal share of a batch, and as many of its devices as divide
-    that share. The shares lie in the order of the processes.
-
-    Raises:
-        ValueError: the processes cannot have equal shares.
+    Each process takes an equal share of a batch, in the order of the processes, and as
+    many of its devices as divide that share. A ValueError says if there is none.
     """
     processes = jax.process_count()
     if batch % processes:

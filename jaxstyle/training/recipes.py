@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxstyle.losses.config import LossConfig
-from jaxstyle.losses.fields import (
+from jaxstyle.losses.config import (
+    LossConfig,
     nonnegative_float,
     option,
     positive_float,
@@ -31,7 +31,7 @@ class TrainConfig:
             sets how large the strokes are.
         size: side of the square crops, in pixels.
         width: channels of the net's first convolution.
-        norm: a key of `jaxstyle.nets.transform_net.NORMS`.
+        norm: as in `jaxstyle.nets.init_net`.
         negative_slope: of the leaky ReLU that ends each residual branch: 1 for none, 0
             for a ReLU.
         precision: ``"float32"`` or ``"bfloat16"``, of activations.

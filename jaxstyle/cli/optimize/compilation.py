@@ -14,13 +14,17 @@ from jaxstyle.images.arrays import Image
 from jaxstyle.losses.objective import Execution, Objective
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.optimize import steps
-from jaxstyle.optimize.keepers import KEEPERS, Keeper
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import change_scale
 from jaxstyle.optimize.scenes import Scene
-from jaxstyle.scaling.row_layouts import Layout, make_layout
-from jaxstyle.scaling.sharding import replicated, sharded_first_axis
+from jaxstyle.optimize.steps import KEEPERS, Keeper
+from jaxstyle.scaling.sharding import (
+    Layout,
+    make_layout,
+    replicated,
+    sharded_first_axis,
+)
 from jaxstyle.vgg import network
 from jaxstyle.vgg import params as vgg_params
 

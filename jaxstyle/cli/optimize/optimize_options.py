@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jaxstyle.cli.options import Command, Options, sweepable
-from jaxstyle.losses.fields import (
+from jaxstyle.losses.config import (
     REQUIRED,
     file_name,
     option,

@@ -37,7 +37,7 @@ from jaxstyle.scaling.memory import (
     needed_memory,
     size_in_bytes,
 )
-from jaxstyle.scaling.row_layouts import Layout
+from jaxstyle.scaling.sharding import Layout
 from jaxstyle.vgg import network
 
 CHECKPOINTS = "checkpoints"

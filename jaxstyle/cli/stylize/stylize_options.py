@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxstyle.cli.options import Command, Options
-from jaxstyle.losses.fields import REQUIRED, fraction, option, positive_int
+from jaxstyle.losses.config import REQUIRED, fraction, option, positive_int
 
 
 @dataclass(frozen=True, kw_only=True)

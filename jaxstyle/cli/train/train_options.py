@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jaxstyle.cli.options import Command, Options
-from jaxstyle.losses.fields import (
+from jaxstyle.losses.config import (
     REQUIRED,
     option,
     positive_int,

@@ -12,7 +12,11 @@ from jaxstyle.cli.settings import check_blend
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.files import run_log
 from jaxstyle.files.checkpoints import find_checkpoints
-from jaxstyle.files.style_files import load_style
+from jaxstyle.files.style_files import (
+    check_transform_net,
+    find_style,
+    load_style_file,
+)
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_norm, net_width
 from jaxstyle.training.recipes import TrainConfig
 
@@ -48,9 +52,10 @@ def _describe_start(arguments: TrainOptions) -> dict[str, Any]:
     """Read the settings of the net that training starts from.
 
     Raises:
-        ValueError: others are given.
+        ValueError: others are given, or it is not a transform net.
     """
-    net = load_style(str(arguments.init))
+    net, metadata = load_style_file(find_style(str(arguments.init)))
+    check_transform_net(metadata, name=str(arguments.init))
     found = {"width": net_width(net), "norm": net_norm(net)}
     for name, value in found.items():
         wanted = arguments.given.get(name, value)
