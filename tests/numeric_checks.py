@@ -13,7 +13,7 @@ def assert_close(a: Any, b: Any, *, rtol: float = 1e-5) -> None:
     """Compare trees of arrays, each relative to the largest value of the second."""
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(
-            x, y, rtol=0, atol=rtol * np.abs(np.float64(y)).max(initial=0)
+            x, y, rtol=0, atol=rtol * float(np.abs(np.float64(y)).max(initial=0))
         ),
         a,
         b,

@@ -229,7 +229,7 @@ def test_only_the_part_in_the_style_mask_counts() -> None:
             ("--style-scale", "2", "--style-size", "9"),
             "argument --style-size: not allowed with argument --style-scale",
         ),
-        (("--match-color", "all"), "argument --match-color: invalid choice: 'all'"),
+        (("--match-color", "all"), "expected covariance, histogram, got 'all'"),
     ],
 )
 def test_a_scene_that_does_not_fit_is_refused(
