@@ -12,7 +12,7 @@ from command_line import SHALLOW, run, save_network, save_pictures, start
 from image_samples import noise
 from PIL import Image
 
-from jaxstyle.cli import fetch_commands, main
+from jaxstyle.cli import file_commands, main
 from jaxstyle.cli.commands import COMMANDS
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions, make_sweep_parser
 from jaxstyle.cli.options import find_options, sweepable
@@ -134,7 +134,7 @@ def test_weights_are_fetched_from_where_the_url_says(
     def download(name: str, *, url: str | None) -> Path:
         return Path(f"{name} from {url}")
 
-    monkeypatch.setattr(fetch_commands, "download_vgg", download)
+    monkeypatch.setattr(file_commands, "download_vgg", download)
     assert run(["weights", "vgg19", "--url", "file:x"]) == 0
     assert capsys.readouterr().out == "vgg19 is ready: vgg19 from file:x\n"
 

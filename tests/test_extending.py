@@ -17,7 +17,7 @@ from numeric_checks import assert_close
 
 import jaxstyle
 from jaxstyle import Weights, training
-from jaxstyle.cli.main import main
+from jaxstyle.cli.main import main, parse
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.sweep import find_variants
 from jaxstyle.cli.options import (
@@ -26,7 +26,13 @@ from jaxstyle.cli.options import (
     read_config,
     read_options,
 )
-from jaxstyle.losses import Execution, Objective, StyleLoss, make_targets
+from jaxstyle.losses import (
+    STYLE_LOSSES,
+    Execution,
+    Objective,
+    StyleLoss,
+    make_targets,
+)
 from jaxstyle.losses.config import fraction, option
 from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
 from jaxstyle.scaling import make_row_mesh
@@ -295,6 +301,13 @@ def test_nets_are_trained_for_nearest_neighbors(vgg: Params) -> None:
         state, metrics = step(state, photos, problem)
         losses.append(float(metrics["style"]))
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_an_added_style_loss_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STYLE_LOSSES, "nearest", NEAREST)
+    words = ("optimize", "a.jpg", "b.jpg", "-o", "c.png", "--style-loss", "nearest")
+    _, options = parse(words)
+    assert options.config.loss.style_loss == "nearest"
 
 
 HALF = jnp.zeros((15, 20)).at[:, :10].set(1)

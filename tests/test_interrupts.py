@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import SHALLOW, save_pictures, start
 
-from jaxstyle.cli.interrupts import catch_interrupts
+from jaxstyle.cli.runtime import catch_interrupts
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.image_files import load_settings
 

@@ -30,8 +30,9 @@ from PIL import Image
 from jaxstyle.cli import runtime
 from jaxstyle.cli.main import parse
 from jaxstyle.cli.optimize import optimize_command
-from jaxstyle.cli.options import describe_config, find_option
+from jaxstyle.cli.options import describe_config, find_options
 from jaxstyle.files.image_files import load_image
+from jaxstyle.losses.style import STYLE_LOSSES
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
 
@@ -231,7 +232,8 @@ def test_what_the_loss_is_made_of_changes_it(setting: str, count: int) -> None:
     layers: tuple[str, ...] = ()
     if setting == "style_loss":
         layers = ("--style-weight", "relu1_1=1e3")  # which compiles faster
-    for name in find_option(OptimizeConfig, setting).info.choices:
+    options = {option.name: option.info for option in find_options(OptimizeConfig)}
+    for name in options[setting].choices or STYLE_LOSSES:
         make("--steps", "1", f"--{setting.replace('_', '-')}", name, *layers)
         losses[name] = loss()
     assert len(losses) == count

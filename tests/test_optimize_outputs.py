@@ -14,7 +14,7 @@ from command_line import (
 from image_samples import places
 from PIL import Image
 
-from jaxstyle.cli.optimize import programs
+from jaxstyle.cli.optimize import picture_outputs
 from jaxstyle.files import films
 from jaxstyle.files.image_files import load_image
 
@@ -71,7 +71,7 @@ def test_a_film_goes_from_the_start_to_the_picture(
 
 
 def test_a_long_film_leaves_steps_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "FRAMES", 4)
+    monkeypatch.setattr(picture_outputs, "FRAMES", 4)
     make("--steps", "10", "--film", "film.mp4")
     held = 20 * films.HOLD
     assert len(frames("film.mp4")) == 5 + held  # after 0, 2, 4, 6 and 8 steps

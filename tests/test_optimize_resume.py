@@ -22,7 +22,7 @@ from command_line import (
 )
 
 from jaxstyle.cli.optimize import picture_run
-from jaxstyle.cli.optimize.programs import Progress, Run
+from jaxstyle.cli.optimize.picture_outputs import Progress, Run
 from jaxstyle.files.checkpoints import MANIFEST, find_checkpoints
 from jaxstyle.files.image_files import load_image
 

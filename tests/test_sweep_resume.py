@@ -18,8 +18,8 @@ from command_line import (
 )
 
 from jaxstyle.cli.optimize import optimize_command, picture_run
-from jaxstyle.cli.optimize.picture_outputs import run_scheduled
-from jaxstyle.cli.optimize.programs import Programs, Progress, Run, make_programs
+from jaxstyle.cli.optimize.picture_outputs import Progress, Run, run_scheduled
+from jaxstyle.cli.optimize.programs import Programs, make_programs
 from jaxstyle.cli.optimize.sweep import LEDGER
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.image_files import load_image

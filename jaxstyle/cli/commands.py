@@ -1,4 +1,4 @@
-"""The commands: the options of each, and which function runs it."""
+"""The table of commands: the options of each, and the function that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ STYLE_HELP = (
 
 @dataclass(frozen=True, kw_only=True)
 class StylesOptions(Options):
-    """All that ``jaxstyle styles`` is told: which style, or ``None`` for a list."""
+    """The options of ``jaxstyle styles``; without a style, it lists all."""
 
     style: str | None = option(
         None, STYLE_HELP, positional=True, metavar="NAME|FILE", nargs="?"
@@ -36,15 +36,7 @@ STYLES = Command(
 
 @dataclass(frozen=True, kw_only=True)
 class PushOptions(Options):
-    """All that ``jaxstyle push`` is told.
-
-    Attributes:
-        style: a name, a file or an address on the hub.
-        repo: ``USER/REPO``.
-        private: whether nobody else may see the repository.
-        license: the license that the card states.
-        card: a file to push instead of the generated card.
-    """
+    """The options of ``jaxstyle push``."""
 
     style: str = option(REQUIRED, STYLE_HELP, positional=True, metavar="NAME|FILE")
     repo: str = option(
@@ -83,7 +75,7 @@ PUSH = Command(
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(Options):
-    """All that ``jaxstyle import`` is told: the checkpoint, and the style to write."""
+    """The options of ``jaxstyle import``."""
 
     checkpoint: str = option(
         REQUIRED,
@@ -101,7 +93,7 @@ class ImportOptions(Options):
 
 IMPORT = Command(
     options=ImportOptions,
-    run="convert_commands:run_import",
+    run="file_commands:run_import",
     help="turn a net from PyTorch into a style file",
     description="Turn a PyTorch checkpoint of a transform net into a style file. Known "
     "are pytorch/examples' TransformerNet and the seed implementation's TransformNet, "
@@ -111,7 +103,7 @@ IMPORT = Command(
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(Options):
-    """All that ``jaxstyle export`` is told: a style, and the file to write."""
+    """The options of ``jaxstyle export``."""
 
     style: str = option(
         REQUIRED,
@@ -129,7 +121,7 @@ class ExportOptions(Options):
 
 EXPORT = Command(
     options=ExportOptions,
-    run="convert_commands:run_export",
+    run="file_commands:run_export",
     help="turn a style into a file for JAX alone, for PyTorch or for ONNX",
     description="Turn a style into a file that runs without this package: .stablehlo, "
     "a program for jax.export.deserialize, for images of any size on CPU, CUDA and TPU;"
@@ -141,7 +133,7 @@ EXPORT = Command(
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsOptions(Options):
-    """All that ``jaxstyle weights`` is told: which network, and perhaps from where."""
+    """The options of ``jaxstyle weights``."""
 
     network: str = option(REQUIRED, "vgg16 or vgg19", positional=True, metavar="NAME")
     url: str | None = option(None, "fetch the same file from elsewhere", metavar="URL")
@@ -149,7 +141,7 @@ class WeightsOptions(Options):
 
 WEIGHTS = Command(
     options=WeightsOptions,
-    run="fetch_commands:run_weights",
+    run="file_commands:run_weights",
     help="download a VGG network",
     description="Download a VGG network that Keras publishes, check it, and keep it "
     "where --vgg NAME finds it.",
@@ -158,13 +150,7 @@ WEIGHTS = Command(
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions(Options):
-    """All that ``jaxstyle data`` is told.
-
-    Attributes:
-        name: the data set.
-        data_dir: where data sets are kept.
-        quiet: whether no progress is shown.
-    """
+    """The options of ``jaxstyle data``."""
 
     name: str = option(
         REQUIRED,
@@ -178,7 +164,7 @@ class DataOptions(Options):
 
 DATA = Command(
     options=DataOptions,
-    run="fetch_commands:run_data",
+    run="file_commands:run_data",
     help="download and prepare a data set to train on",
     description="Download a data set and prepare it with tensorflow-datasets. Of "
     "coco/2014 and coco/2017 only the training split is kept. A second run continues "

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and one clear line for each error."""
+"""The entry point of ``jaxstyle``: run a command, report an error in one line."""
 
 import argparse
 import os
@@ -45,9 +45,8 @@ def parse(argv: Sequence[str] | None = None) -> tuple[str, Any]:
 def load_command(name: str) -> Callable[[Options], int]:
     """Import the function that runs a command, with all that it needs."""
     module, _, function = COMMANDS[name].run.partition(":")
-    run: Callable[[Options], int] = getattr(
-        import_module(f"jaxstyle.cli.{module}"), function
-    )
+    imported = import_module(f"jaxstyle.cli.{module}")
+    run: Callable[[Options], int] = getattr(imported, function)
     return run
 
 

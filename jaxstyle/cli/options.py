@@ -20,11 +20,7 @@ PRESET, DEFAULT = "preset", "default"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a command.
-
-    Attributes:
-        given: the values that the command line gives, by the names of options.
-    """
+    """The options of a command, and those that the command line gives, by name."""
 
     given: Mapping[str, Any] = field(default_factory=dict)
 
@@ -34,15 +30,15 @@ SomeOptions = TypeVar("SomeOptions", bound=Options)
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command: what it takes, and what runs it.
+    """A command.
 
     Attributes:
         options: the dataclass of its options.
         run: ``module:function`` within `jaxstyle.cli`, which takes the options and
             returns the exit code; imported when the command runs.
-        help: what it does, in one line.
-        description: the same at length.
-        epilog: the end of the help, broken into lines; presets replace it.
+        help: one line in the list of commands.
+        description: the start of the command's own help.
+        epilog: its end, broken into lines; presets replace it.
     """
 
     options: type[Options]
@@ -60,7 +56,7 @@ class Option(NamedTuple):
 
     @property
     def info(self) -> OptionInfo:
-        """What the command line needs to know."""
+        """The information for the command line."""
         info: OptionInfo = self.field.metadata["option"]
         return info
 
@@ -82,11 +78,6 @@ def find_options(cls: Any, path: tuple[str, ...] = ()) -> Iterator[Option]:
             yield from find_options(each.type, (*path, each.name))
         elif "option" in each.metadata:
             yield Option((*path, each.name), each)
-
-
-def find_option(cls: Any, name: str) -> Option:
-    """Find an option by its name."""
-    return next(option for option in find_options(cls) if option.name == name)
 
 
 def find_presets(cls: type[Options]) -> Mapping[str, Any]:
@@ -134,20 +125,14 @@ def _add_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Any]) -> 
 
 def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
     info = option.info
-    how: dict[str, Any] = {
-        "help": _make_help(option, cls),
-        "default": argparse.SUPPRESS,
-    }
+    how: dict[str, Any] = {"help": _make_help(option, cls)}
+    how["default"] = argparse.SUPPRESS
     if option.field.type is bool:
         how["action"] = "store_true"
     else:
         parse = info.parse if info.parse_for is None else info.parse_for(cls)
-        metavar = info.metavar or "|".join(info.choices) or None
-        how |= {
-            "type": _checked(parse, info.choices),
-            "metavar": metavar,
-            "nargs": info.nargs,
-        }
+        how["type"], how["nargs"] = _checked(parse, info.choices), info.nargs
+        how["metavar"] = info.metavar or "|".join(info.choices) or None
     if info.repeated:
         how["action"] = "append"
     if info.positional:
@@ -159,9 +144,8 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
 
 def _is_required(option: Option) -> bool:
     """Test whether nothing but the command line gives the value."""
-    field, in_config = option.field, len(option.path) > 1
-    has_default = field.default is not MISSING or field.default_factory is not MISSING
-    return not in_config and not has_default
+    defaults = (option.field.default, option.field.default_factory)
+    return len(option.path) == 1 and all(each is MISSING for each in defaults)
 
 
 def _checked(
@@ -201,18 +185,9 @@ def _make_help(option: Option, cls: type[Options]) -> str:
 
 
 def read_options(cls: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:
-    """Make the options of a command: a preset, and what is given instead.
-
-    Args:
-        cls: the dataclass of options.
-        given: values by the names of options, ``preset`` among them.
-    """
+    """Make the options of a command: a preset, and what is given instead, by name."""
     chosen = [option for option in find_options(cls) if option.name in given]
-    own = {
-        option.field.name: given[option.name]
-        for option in chosen
-        if len(option.path) == 1
-    }
+    own = {x.field.name: given[x.name] for x in chosen if len(x.path) == 1}
     begun = {
         each.name: each.metadata["presets"][given.get(PRESET, DEFAULT)]
         for each in fields(cls)
@@ -270,14 +245,11 @@ def read_config(cls: type[T], record: Mapping[str, Any]) -> T:
 
 def describe_options(options: Options) -> dict[str, Any]:
     """Make a record of the options, of which the config's are those that are given."""
-    own = {
-        option.field.name: getattr(options, option.field.name)
-        for option in find_options(type(options))
-        if len(option.path) == 1
-    }
-    nested = {
-        option.name: options.given[option.name]
-        for option in find_options(type(options))
-        if len(option.path) > 1 and option.name in options.given
-    }
-    return {PRESET: options.given.get(PRESET, DEFAULT), **own, **nested}
+    record = {PRESET: options.given.get(PRESET, DEFAULT)}
+    nested = {}
+    for option in find_options(type(options)):
+        if len(option.path) == 1:
+            record[option.field.name] = _get(options, option.path)
+        elif option.name in options.given:
+            nested[option.name] = options.given[option.name]
+    return record | nested

@@ -1,4 +1,4 @@
-"""``jaxstyle push``: a style goes to the Hugging Face hub, with a model card."""
+"""``jaxstyle push``: publish a style on the Hugging Face hub, with a model card."""
 
 import re
 import sys
@@ -40,7 +40,7 @@ from jaxstyle.nets.transform_net import Params, stylize
 TAGS = ("jax", "jaxstyle", "style-transfer", "neural-style-transfer")
 
 EXAMPLE, CREDIT = "chelsea", "Chelsea the cat, by Stefan van der Walt (CC0)"
-"""The photo that the card shows in the style, and what it is."""
+"""The photo that the card shows in the style, and its credit."""
 
 APART = ("file", "arguments", COMMAND, BEFORE)
 """The facts that are told elsewhere, or hold on one machine only."""
@@ -85,11 +85,7 @@ def run(arguments: PushOptions) -> int:
 
 
 def read_card(path: str) -> str:
-    """Read the user's own card.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
+    """Read the user's own card; a ValueError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -109,28 +105,17 @@ def make_picture(params: Params) -> bytes:
 
 def warn_of_paths(metadata: Mapping[str, str]) -> None:
     """Warn of paths of this machine that would be published."""
-    found = sorted(
-        {path for text in metadata.values() for path in find_paths(decode(text))}
-    )
-    if found:
-        print(
-            f"jaxstyle push: the style records paths, and whoever may fetch it sees "
-            f"them: {', '.join(found)}",
-            file=sys.stderr,
-        )
+    paths = {path for text in metadata.values() for path in find_paths(decode(text))}
+    if paths:
+        warning = "the style records paths, and whoever may fetch it sees them"
+        print(f"jaxstyle push: {warning}: {', '.join(sorted(paths))}", file=sys.stderr)
 
 
 # --- the card -----------------------------------------------------------------------
 
 
 def make_card(facts: Mapping[str, Any], *, repo: str, license: str | None) -> str:
-    """Write the model card, Markdown below YAML, from what the style's file records.
-
-    Args:
-        facts: what `jaxstyle.cli.styles_command.load_facts` returns.
-        repo: ``USER/REPO``.
-        license: what the user says it is.
-    """
+    """Write the model card, Markdown below YAML, from the facts of `load_facts`."""
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(

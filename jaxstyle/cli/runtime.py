@@ -1,22 +1,37 @@
-"""What commands share: the compilation cache, versions, messages, lack of memory."""
+"""What commands share: compiled programs, messages, memory, interrupts, threads."""
 
+import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
+from types import FrameType
+from typing import Generic, TypeVar
 
 import jax
 
 from jaxstyle.files.downloads import cache_folder
 from jaxstyle.scaling.memory import TooLargeError
 
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
+
 PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
 """The packages whose versions shape the numbers."""
 
 SLOW = 0.5
 """How many seconds a program must take to compile to be kept."""
+
+THREADS = os.cpu_count() or 1
+"""The number of results computed at a time by `Ahead`."""
+
+SECONDS_PER_CALL = 0.5
+"""About how long a call of the device takes, once its speed is known."""
 
 
 def use_compilation_cache() -> None:
@@ -34,9 +49,8 @@ def use_compilation_cache() -> None:
 
 def versions() -> dict[str, str]:
     """Record the versions of what shapes the numbers, and the kind of device."""
-    return {name: metadata.version(name) for name in PACKAGES} | {
-        "device": jax.devices()[0].device_kind
-    }
+    device = jax.devices()[0].device_kind
+    return {name: metadata.version(name) for name in PACKAGES} | {"device": device}
 
 
 @contextmanager
@@ -45,9 +59,8 @@ def explain_lack_of_memory(*, what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
-            error
-        ):
+        exhausted = "RESOURCE_EXHAUSTED" in str(error)
+        if not exhausted and not isinstance(error, MemoryError):
             raise
         reason = f": {error}" if isinstance(error, TooLargeError) else ""
         raise ValueError(f"not enough memory for {what}{reason}; {advice}") from error
@@ -56,3 +69,84 @@ def explain_lack_of_memory(*, what: str, advice: str) -> Iterator[None]:
 def make_say(*, quiet: bool) -> Callable[[str], None]:
     """Make a function that prints progress to standard error, or nothing if quiet."""
     return (lambda _: None) if quiet else partial(print, file=sys.stderr)
+
+
+def until_halt(step: int, end: int, intervals: Iterable[int]) -> int:
+    """Count the steps to the end, or to the next multiple of an interval."""
+    return min(end - step, *(every - step % every for every in intervals))
+
+
+# --- interrupts ---------------------------------------------------------------------
+
+
+class Interrupts:
+    """A request to stop, which a loop honors between its steps."""
+
+    received = False
+
+
+@contextmanager
+def catch_interrupts() -> Iterator[Interrupts]:
+    """Note the first SIGINT or SIGTERM instead of raising; a second one raises."""
+    interrupts = Interrupts()
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in wanted}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupts.received = True
+        restore()
+
+    for number in wanted:
+        signal.signal(number, note)
+    try:
+        yield interrupts
+    finally:
+        restore()
+
+
+# --- threads ------------------------------------------------------------------------
+
+
+class Ahead(Generic[Key, Result]):
+    """Results of a function by key, each computed once: ``results[key]``.
+
+    One thread asks; others compute.
+    """
+
+    def __init__(self, function: Callable[[Key], Result]) -> None:
+        self._function = function
+        self._futures: dict[Key, Future[Result]] = {}
+        self._threads = ThreadPoolExecutor(THREADS)
+
+    def __getitem__(self, key: Key) -> Result:
+        """Wait for the result of a key."""
+        self.begin([key])
+        return self._futures[key].result()
+
+    def begin(self, keys: Iterable[Key]) -> None:
+        """Begin to compute the results of keys that will be asked for, in order."""
+        for key in keys:
+            if key not in self._futures:
+                self._futures[key] = self._threads.submit(self._function, key)
+
+    def drop(self) -> None:
+        """Cancel all that has not begun; it may still be asked for."""
+        self._futures = {
+            key: future for key, future in self._futures.items() if not future.cancel()
+        }
+
+
+def run_ahead(
+    calls: Iterable[Callable[[], Result]], *, executor: Executor, count: int
+) -> Iterator[Future[Result]]:
+    """Run calls in threads, ``count`` of them ahead, and yield futures in order."""
+    pending: deque[Future[Result]] = deque()
+    for call in calls:
+        pending.append(executor.submit(call))
+        if len(pending) > count:
+            yield pending.popleft()
+    yield from pending

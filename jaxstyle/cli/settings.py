@@ -1,4 +1,4 @@
-"""What ``optimize`` and ``train`` load by the settings of the loss."""
+"""Networks and paintings that ``optimize`` and ``train`` load for the loss."""
 
 from collections.abc import Mapping, Sequence
 
@@ -48,10 +48,8 @@ def check_size(
     path: str, image: Image, params: network.VGGParams, *, option: str
 ) -> None:
     """Raise a ValueError if an image is too small for the network's deepest layer."""
-    deepest, smallest = (
-        vgg_layers.layer_names(params)[-1],
-        vgg_layers.smallest_side(params),
-    )
+    deepest = vgg_layers.layer_names(params)[-1]
+    smallest = vgg_layers.smallest_side(params)
     height, width, _ = image.shape
     if min(height, width) < smallest:
         raise ValueError(

@@ -1,11 +1,11 @@
-"""How a command fits a picture into memory: whole, sharded over devices, or in tiles.
+"""How `stylize` and `optimize` fit a picture into memory, which they check beforehand.
 
-Before computing, `stylize` and `optimize` check the memory they need. If one device is
-too small, the image is sharded across all devices; failing that, it is processed in
-tiles.
+If one device is too small, the image is sharded across all devices; failing that, it is
+processed in tiles.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -21,12 +21,7 @@ TILE = 512
 
 
 class Strategy(NamedTuple):
-    """How to compute a picture: whole, sharded over devices, or in tiles.
-
-    Attributes:
-        devices: the number of devices that share its rows.
-        tile: the side, in pixels, of the tiles that one device computes in turn.
-    """
+    """The number of devices that share the rows, or the side of tiles in pixels."""
 
     devices: int = 1
     tile: int | None = None
@@ -52,11 +47,7 @@ def make_mesh(devices: int) -> Mesh | None:
 
 
 def check_strategy(devices: int | None, tile: int | None) -> None:
-    """Check the options ``--devices`` and ``--tile``.
-
-    Raises:
-        ValueError: there are fewer devices, or both options are given.
-    """
+    """Raise a ValueError if both options are given, or there are fewer devices."""
     if devices is not None and tile is not None:
         raise ValueError("--devices and --tile exclude each other; give one of them")
     available = jax.local_device_count()
@@ -72,11 +63,7 @@ def list_strategies(
 ) -> list[Strategy]:
     """List the strategies for a picture; each needs less memory than the one before.
 
-    Args:
-        devices: the number of devices that the user asks for, if any.
-        tile: the side of tiles that the user asks for, if any.
-        longest: the longer side of the picture, in pixels, below which tiles are
-            useless.
+    Tiles as large as the picture's longer side, ``longest`` pixels, are left out.
     """
     if devices is not None:
         return [Strategy(devices)]
@@ -95,21 +82,14 @@ def make_that_fits(
     make: Callable[[Strategy], Result],
     say: Callable[[str], object],
 ) -> Result:
-    """Call ``make`` with each strategy until one fits in memory.
-
-    Args:
-        strategies: at least one, as from `list_strategies`.
-        make: raises a TooLargeError if its strategy does not fit.
-        say: is told which strategy comes next, and why.
+    """Call ``make`` with each strategy until one raises no TooLargeError.
 
     Raises:
         TooLargeError: no strategy fits; the error is that of the last one.
     """
-    strategy, *others = strategies
-    try:
-        return make(strategy)
-    except TooLargeError as error:
-        if not others:
-            raise
-        say(f"not enough memory: {error}; continuing {others[0]}")
-    return make_that_fits(others, make, say)
+    for strategy, following in pairwise(strategies):
+        try:
+            return make(strategy)
+        except TooLargeError as error:
+            say(f"not enough memory: {error}; continuing {following}")
+    return make(strategies[-1])

@@ -1,4 +1,4 @@
-"""Styles as the command line names them: shipped styles, files, and mixtures."""
+"""Styles named on the command line: shipped styles, files, and mixtures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,7 @@ _IN_HUB_CACHE = re.compile(r"/models--.+?--([^/]+)/snapshots/[^/]+/style.safeten
 
 
 class Style(NamedTuple):
-    """A trained net.
-
-    Attributes:
-        name: used in names of files and in labels.
-        paths: the files that it was read from.
-        params: the network's parameters, on the device.
-        network: the functions that apply them to images.
-    """
+    """A trained net, with the files it was read from and a name for labels."""
 
     name: str
     paths: tuple[Path, ...]
@@ -37,11 +30,7 @@ class Style(NamedTuple):
 
 
 def load_styles(wanted: Sequence[str]) -> list[Style]:
-    """Read styles; each is named after its file, or after the run that made it.
-
-    Args:
-        wanted: names, files, addresses on the hub, mixtures, or ``all`` for every style
-            that ships. A style given twice is read once.
+    """Read styles, mixtures, or ``all`` that ship; what is given twice is read once.
 
     Raises:
         ValueError: there is no such style, a file is damaged or not a style, two styles
@@ -59,15 +48,8 @@ def load_styles(wanted: Sequence[str]) -> list[Style]:
 
 
 def load_style(text: str) -> Style:
-    """Read one style, or a mixture.
-
-    Raises:
-        ValueError: as for `load_styles`.
-    """
+    """Read one style, or a mixture; a ValueError as for `load_styles`."""
     return _load(parse_mixture(text))
-
-
-# --- finding ------------------------------------------------------------------------
 
 
 def parse_mixture(text: str) -> Shares:
@@ -134,9 +116,6 @@ def _style_name(path: Path) -> str:
     if path.stem == "style":
         return path.resolve().parent.name or path.stem
     return path.stem
-
-
-# --- reading ------------------------------------------------------------------------
 
 
 def _load(shares: Shares) -> Style:

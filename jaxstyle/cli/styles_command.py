@@ -1,4 +1,4 @@
-"""``jaxstyle styles``: which styles ship, and all that is known about one."""
+"""``jaxstyle styles``: list the styles that ship, or describe one."""
 
 import json
 import textwrap
@@ -21,15 +21,15 @@ HEADS = (
 )
 """The columns of the list; those from ``width`` on hold numbers."""
 
-TITLE, PAINTER, NUMBERS = HEADS.index("title"), HEADS.index("painter"), 4
+TITLE, PAINTER, NUMBERS = 1, 2, 4
 
 WIDEST_PAINTER, NARROWEST_TITLE = 18, 12
-"""Where the columns of names are broken, in characters."""
+"""The widths, in characters, at which words of these columns are wrapped."""
 
 UNKNOWN = "-"
 
 CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
-"""What becomes of characters by which a stranger's file could rule the terminal."""
+"""Replacements of characters by which a stranger's file could rule the terminal."""
 
 Row = tuple[str, ...]
 
@@ -37,8 +37,9 @@ Row = tuple[str, ...]
 def run(arguments: StylesOptions) -> int:
     """Print the list, or all about one style; return the exit code."""
     if arguments.style is None:
-        facts = {name: load_facts(path) for name, path in shipped_styles().items()}
-        lines = format_table([HEADS, *(make_row(name, facts[name]) for name in facts)])
+        shipped = shipped_styles().items()
+        rows = [make_row(name, load_facts(path)) for name, path in shipped]
+        lines = format_table([HEADS, *rows])
     else:
         lines = describe(load_facts(find_style(arguments.style)))
     for line in lines:
@@ -47,11 +48,7 @@ def run(arguments: StylesOptions) -> int:
 
 
 def load_facts(path: Path) -> dict[str, Any]:
-    """Load a style's metadata, with a transform net's width and the file's size.
-
-    Raises:
-        ValueError: the file is missing or damaged, or is no style.
-    """
+    """Load a style's metadata, with a transform net's width and the file's size."""
     width, metadata = load_style_header(path)
     megabytes = path.stat().st_size / 1e6
     measured: dict[str, Any] = {"file": str(path), "megabytes": round(megabytes, 2)}
@@ -91,20 +88,11 @@ def format_table(rows: Sequence[Row]) -> Iterator[str]:
     taken = sum(widths) - widths[TITLE] + len(GAP) * (len(widths) - 1)
     widths[TITLE] = min(widths[TITLE], max(NARROWEST_TITLE, LINE - taken))
     for row in rows:
-        cells: list[list[str]] = [[cell] for cell in row]
-        for index in (TITLE, PAINTER):
-            cells[index] = textwrap.wrap(row[index], widths[index])
+        cells = map(textwrap.wrap, row, widths)
         for line in zip_longest(*cells, fillvalue=""):
-            yield _align(line, widths)
-
-
-def _align(line: Row, widths: Sequence[int]) -> str:
-    """Put words to the left and numbers to the right of their columns."""
-    aligned = (
-        f"{cell:<{width}}" if index < NUMBERS else f"{cell:>{width}}"
-        for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-    )
-    return GAP.join(aligned).rstrip()
+            words = map(str.ljust, line[:NUMBERS], widths)
+            numbers = map(str.rjust, line[NUMBERS:], widths[NUMBERS:])
+            yield GAP.join((*words, *numbers)).rstrip()
 
 
 # --- one style ----------------------------------------------------------------------
@@ -113,8 +101,7 @@ FIRST = ("title", "painter", "year", "steps", "width", "megabytes", "file")
 """The facts that come first, in this order."""
 
 COMMAND, BEFORE = "command", "before"
-"""How the net was trained, and the trainings before, the first one first; a command has
-a line of its own, to be copied."""
+"""The command that trained the net, and the records of earlier trainings."""
 
 
 def describe(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -147,15 +134,9 @@ def _list_facts(facts: Mapping[str, Any], *, indent: str = "") -> Iterator[str]:
     width = max(len(_name(key)) for key in facts) if facts else 0
     for key, value in facts.items():
         head = f"{indent}{_name(key):<{width}}{GAP}"
-        wrapped = textwrap.wrap(
-            _format(value),
-            LINE,
-            initial_indent=head,
-            subsequent_indent=" " * len(head),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        yield from wrapped or [head.rstrip()]
+        wrapper = textwrap.TextWrapper(LINE, head, " " * len(head))
+        wrapper.break_long_words = wrapper.break_on_hyphens = False
+        yield from wrapper.wrap(_format(value)) or [head.rstrip()]
 
 
 def _name(key: str) -> str:

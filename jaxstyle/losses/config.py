@@ -193,6 +193,15 @@ def scale_weights(
     return {key: given * share for key, share in shares.items()}
 
 
+def parse_style_loss(name: str) -> str:
+    """Parse a key of `jaxstyle.losses.STYLE_LOSSES`, also of one that was added."""
+    from jaxstyle.losses.style import STYLE_LOSSES  # needs JAX
+
+    if name not in STYLE_LOSSES:
+        raise ValueError(f"expected {', '.join(STYLE_LOSSES)}, got {name!r}")
+    return name
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """What the perceptual loss compares, and how much each part counts.
@@ -251,7 +260,8 @@ class LossConfig:
     style_loss: str = option(
         "gram",
         "how styles are compared",
-        choices=("gram", "wasserstein", "wasserstein-exact", "mean", "mean-std"),
+        metavar="gram|wasserstein|wasserstein-exact|mean|mean-std",
+        parse=parse_style_loss,
     )
     blend: Sequence[float] | Mapping[str, Sequence[float]] | None = option(
         None,

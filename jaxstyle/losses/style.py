@@ -4,7 +4,7 @@ Those of `STYLE_LOSSES` compare the `jaxstyle.losses.terms.Moments` of a layer w
 target made from the moments of a style, and return one value per image.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -257,14 +257,14 @@ class StyleLoss(NamedTuple):
     statistic: Callable[[Float[Array, "*n h w c"]], Any] = moments
 
 
-STYLE_LOSSES: Mapping[str, StyleLoss] = {
+STYLE_LOSSES: dict[str, StyleLoss] = {
     "gram": StyleLoss(gram_target, gram_loss),
     "wasserstein": StyleLoss(gaussian_target, wasserstein_loss),
     "wasserstein-exact": StyleLoss(exact_gaussian_target, exact_wasserstein_loss),
     "mean": StyleLoss(lambda moments: moments, mean_loss),
     "mean-std": StyleLoss(lambda moments: moments, mean_std_loss),
 }
-"""The style losses by name."""
+"""The style losses by name; ``--style-loss`` takes those that are added, too."""
 
 
 def find_style_loss(style_loss: str | StyleLoss) -> StyleLoss:

@@ -1,21 +1,26 @@
-"""``jaxstyle optimize``: files in, a picture out, with progress on the way."""
+"""``jaxstyle optimize``: check the options, and make a picture or a sweep."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from jaxstyle.cli.interrupts import catch_interrupts
-from jaxstyle.cli.optimize.compilation import make_compile_options, prepare
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_outputs import (
+    CHECKPOINTS,
     INTERRUPTED,
-    check_outputs,
+    Run,
+    numbered,
     unfinished,
 )
 from jaxstyle.cli.optimize.picture_run import optimize
-from jaxstyle.cli.optimize.programs import CHECKPOINTS, Programs, Run, make_programs
+from jaxstyle.cli.optimize.programs import (
+    Programs,
+    make_compile_options,
+    make_programs,
+    prepare,
+)
 from jaxstyle.cli.optimize.scene_inputs import Inputs, find_shapes, load_all_inputs
 from jaxstyle.cli.optimize.sweep import (
     LEDGER,
@@ -25,7 +30,12 @@ from jaxstyle.cli.optimize.sweep import (
     make_pictures,
     open_ledger,
 )
-from jaxstyle.cli.runtime import explain_lack_of_memory, make_say, use_compilation_cache
+from jaxstyle.cli.runtime import (
+    catch_interrupts,
+    explain_lack_of_memory,
+    make_say,
+    use_compilation_cache,
+)
 from jaxstyle.cli.settings import check_blend, load_params
 from jaxstyle.cli.strategies import (
     Strategy,
@@ -34,6 +44,9 @@ from jaxstyle.cli.strategies import (
     make_that_fits,
 )
 from jaxstyle.files.checkpoints import find_checkpoints
+from jaxstyle.files.figures import check_plot_path
+from jaxstyle.files.films import check_film_path
+from jaxstyle.files.image_files import check_image_path
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.scaling.memory import TooLargeError
 from jaxstyle.vgg import network
@@ -41,8 +54,11 @@ from jaxstyle.vgg import network
 SHORT = 5
 """A history of L-BFGS that takes little memory."""
 
+CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image_path}
+"""The other files of a picture, by option, and the checks of their paths."""
+
 Picture = tuple[OptimizeOptions, Inputs]
-"""The options that make a picture alone, and what it is made from."""
+"""The options that make a picture alone, and its images."""
 
 
 def run(arguments: OptimizeOptions) -> int:
@@ -72,16 +88,7 @@ def sweep(
     variants: Sequence[OptimizeOptions],
     params: network.VGGParams,
 ) -> int:
-    """Make a picture of every combination of values, and a sheet of them all.
-
-    Args:
-        arguments: of the command.
-        variants: those of each picture.
-        params: the network.
-
-    Returns:
-        The exit code.
-    """
+    """Make the picture of each variant, and a sheet of all; return the exit code."""
     inputs = load_all_inputs(variants, params)
     ledger = open_ledger(arguments, inputs)
     pictures = zip(variants, inputs, strict=True)
@@ -101,22 +108,14 @@ def make_runs(
 ) -> list[Run]:
     """Prepare the runs of pictures, by the first strategy that fits all into memory.
 
-    Args:
-        arguments: of the command.
-        pictures: those of the same size share their programs.
-        params: the network.
-
     Raises:
         ValueError: no strategy fits.
     """
-    config = arguments.config
+    config, say = arguments.config, make_say(quiet=arguments.quiet)
     strategies = list_strategies(arguments.devices, arguments.tile, longest=config.size)
+    make = partial(make_runs_by, arguments, pictures, params)
     try:
-        return make_that_fits(
-            strategies,
-            partial(make_runs_by, arguments, pictures, params),
-            make_say(quiet=arguments.quiet),
-        )
+        return make_that_fits(strategies, make, say)
     except TooLargeError as error:
         raise ValueError(advise(error, config)) from error
 
@@ -127,14 +126,13 @@ def make_runs_by(
     params: network.VGGParams,
     strategy: Strategy,
 ) -> list[Run]:
-    """Prepare the runs of pictures by one strategy.
+    """Prepare the runs of pictures; those of the same size share their programs.
 
     Raises:
         TooLargeError: a picture does not fit.
     """
-    mesh, tile = strategy.mesh, strategy.tile
-    options = make_compile_options(arguments.config, mesh=mesh, tile=tile)
-    on_device = prepare(params, mesh)
+    options = make_compile_options(arguments.config, strategy)
+    on_device = prepare(params, strategy.mesh)
     shared: dict[Hashable, Programs] = {}
     runs = []
     for variant, inputs in pictures:
@@ -151,15 +149,9 @@ def make_runs_by(
 
 
 def check_memory(run: Run) -> None:
-    """Check that a run fits, and begin to compile what it needs.
-
-    Raises:
-        TooLargeError: it does not fit.
-    """
-    last = max(find_checkpoints(run.checkpoints), default=0)
-    run.programs.compile_ahead(last)
-    compiling = f"{run.inputs.sizes[-1]} px, compiling"
-    quiet = run.arguments.quiet
+    """Begin to compile what a run needs; raise a TooLargeError if it does not fit."""
+    run.programs.compile_ahead(max(find_checkpoints(run.checkpoints), default=0))
+    compiling, quiet = f"{run.inputs.sizes[-1]} px, compiling", run.arguments.quiet
     with tqdm(bar_format=compiling, leave=False, disable=quiet):
         run.programs.check_memory()
 
@@ -184,8 +176,39 @@ def check_arguments(
     """Raise a ValueError unless the files can be written and the numbers agree."""
     check_blend(arguments.config.loss.blend, arguments.styles)
     check_strategy(arguments.devices, arguments.tile)
-    check_outputs([arguments, *variants], steps=arguments.config.steps)
+    check_outputs([arguments, *variants])
     check_unfinished(arguments)
+
+
+def check_outputs(pictures: Sequence[OptimizeOptions]) -> None:
+    """Raise a ValueError unless all files can be written without losing an input."""
+    written: set[Path] = set()
+    for arguments in pictures:
+        for path in list_outputs(arguments):
+            if path.resolve() in written:
+                raise ValueError("two of the files to write are the same")
+            written.add(path.resolve())
+    for arguments in pictures:
+        masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
+        init = arguments.config.init
+        for name in (arguments.content, *arguments.styles, *masks, init):
+            if Path(name).resolve() in written:
+                raise ValueError(
+                    f"{name} is an input; writing the picture would lose it"
+                )
+
+
+def list_outputs(arguments: OptimizeOptions) -> Iterator[Path]:
+    """Yield the files of a picture; a ValueError if one has a wrong path."""
+    check_image_path(arguments.output)
+    yield Path(arguments.output)
+    for name, check in CHECKS.items():
+        if (path := getattr(arguments, name)) is not None:
+            check(path)
+            yield Path(path)
+    steps = arguments.config.steps
+    every = arguments.save_every or steps
+    yield from (numbered(arguments.output, n) for n in range(every, steps, every))
 
 
 def check_unfinished(arguments: OptimizeOptions) -> None:

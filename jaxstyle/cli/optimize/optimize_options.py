@@ -38,26 +38,7 @@ def make_sweep_parser(cls: type[Options]) -> Callable[[str], tuple[str, list[Any
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeOptions(Options):
-    """All that ``jaxstyle optimize`` is told.
-
-    Attributes:
-        content: the photo.
-        styles: the paintings.
-        output: the picture to write.
-        config: what shapes the picture.
-        masks: a mask of the photo for each painting.
-        style_masks: a mask of each painting, or ``"all"``.
-        seed: of the noise that the picture starts from.
-        devices: how many devices share the rows of the picture.
-        tile: the side of the tiles that are computed one after the other, in pixels.
-        resume: whether an interrupted run is continued.
-        quiet: whether no progress is shown.
-        save_every: after how many steps the picture so far is written.
-        film: the film to write.
-        sheet: the sheet to write.
-        plot: the plot of the losses to write.
-        sweep: options and the values to try of each.
-    """
+    """The options of ``jaxstyle optimize``."""
 
     content: str = option(
         REQUIRED,

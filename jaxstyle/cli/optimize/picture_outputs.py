@@ -1,77 +1,109 @@
-"""What ``jaxstyle optimize`` writes: the picture, pictures on the way, film, sheet."""
+"""A run of ``jaxstyle optimize``, and its files: pictures, film, sheet, plot."""
 
 import shutil
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.programs import Progress, Run
-from jaxstyle.cli.optimize.scene_inputs import describe
+from jaxstyle.cli.optimize.programs import Programs
+from jaxstyle.cli.optimize.scene_inputs import Inputs, describe, resize
 from jaxstyle.cli.options import describe_options
 from jaxstyle.files.checkpoints import find_checkpoints
-from jaxstyle.files.figures import check_plot_path, make_sheet, save_loss_plot
-from jaxstyle.files.films import check_film_path, save_film
-from jaxstyle.files.image_files import check_image_path, load_image, save_image
+from jaxstyle.files.figures import make_sheet, save_loss_plot
+from jaxstyle.files.films import save_film
+from jaxstyle.files.image_files import load_image, save_image
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image, fit_size
+from jaxstyle.losses.perceptual import Problem
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.scenes import Scene, resize_image
 
 FILM_SIDE = 720
 """The most pixels on the longer side of a film."""
 
-CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image_path}
-"""The other files of a picture, by option, and the checks of their paths."""
+FRAMES = 120
+"""About how many frames a film has."""
+
+CHECKPOINTS = "checkpoints"
+"""The name of their folder."""
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 """The exit codes."""
 
 
-# --- before the run -----------------------------------------------------------------
+class Progress(NamedTuple):
+    """The state of a run after some steps, and the losses: NaN where still to come."""
+
+    state: steps.State
+    losses: Float[np.ndarray, " steps"]
+
+    @property
+    def step(self) -> int:
+        """The number of steps so far."""
+        return int(self.state.step)
+
+    @property
+    def loss(self) -> float:
+        """The loss of the last step."""
+        return float(self.losses[self.step - 1])
+
+    @property
+    def failed(self) -> bool:
+        """Whether the loss of the last step is not finite."""
+        return self.step > 0 and not np.isfinite(self.loss)
 
 
-def check_outputs(pictures: Sequence[OptimizeOptions], *, steps: int) -> None:
-    """Check that all can be written without losing an input.
+@dataclass(frozen=True)
+class Run:
+    """One picture to make, with the options that make it alone.
 
-    Args:
-        pictures: the options of each picture.
-        steps: the number of steps of each.
-
-    Raises:
-        ValueError: a path is wrong, or that of an input, or there twice.
+    Pictures of the same size share their programs. The folder is there until the
+    picture is complete.
     """
-    written: dict[Path, str] = {}
-    for arguments in pictures:
-        check_image_path(arguments.output)
-        for name, check in CHECKS.items():
-            if (path := getattr(arguments, name)) is not None:
-                check(path)
-        for path in _written(arguments, steps=steps):
-            if Path(path).resolve() in written:
-                raise ValueError("two of the files to write are the same")
-            written[Path(path).resolve()] = path
-    for arguments in pictures:
-        masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
-        init = arguments.config.init
-        for path in (arguments.content, *arguments.styles, *masks, init):
-            if Path(path).resolve() in written:
-                raise ValueError(
-                    f"{path} is an input; writing the picture would lose it"
-                )
 
+    arguments: OptimizeOptions
+    inputs: Inputs
+    programs: Programs
+    folder: Path
 
-def _written(arguments: OptimizeOptions, *, steps: int) -> list[str]:
-    """List the paths of all that is written for a picture."""
-    every = arguments.save_every or steps
-    so_far = [str(numbered(arguments.output, n)) for n in range(every, steps, every)]
-    others = [getattr(arguments, name) for name in CHECKS]
-    return [arguments.output, *(path for path in others if path is not None), *so_far]
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / CHECKPOINTS
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All that shapes the numbers, for checkpoints."""
+        return {**describe(self.arguments), "images and network": self.inputs.digest}
+
+    @property
+    def frame_interval(self) -> int | None:
+        """The number of steps from frame to frame of the film, if one is requested."""
+        return None if self.arguments.film is None else max(1, self.steps // FRAMES)
+
+    @property
+    def intervals(self) -> list[int]:
+        """The numbers of steps at whose multiples the device stops."""
+        intervals = (self.steps, self.arguments.save_every, self.frame_interval)
+        return [every for every in intervals if every is not None]
+
+    @property
+    def steps(self) -> int:
+        """The number of steps at all scales together."""
+        return self.arguments.config.steps
+
+    def problem(self, scale: int) -> Problem:
+        """Compute the loss to minimize at a scale."""
+        make_problem = self.programs.compiled[scale].make_problem
+        return make_problem(resize(self.inputs, scale), self.arguments.config.weights())
 
 
 def unfinished(path: str) -> Path:
@@ -154,10 +186,12 @@ def save_picture(
     picture: Image, path: str | Path, run: Run, step: int, loss: float
 ) -> None:
     """Write a picture with its settings and its result."""
-    arguments = describe_options(run.arguments)
-    record = {"arguments": arguments, **describe(run.arguments)}
-    result = {"steps": step, "loss": loss}
-    save_image(picture, path, settings={**record, "result": result})
+    record = {
+        "arguments": describe_options(run.arguments),
+        **describe(run.arguments),
+        "result": {"steps": step, "loss": loss},
+    }
+    save_image(picture, path, settings=record)
 
 
 def save_others(run: Run, progress: Progress, picture: Image) -> None:
@@ -179,18 +213,14 @@ def save_others(run: Run, progress: Progress, picture: Image) -> None:
 
 
 def make_picture(run: Run, progress: Progress) -> Image:
-    """Make the picture so far, in [0, 1], with what is to stay of the photo."""
+    """Make the picture so far, in [0, 1], with the photo's colors if preserved."""
     kept = jnp.asarray(run.programs.kept_picture(progress.state))
     picture = in_masks(kept, run.inputs.scene)
     if run.arguments.config.preserve_color:
-        picture = in_color(picture, run.inputs.photo)
+        height, width, _ = picture.shape
+        photo = resize_image(run.inputs.photo, (height, width))
+        picture = color.keep_chroma(photo, picture)
     return picture
-
-
-def in_color(picture: Image, photo: Image) -> Image:
-    """Give a picture the chroma of a photo."""
-    height, width, _ = picture.shape
-    return color.keep_chroma(resize_image(photo, (height, width)), picture)
 
 
 def in_masks(picture: Image, scene: Scene) -> Image:

@@ -1,4 +1,4 @@
-"""Makes a picture: from the first step, or a checkpoint, to the last."""
+"""Make a picture: from the first step, or a checkpoint, to the last."""
 
 import shutil
 import sys
@@ -9,17 +9,17 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.cli.interrupts import Interrupts
-from jaxstyle.cli.optimize.compilation import CAPACITY
 from jaxstyle.cli.optimize.picture_outputs import (
+    Progress,
+    Run,
     add_frame,
     fail,
     finish,
     run_scheduled,
 )
-from jaxstyle.cli.optimize.programs import Progress, Run, ScaleProgram
+from jaxstyle.cli.optimize.programs import CAPACITY, ScaleProgram
 from jaxstyle.cli.optimize.scene_inputs import resize
-from jaxstyle.cli.pacing import SECONDS_PER_CALL, until_halt
+from jaxstyle.cli.runtime import SECONDS_PER_CALL, Interrupts, until_halt
 from jaxstyle.files.checkpoints import (
     find_checkpoints,
     load_checkpoint,
@@ -32,10 +32,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 def optimize(run: Run, interrupts: Interrupts) -> int:
-    """Make a picture, or resume it, and write all that is requested.
-
-    Returns:
-        The exit code.
+    """Make a picture, or resume it, and write all files; return the exit code.
 
     Raises:
         ValueError: the unfinished run to resume is another, or damaged.
@@ -53,10 +50,9 @@ def optimize(run: Run, interrupts: Interrupts) -> int:
 
 
 def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
-    """Make the steps, with a progress bar, checkpoints and what is written on the way.
+    """Make the steps, with a progress bar and checkpoints, until the end.
 
-    Returns:
-        The progress after the last step, or when a loss is not finite, or interrupted.
+    That is the last step, a loss that is not finite, or an interrupt.
     """
     progress, saved, quiet = start, time.monotonic(), run.arguments.quiet
     with tqdm(total=run.steps, initial=start.step, unit="step", disable=quiet) as bar:
@@ -81,10 +77,9 @@ def drive(
     """Make all steps, scale by scale; yield the progress after each call of the device.
 
     A call makes as many steps as take about `SECONDS_PER_CALL`, and stops when a file
-    is due, at the end of a scale, and at a loss that is not finite, with which all
-    ends. What is going on is told to ``say``.
+    is due, at the end of a scale, and at a loss that is not finite, which ends all.
     """
-    progress = start
+    progress, detailed = start, run.arguments.config.init == "content"
     run.programs.compile_ahead(start.step)
     for scale, (begin, end) in enumerate(run.programs.spans):
         if progress.step >= end or progress.failed:
@@ -94,8 +89,8 @@ def drive(
         enter = run.programs.compiled[scale].enter
         say(f"{size} px, {run.programs.needed_memory(scale) / 1e9:.1f} GB")
         if enter is not None and progress.step == begin:
-            content = resize(run.inputs, scale).content
-            progress = progress._replace(state=enter(progress.state, content))
+            detail = resize(run.inputs, scale).content if detailed else None
+            progress = progress._replace(state=enter(progress.state, detail))
         progress = yield from make_steps(run, scale, progress, end)
 
 

@@ -1,68 +1,204 @@
-"""The programs that make a picture, compiled in the background, and a run of them."""
+"""The compiled programs of ``jaxstyle optimize``, scale by scale, in the background."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
+import optax
+from jax.sharding import Mesh
 from jax.stages import Compiled
 from jax.typing import ArrayLike
-from jaxtyping import Float
 
-from jaxstyle.cli.ahead import Ahead
-from jaxstyle.cli.optimize.compilation import (
-    CompileOptions,
-    Scale,
-    compile_enter,
-    compile_steps,
-    make_scale,
-    problem_shardings,
-)
-from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.scene_inputs import Inputs, describe, resize
+from jaxstyle.cli.optimize.scene_inputs import Inputs, resize
+from jaxstyle.cli.runtime import Ahead
+from jaxstyle.cli.strategies import Strategy
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.objective import Weights
-from jaxstyle.losses.perceptual import Problem
+from jaxstyle.losses.objective import Execution, Objective, Weights
+from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.optimize import steps
+from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import OptimizeConfig
-from jaxstyle.optimize.pyramid import split_steps
+from jaxstyle.optimize.pyramid import change_scale, split_steps
 from jaxstyle.optimize.scenes import Scene, make_scene_targets
+from jaxstyle.optimize.steps import KEEPERS, Keeper
 from jaxstyle.scaling.memory import (
     TooLargeError,
     check_memory,
     needed_memory,
     size_in_bytes,
 )
-from jaxstyle.scaling.sharding import Layout
+from jaxstyle.scaling.sharding import (
+    Layout,
+    make_layout,
+    replicated,
+    sharded_first_axis,
+)
 from jaxstyle.vgg import network
+from jaxstyle.vgg import params as vgg_params
 
-CHECKPOINTS = "checkpoints"
-"""The name of their folder."""
+CAPACITY = 50
+"""The most steps that the device makes in one call."""
 
-FRAMES = 120
-"""About how many frames a film has."""
+
+class CompileOptions(NamedTuple):
+    """The functions that programs are compiled from; no arrays."""
+
+    optimizer: optax.GradientTransformationExtraArgs
+    keeper: Keeper
+    objective: Objective
+    execution: Execution
+
+
+def make_compile_options(config: OptimizeConfig, strategy: Strategy) -> CompileOptions:
+    """Make the functions of a config; a ValueError as for `make_optimizer`."""
+    mesh, tile = strategy.mesh, strategy.tile
+    execution = Execution(precision=config.precision, mesh=mesh, tile=tile)
+    optimizer, keeper = make_optimizer(config, mesh), KEEPERS[config.keep]()
+    return CompileOptions(optimizer, keeper, config.loss.objective(), execution)
+
+
+def make_optimizer(
+    config: OptimizeConfig, mesh: Mesh | None
+) -> optax.GradientTransformationExtraArgs:
+    """Make the optimizer; devices of a mesh share the rows of what L-BFGS remembers.
+
+    Raises:
+        ValueError: the optimizer has no learning rate, or no history.
+    """
+    options: dict[str, dict[str, Any]] = {
+        "adam": {"learning_rate": config.learning_rate},
+        "lbfgs": {"memory_size": config.history, "mesh": mesh},
+    }
+    chosen = config.optimizer
+    if config.learning_rate is not None and chosen != "adam":
+        raise ValueError(f"--learning-rate is for adam only, not for {chosen}")
+    if config.history is not None and chosen != "lbfgs":
+        raise ValueError(f"--history is for lbfgs only, not for {chosen}")
+    given = {name: value for name, value in options[chosen].items() if value}
+    return OPTIMIZERS[chosen](**given)
+
+
+def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
+    """Put a network on the device, or on each of a mesh, in the form that suits it."""
+    if mesh is None and jax.default_backend() == "cpu":
+        params = jax.jit(vgg_params.prepare_for_cpu)(params)
+    where = None if mesh is None else replicated(mesh)
+    prepared: network.VGGParams = jax.device_put(params, where)
+    return prepared
+
+
+# --- one scale ----------------------------------------------------------------------
+
+
+class Scale(NamedTuple):
+    """A scale before its programs are compiled.
+
+    Attributes:
+        scene: the shapes of its images.
+        layout: where its images lie between programs.
+        init: ``init(image) -> state``, the state before the first step.
+        state: the shapes of the state.
+    """
+
+    scene: Scene
+    layout: Layout
+    init: Callable[[Image], steps.State]
+    state: steps.State
 
 
 class ScaleProgram(NamedTuple):
     """The compiled programs of one scale.
 
     Attributes:
-        enter: ``enter(state, content) -> state``, from the last state of the scale
-            before and the content at this scale; ``None`` at the first scale.
-        make_problem: ``make_problem(scene, weights)``, what is minimized.
+        enter: ``enter(state, detail) -> state``, from the last state of the scale
+            before, with the detail of `change_scale`; ``None`` at the first scale.
+        make_problem: ``make_problem(scene, weights)``, the loss to minimize.
         run_steps: ``run_steps(state, problem, count) -> (state, metrics)``, which
             makes up to `CAPACITY` steps and reuses the memory of the state.
         problem: the shapes of the problem.
     """
 
-    enter: Callable[[steps.State, Image], steps.State] | None
+    enter: Compiled | None
     make_problem: Callable[[Scene, Weights], Problem]
     run_steps: Compiled
     problem: Problem
+
+
+def make_scale(options: CompileOptions, scene: Scene) -> Scale:
+    """Make a scale from the shapes of its scene."""
+    layout = make_layout(scene.content.shape[0], options.execution.mesh)
+
+    def init(image: Image) -> steps.State:
+        state = steps.init_state(image, options.optimizer, keeper=options.keeper)
+        return layout.shard(state)
+
+    state: steps.State = jax.eval_shape(init, scene.content)
+    jitted = jax.jit(init, out_shardings=layout.shardings(state))
+    return Scale(scene, layout, jitted, state)
+
+
+def compile_steps(options: CompileOptions, scale: Scale, problem: Problem) -> Compiled:
+    """Compile ``run_steps(state, problem, count)``; see `ScaleProgram`."""
+    layout = scale.layout
+    step = steps.make_step(
+        options.optimizer, keeper=options.keeper, execution=options.execution
+    )
+
+    def run_steps(
+        state: steps.State, problem: Problem, count: ArrayLike
+    ) -> tuple[steps.State, Metrics]:
+        whole = layout.unshard(state)
+        state, metrics = steps.run_steps(step, whole, problem, count, capacity=CAPACITY)
+        return layout.shard(state), metrics
+
+    of_state = layout.shardings(scale.state)
+    jitted = jax.jit(
+        run_steps,
+        donate_argnums=0,
+        in_shardings=(of_state, problem_shardings(layout, problem), None),
+        out_shardings=(of_state, None),
+    )
+    return jitted.lower(scale.state, problem, 1).compile()
+
+
+def problem_shardings(layout: Layout, problem: Problem) -> Problem | None:
+    """Shard the content targets by rows, and replicate the rest."""
+    if (mesh := layout.mesh) is None:
+        return None
+    places: Problem = jax.tree.map(lambda _: replicated(mesh), problem)
+    rows = sharded_first_axis(mesh)
+    content = jax.tree.map(lambda _: rows, problem.targets.content)
+    return places._replace(targets=replace(places.targets, content=content))
+
+
+def compile_enter(
+    options: CompileOptions, before: Scale, after: Scale, detail: Image | None
+) -> Compiled:
+    """Compile ``enter(state, detail)`` from one scale to the next."""
+    height, width, _ = after.scene.content.shape
+
+    def enter(state: steps.State, detail: Image | None) -> steps.State:
+        changed = change_scale(
+            before.layout.unshard(state),
+            (height, width),
+            options.optimizer,
+            keeper=options.keeper,
+            detail=detail,
+        )
+        return after.layout.shard(changed)
+
+    jitted = jax.jit(
+        enter,
+        in_shardings=(before.layout.shardings(before.state), None),
+        out_shardings=after.layout.shardings(after.state),
+    )
+    return jitted.lower(before.state, detail).compile()
+
+
+# --- all scales ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -70,9 +206,9 @@ class Programs:
     """The programs of all pictures of one size.
 
     Attributes:
-        options: what they are compiled for.
+        options: the functions they are compiled from.
         ends: the number of steps after which each scale is over.
-        scales: what is known of each scale before.
+        scales: each scale before it is compiled.
         compiled: the programs of each scale, compiled in the background.
     """
 
@@ -107,15 +243,9 @@ class Programs:
         return needed_memory(program.run_steps) + arrays // layout.devices
 
     def check_memory(self) -> None:
-        """Check that the last scale fits, before anything as large is computed.
-
-        Raises:
-            TooLargeError: memory does not suffice.
-        """
-        program, (_, layout, _, state) = (
-            self.compiled[len(self.ends) - 1],
-            self.scales[-1],
-        )
+        """Raise a TooLargeError unless the last, largest scale fits in memory."""
+        last = len(self.scales) - 1
+        program, (_, layout, _, state) = self.compiled[last], self.scales[last]
         coming = (state, program.problem.targets)
         try:
             check_memory(program.run_steps, coming=coming, devices=layout.devices)
@@ -138,11 +268,7 @@ def make_programs(
 ) -> Programs:
     """Prepare the programs; each is compiled when it is first asked for, or before.
 
-    Args:
-        inputs: like those of all pictures that are made: only sizes matter.
-        config: theirs, in which the numbers of the loss weights do not matter.
-        options: what to compile for.
-        params: the network, from `prepare`.
+    Only the sizes of the inputs matter, and not the config's numbers of loss weights.
     """
     factor, count = config.last_scale_factor, len(inputs.sizes)
     counts = split_steps(config.steps, count, last_scale_factor=factor)
@@ -175,8 +301,8 @@ def make_programs(
         enter, run_steps = None, compile_steps(options, scale, problem)
         if number > 0:
             before = scales[_find_scale(ends, ends[number - 1])]
-            detailed = inputs.from_content
-            enter = compile_enter(options, before, scale, detailed=detailed)
+            detail = scale.scene.content if config.init == "content" else None
+            enter = compile_enter(options, before, scale, detail)
         return ScaleProgram(enter, make_problem, run_steps, problem)
 
     return Programs(options, ends, scales, Ahead(compile_scale))
@@ -184,82 +310,3 @@ def make_programs(
 
 def _find_scale(ends: Sequence[int], step: int) -> int:
     return next(scale for scale, end in enumerate(ends) if step <= end)
-
-
-# --- runs ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Run:
-    """One picture to make.
-
-    Attributes:
-        arguments: the options that make it alone.
-        inputs: what it is made from.
-        programs: make the steps; pictures of the same size share them.
-        folder: is there until the picture is complete.
-    """
-
-    arguments: OptimizeOptions
-    inputs: Inputs
-    programs: Programs
-    folder: Path
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.folder / CHECKPOINTS
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """All that shapes the numbers, for checkpoints."""
-        about = describe(self.arguments)
-        return {**about, "images and network": self.inputs.digest}
-
-    @property
-    def frame_interval(self) -> int | None:
-        """The number of steps from frame to frame of the film, if one is requested."""
-        return None if self.arguments.film is None else max(1, self.steps // FRAMES)
-
-    @property
-    def intervals(self) -> list[int]:
-        """The device stops at every multiple of each, in steps."""
-        intervals = [self.arguments.save_every, self.frame_interval]
-        return [self.steps, *(every for every in intervals if every is not None)]
-
-    @property
-    def steps(self) -> int:
-        """The number of steps at all scales together."""
-        return self.arguments.config.steps
-
-    def problem(self, scale: int) -> Problem:
-        """Compute what is minimized at a scale."""
-        make_problem = self.programs.compiled[scale].make_problem
-        return make_problem(resize(self.inputs, scale), self.arguments.config.weights())
-
-
-class Progress(NamedTuple):
-    """The state of a run after some steps.
-
-    Attributes:
-        state: after the last step.
-        losses: of all steps of the run, NaN where they are still to come.
-    """
-
-    state: steps.State
-    losses: Float[np.ndarray, " steps"]
-
-    @property
-    def step(self) -> int:
-        """The number of steps so far."""
-        return int(self.state.step)
-
-    @property
-    def loss(self) -> float:
-        """The loss of the last step."""
-        return float(self.losses[self.step - 1])
-
-    @property
-    def failed(self) -> bool:
-        """Whether the loss of the last step is not finite."""
-        return self.step > 0 and not np.isfinite(self.loss)

@@ -31,17 +31,15 @@ MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
 
 
 class Inputs(NamedTuple):
-    """What one picture is made from, read from files.
+    """The images of one picture, read from files.
 
     Attributes:
         photo: the content in its own colors.
-        scene: what the picture is made from, at full size.
+        scene: content, paintings and masks, at full size.
         sizes: the picture's longer side at every scale, from coarse to fine.
         style_scale: the paintings' longer side relative to the picture's.
-        init: what to start from, at the coarsest scale.
-        from_content: whether that is the content, whose details then come in at every
-            scale.
-        digest: tells whether all this and the network are the same, to the last bit.
+        init: the image to start from, at the coarsest scale.
+        digest: of all this and the network, to the last bit.
     """
 
     photo: Image
@@ -49,24 +47,18 @@ class Inputs(NamedTuple):
     sizes: tuple[int, ...]
     style_scale: float
     init: Image
-    from_content: bool
     digest: str
 
 
 def read_image(path: str, **sizes: int) -> Image:
-    """Read an image file; the sizes are arguments of `load_image`."""
+    """Read an image file onto the device; see `load_image`."""
     return jnp.asarray(load_image(path, **sizes))
 
 
 def load_all_inputs(
     variants: Sequence[OptimizeOptions], params: network.VGGParams
 ) -> list[Inputs]:
-    """Read what each picture is made from; nothing is read twice.
-
-    Args:
-        variants: the options of each picture.
-        params: the network, which says how small an image may be.
-    """
+    """Read the images of each picture; nothing is read twice."""
     read = cache(read_image)
     loaded: dict[Hashable, Inputs] = {}
     keys = [(each.content, *each.styles, each.seed) for each in variants]
@@ -80,7 +72,7 @@ def load_inputs(
     arguments: OptimizeOptions,
     params: network.VGGParams,
     *,
-    read: Callable[..., Image] = read_image,
+    read: Callable[..., Image],
 ) -> Inputs:
     """Read the photo and the paintings with ``read``; check all for the network."""
     config = arguments.config
@@ -98,9 +90,8 @@ def load_inputs(
     init = load_init(config.init, coarsest, seed=arguments.seed)
     if config.preserve_color:
         init = color.luminance(init)
-    from_content = config.init == "content"
     digest = compute_digest((scene, init, sizes), params)
-    return Inputs(photo, scene, sizes, style_scale, init, from_content, digest)
+    return Inputs(photo, scene, sizes, style_scale, init, digest)
 
 
 def resize(inputs: Inputs, scale: int) -> Scene:
@@ -114,7 +105,7 @@ _resize = jax.jit(resize_scene, static_argnames=("longest", "style_scale"))
 
 
 def find_shapes(inputs: Inputs) -> Hashable:
-    """Find what is equal for pictures that the same programs make."""
+    """Make a key that is equal for pictures that share their programs."""
     leaves, structure = jax.tree.flatten((inputs.scene, inputs.init))
     return structure, tuple(leaf.shape for leaf in leaves), inputs.sizes
 
@@ -210,5 +201,5 @@ def compute_digest(images: Any, params: network.VGGParams) -> str:
 
 
 def describe(arguments: OptimizeOptions) -> dict[str, Any]:
-    """Record what shapes the numbers, except the images and the network."""
+    """Record the settings and versions that shape the numbers."""
     return {"settings": describe_config(arguments.config), **versions()}

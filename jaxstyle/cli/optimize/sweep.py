@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxstyle.cli.interrupts import Interrupts
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.picture_outputs import DONE, INTERRUPTED, unfinished
+from jaxstyle.cli.optimize.picture_outputs import DONE, INTERRUPTED, Run, unfinished
 from jaxstyle.cli.optimize.picture_run import optimize
-from jaxstyle.cli.optimize.programs import Run
 from jaxstyle.cli.optimize.scene_inputs import Inputs, describe
 from jaxstyle.cli.options import read_options, sweepable
+from jaxstyle.cli.runtime import Interrupts
 from jaxstyle.files.atomic import atomic_path
 from jaxstyle.files.checkpoints import find_differences
 from jaxstyle.files.figures import make_sheet
@@ -33,27 +32,18 @@ LEDGER = "sweep.json"
 """The name of its file, in the folder of what is unfinished."""
 
 OTHERS = ("film", "sheet", "plot")
-"""What else is made of one picture, and not of those of a sweep."""
+"""Options for further files of one picture, which a sweep does not make."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The results of a sweep so far.
-
-    Attributes:
-        configuration: all that shapes the numbers.
-        codes: the exit codes of pictures that are made, or that cannot be made.
-    """
+    """The results of a sweep so far: the exit codes of the pictures, by their files."""
 
     configuration: Mapping[str, Any]
     codes: dict[str, int] = field(default_factory=dict)
 
     def has(self, output: str) -> bool:
-        """Tell whether nothing is left to do for a picture; lost ones are made again.
-
-        Args:
-            output: the file of the picture.
-        """
+        """Test whether a picture is done; those that were lost are not."""
         code = self.codes.get(output)
         return code is not None and (code != DONE or Path(output).exists())
 
@@ -64,13 +54,7 @@ def make_pictures(
     ledger: Ledger,
     interrupts: Interrupts,
 ) -> bool:
-    """Make what is missing, and note it; return whether that is all.
-
-    Args:
-        arguments: of the command.
-        runs: one for each picture that is missing.
-        ledger: is kept up to date, also on disk.
-        interrupts: end the sweep after a step, or between pictures.
+    """Make the missing pictures, and note each; return False if interrupted.
 
     Raises:
         ValueError: an unfinished picture to resume is another, or damaged.
@@ -107,27 +91,18 @@ def save_sweep(
     swept: Sequence[tuple[str, Sequence[float | str]]],
     pictures: Sequence[str | None],
 ) -> None:
-    """Write the pictures of a sweep as a sheet, with what was set as labels.
+    """Write the pictures of a sweep, None where there is none, as a labeled sheet.
 
     One setting makes a row of pictures; of several, the first makes the rows, and the
     others together the columns.
-
-    Args:
-        path: the sheet.
-        swept: the values of each setting.
-        pictures: the files, row by row, None where there is no picture.
     """
-    labels = [
-        [f"{name} {make_label(value)}" for value in values] for name, values in swept
-    ]
+    labels = [[f"{name} {make_label(x)}" for x in values] for name, values in swept]
     row_labels = labels.pop(0) if len(labels) > 1 else []
     columns = [", ".join(parts) for parts in product(*labels)]
     nothing = np.ones((0, 0, 3), np.float32)
     images = [nothing if file is None else load_image(file) for file in pictures]
-    rows = [
-        images[start : start + len(columns)]
-        for start in range(0, len(images), len(columns))
-    ]
+    count = len(columns)
+    rows = [images[at : at + count] for at in range(0, len(images), count)]
     sheet = make_sheet(rows, row_labels=row_labels, column_labels=columns)
     save_image(sheet, path)
 
@@ -210,15 +185,7 @@ def _vary(arguments: OptimizeOptions, values: Mapping[str, Any]) -> OptimizeOpti
 
 
 def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
-    """Load the ledger of the sweep to resume, or begin one.
-
-    Args:
-        arguments: of the command.
-        inputs: those of each picture.
-
-    Raises:
-        ValueError: the sweep to resume is another, or damaged.
-    """
+    """Load the ledger of the sweep to resume, or begin one."""
     folder = unfinished(arguments.output)
     digests = "".join(dict.fromkeys(each.digest for each in inputs))
     configuration = {
@@ -236,8 +203,7 @@ def load_ledger(folder: Path, configuration: Mapping[str, Any]) -> Ledger:
     """Load the ledger of a sweep.
 
     Raises:
-        ValueError: it is damaged, or of another configuration; all differences are
-            named.
+        ValueError: it is damaged, or of another configuration.
     """
     path = folder / LEDGER
     try:

@@ -19,10 +19,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.cli.ahead import run_ahead
-from jaxstyle.cli.interrupts import catch_interrupts
 from jaxstyle.cli.runtime import (
+    catch_interrupts,
     explain_lack_of_memory,
+    run_ahead,
     use_compilation_cache,
     versions,
 )

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
-from jaxstyle.cli.interrupts import Interrupts
+from jaxstyle.cli.runtime import Interrupts
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.scaling.sharding import Placement
 

@@ -10,8 +10,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.cli.interrupts import Interrupts, catch_interrupts
-from jaxstyle.cli.pacing import SECONDS_PER_CALL, until_halt
+from jaxstyle.cli.runtime import (
+    SECONDS_PER_CALL,
+    Interrupts,
+    catch_interrupts,
+    until_halt,
+)
 from jaxstyle.cli.train.processes import agree_on_steps, is_first
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.cli.train.training_inputs import Inputs, open_batches

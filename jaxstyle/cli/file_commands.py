@@ -1,4 +1,4 @@
-"""``jaxstyle import`` and ``export``: styles from and for other frameworks."""
+"""Commands for files: ``jaxstyle import`` and ``export``, ``weights`` and ``data``."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -6,16 +6,55 @@ from pathlib import Path
 
 import jax
 
-from jaxstyle.cli.commands import ExportOptions, ImportOptions
+from jaxstyle.cli.commands import (
+    DataOptions,
+    ExportOptions,
+    ImportOptions,
+    WeightsOptions,
+)
+from jaxstyle.cli.runtime import make_say
 from jaxstyle.cli.style_inputs import load_style
 from jaxstyle.convert.onnx_nets import to_onnx
 from jaxstyle.convert.stablehlo import export_net
 from jaxstyle.convert.torch_exports import dump_torch
 from jaxstyle.convert.torch_nets import from_torch
+from jaxstyle.data.sources import find_tfds, is_tfds_name
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+from jaxstyle.files.published_vgg import download_vgg
 from jaxstyle.files.style_files import save_style
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width
+
+
+def run_weights(options: WeightsOptions) -> int:
+    """Download, check and convert a network; return the exit code."""
+    path = download_vgg(options.network, url=options.url)
+    print(f"{options.network} is ready: {path}")
+    return 0
+
+
+def run_data(options: DataOptions) -> int:
+    """Prepare a data set unless it is there already; return the exit code."""
+    name = options.name
+    if not is_tfds_name(name):
+        raise ValueError(
+            f"expected a name such as coco/2014 or coco/2014:1.1.0, got {name!r}"
+        )
+    # These import TensorFlow Datasets, which takes seconds.
+    from tensorflow_datasets.core import constants
+
+    from jaxstyle.data.coco import is_coco, prepare_coco
+    from jaxstyle.data.tfds_records import open_tfds, prepare_tfds
+
+    folder, state = find_tfds(name, data_dir=options.data_dir), "is there already"
+    if folder is None:
+        prepare = prepare_coco if is_coco(name) else prepare_tfds
+        where = Path(options.data_dir or str(constants.DATA_DIR))
+        say, quiet = make_say(quiet=options.quiet), options.quiet
+        folder, state = prepare(name, where, say=say, quiet=quiet), "is ready"
+    images = len(open_tfds(folder, split="train"))
+    print(f"{name} {state}: {images} images for training in {folder}")
+    return 0
 
 
 def run_import(options: ImportOptions) -> int:
@@ -70,24 +109,15 @@ FORMATS: Mapping[str, Callable[[Params], bytes]] = {
     ".onnx": to_onnx,
     ".pytorch.safetensors": dump_torch,
 }
-"""What makes the content of a file, by its suffix."""
+"""The functions that make the content of a file, by its suffix."""
 
 
 def find_suffix(output: Path) -> str:
-    """Find the suffix of an output in `FORMATS`.
-
-    Raises:
-        ValueError: there is none; those of other files of nets are told apart.
-    """
-    name = output.name.lower()
+    """Find the suffix of an output in `FORMATS`; a ValueError if there is none."""
     for suffix in FORMATS:
-        if name.endswith(suffix):
+        if output.name.lower().endswith(suffix):
             return suffix
-    known = ", ".join(FORMATS)
+    reason = f"unknown suffix {output.suffix!r}, use one of"
     if output.suffix.lower() in (".pth", ".pt", ".safetensors"):
-        remedy = f"for PyTorch write {output.stem}.pytorch.safetensors"
-        raise ValueError(f"cannot write the net {output}: {remedy}; known are {known}")
-    raise ValueError(
-        f"cannot write the net {output}: unknown suffix {output.suffix!r}, use one of "
-        f"{known}"
-    )
+        reason = f"for PyTorch write {output.stem}.pytorch.safetensors; known are"
+    raise ValueError(f"cannot write the net {output}: {reason} {', '.join(FORMATS)}")
