@@ -1,4 +1,4 @@
-"""What commands share: compiled programs, messages, memory, interrupts, threads."""
+"""Shared by commands: compiled programs, messages, memory, interrupts, threads."""
 
 import os
 import signal

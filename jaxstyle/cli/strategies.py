@@ -1,4 +1,4 @@
-"""How `stylize` and `optimize` fit a picture into memory, which they check beforehand.
+"""Fit a picture into memory, as `stylize` and `optimize` do before computing.
 
 If one device is too small, the image is sharded across all devices; failing that, it is
 processed in tiles.
@@ -28,8 +28,10 @@ class Strategy(NamedTuple):
 
     @property
     def mesh(self) -> Mesh | None:
-        """The mesh of the devices, ``None`` for a single one."""
-        return make_mesh(self.devices)
+        """The mesh of the first devices of this process, ``None`` for a single one."""
+        if self.devices == 1:
+            return None
+        return make_row_mesh(jax.local_devices()[: self.devices])
 
     def __str__(self) -> str:
         """Name the strategy for messages."""
@@ -39,11 +41,6 @@ class Strategy(NamedTuple):
 
 
 WHOLE = Strategy()
-
-
-def make_mesh(devices: int) -> Mesh | None:
-    """Make the mesh of the first ``devices`` of this process, ``None`` for one."""
-    return None if devices == 1 else make_row_mesh(jax.local_devices()[:devices])
 
 
 def check_strategy(devices: int | None, tile: int | None) -> None:

@@ -57,9 +57,6 @@ def parse_mixture(text: str) -> Shares:
 
     A file whose own name looks like a mixture is read as that file. A style given twice
     counts twice.
-
-    Raises:
-        ValueError: there is no such style or file, or a number is wrong.
     """
     if "+" not in text or Path(text).exists():
         return {find_style(text): 1.0}

@@ -106,11 +106,7 @@ def sweep(
 def make_runs(
     arguments: OptimizeOptions, pictures: Sequence[Picture], params: network.VGGParams
 ) -> list[Run]:
-    """Prepare the runs of pictures, by the first strategy that fits all into memory.
-
-    Raises:
-        ValueError: no strategy fits.
-    """
+    """Prepare the runs of pictures, by the first strategy that fits all into memory."""
     config, say = arguments.config, make_say(quiet=arguments.quiet)
     strategies = list_strategies(arguments.devices, arguments.tile, longest=config.size)
     make = partial(make_runs_by, arguments, pictures, params)
@@ -126,11 +122,7 @@ def make_runs_by(
     params: network.VGGParams,
     strategy: Strategy,
 ) -> list[Run]:
-    """Prepare the runs of pictures; those of the same size share their programs.
-
-    Raises:
-        TooLargeError: a picture does not fit.
-    """
+    """Prepare the runs of pictures; a TooLargeError if one does not fit."""
     options = make_compile_options(arguments.config, strategy)
     on_device = prepare(params, strategy.mesh)
     shared: dict[Hashable, Programs] = {}

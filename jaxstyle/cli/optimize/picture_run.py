@@ -32,11 +32,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 def optimize(run: Run, interrupts: Interrupts) -> int:
-    """Make a picture, or resume it, and write all files; return the exit code.
-
-    Raises:
-        ValueError: the unfinished run to resume is another, or damaged.
-    """
+    """Make a picture, or resume it, and write all files; return the exit code."""
     resumes = run.arguments.resume and find_checkpoints(run.checkpoints)
     start = restore(run) if resumes else begin(run)
     try:
@@ -135,10 +131,7 @@ def begin(run: Run) -> Progress:
 
 
 def restore(run: Run) -> Progress:
-    """Load the newest checkpoint that is not damaged; tell of those that are.
-
-    It may have been written with another number of devices.
-    """
+    """Load the newest undamaged checkpoint, written with any number of devices."""
     losses = np.empty(run.steps, np.float32)
 
     def shapes(step: int) -> Progress:

@@ -63,10 +63,9 @@ def make_compile_options(config: OptimizeConfig, strategy: Strategy) -> CompileO
 def make_optimizer(
     config: OptimizeConfig, mesh: Mesh | None
 ) -> optax.GradientTransformationExtraArgs:
-    """Make the optimizer; devices of a mesh share the rows of what L-BFGS remembers.
+    """Make the optimizer; a ValueError if it has no learning rate, or no history.
 
-    Raises:
-        ValueError: the optimizer has no learning rate, or no history.
+    Devices of a mesh share the rows of the history of L-BFGS.
     """
     options: dict[str, dict[str, Any]] = {
         "adam": {"learning_rate": config.learning_rate},
@@ -94,14 +93,7 @@ def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
 
 
 class Scale(NamedTuple):
-    """A scale before its programs are compiled.
-
-    Attributes:
-        scene: the shapes of its images.
-        layout: where its images lie between programs.
-        init: ``init(image) -> state``, the state before the first step.
-        state: the shapes of the state.
-    """
+    """A scale before its programs are compiled: scene and state are shapes."""
 
     scene: Scene
     layout: Layout
@@ -203,13 +195,9 @@ def compile_enter(
 
 @dataclass(frozen=True)
 class Programs:
-    """The programs of all pictures of one size.
+    """The programs of all pictures of one size, compiled in the background.
 
-    Attributes:
-        options: the functions they are compiled from.
-        ends: the number of steps after which each scale is over.
-        scales: each scale before it is compiled.
-        compiled: the programs of each scale, compiled in the background.
+    A scale is over after as many steps as ``ends`` says.
     """
 
     options: CompileOptions

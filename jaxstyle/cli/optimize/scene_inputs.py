@@ -31,7 +31,7 @@ MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
 
 
 class Inputs(NamedTuple):
-    """The images of one picture, read from files.
+    """The images of one picture, and a digest of them and of the network.
 
     Attributes:
         photo: the content in its own colors.
@@ -39,7 +39,6 @@ class Inputs(NamedTuple):
         sizes: the picture's longer side at every scale, from coarse to fine.
         style_scale: the paintings' longer side relative to the picture's.
         init: the image to start from, at the coarsest scale.
-        digest: of all this and the network, to the last bit.
     """
 
     photo: Image
@@ -50,16 +49,11 @@ class Inputs(NamedTuple):
     digest: str
 
 
-def read_image(path: str, **sizes: int) -> Image:
-    """Read an image file onto the device; see `load_image`."""
-    return jnp.asarray(load_image(path, **sizes))
-
-
 def load_all_inputs(
     variants: Sequence[OptimizeOptions], params: network.VGGParams
 ) -> list[Inputs]:
     """Read the images of each picture; nothing is read twice."""
-    read = cache(read_image)
+    read = cache(lambda path, **sizes: jnp.asarray(load_image(path, **sizes)))
     loaded: dict[Hashable, Inputs] = {}
     keys = [(each.content, *each.styles, each.seed) for each in variants]
     for key, variant in zip(keys, variants, strict=True):

@@ -54,11 +54,7 @@ def make_pictures(
     ledger: Ledger,
     interrupts: Interrupts,
 ) -> bool:
-    """Make the missing pictures, and note each; return False if interrupted.
-
-    Raises:
-        ValueError: an unfinished picture to resume is another, or damaged.
-    """
+    """Make the missing pictures, and note each; return False if interrupted."""
     folder = unfinished(arguments.output)
     save_ledger(folder, ledger)
     for run in runs:
@@ -138,13 +134,10 @@ def check_sweep(arguments: OptimizeOptions) -> None:
 
 
 def find_variants(arguments: OptimizeOptions) -> list[OptimizeOptions]:
-    """Make the options of each picture of a sweep, row by row; none without one.
+    """Make the options that make each picture of a sweep alone, row by row.
 
-    Each is what would make the picture alone. It is named after what is set for it:
-    ``out.style=wave.strength=0.2.png``.
-
-    Raises:
-        ValueError: two pictures would have the same name.
+    Pictures are named after their values, ``out.style=wave.strength=0.2.png``; a
+    ValueError if two would have the same name.
     """
     names = [name for name, _ in arguments.sweep]
     combinations = product(*(values for _, values in arguments.sweep))
@@ -200,21 +193,15 @@ def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
 
 
 def load_ledger(folder: Path, configuration: Mapping[str, Any]) -> Ledger:
-    """Load the ledger of a sweep.
-
-    Raises:
-        ValueError: it is damaged, or of another configuration.
-    """
+    """Load a ledger; a ValueError if it is damaged or of another configuration."""
     path = folder / LEDGER
     try:
         ledger = Ledger(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged; delete {folder}") from error
     if differences := list(find_differences(ledger.configuration, configuration)):
-        raise ValueError(
-            f"the sweep in {folder} is of another configuration: "
-            f"{', '.join(differences)}"
-        )
+        named = ", ".join(differences)
+        raise ValueError(f"the sweep in {folder} is of another configuration: {named}")
     return ledger
 
 

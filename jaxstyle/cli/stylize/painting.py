@@ -22,7 +22,6 @@ from jaxstyle.cli.strategies import (
     WHOLE,
     Strategy,
     list_strategies,
-    make_mesh,
     make_that_fits,
 )
 from jaxstyle.cli.style_inputs import Style
@@ -300,7 +299,7 @@ def _structure(style: Style) -> Any:
 
 def find_shardings(devices: int) -> Any:
     """Make the shardings of the arguments of `paint` for devices that share a batch."""
-    mesh = make_mesh(devices)
+    mesh = Strategy(devices).mesh
     if mesh is None:
         return None
     whole, shared = replicated(mesh), sharded_first_axis(mesh)
