@@ -213,11 +213,7 @@ LAYOUTS: Mapping[str, Layout] = {
             r"(res[1-5]\.in[12]|in[1-5])\.(running_mean|running_var|num_batches_tracked)"
         ),
         norm="affine",
-        constants={
-            "input": _BYTES,
-            "output": _BYTES,
-            "negative_slope": np.float32(1),
-        },
+        constants={"input": _BYTES, "output": _BYTES, "negative_slope": np.float32(1)},
     ),
     "the seed's TransformNet": Layout(
         mark=re.compile(r"(downsampling|upsampling)\.\d+\.(weight|bias)"),

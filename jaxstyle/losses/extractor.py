@@ -76,11 +76,8 @@ class Extractor(Protocol):
         A block is ``block(params, x, rows) -> (x, features)``. The first takes images,
         the others the ``x`` that the block before has returned. Of the images only the
         first ``rows`` rows count, which matters if devices share the rows of an image:
-        the rows of features below must be zero, and have no effect on others.
-
-        Args:
-            params: the network's parameters; only their structure matters here.
-            dtype: the precision to compute in; that of the images by default.
+        the rows of features below must be zero, and have no effect on others. The
+        precision is ``dtype``, by default that of the images.
         """
 
 
@@ -180,12 +177,13 @@ class BoundExtractor(NamedTuple):
 
     def shapes(self, images: Images) -> dict[str, jax.ShapeDtypeStruct]:
         """Find out the shapes and dtypes of the features of whole images."""
-        shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(
-            lambda params, images: self._replace(params=params).features(images),
-            self.params,
-            images,
+        return dict(
+            jax.eval_shape(
+                lambda params, images: self._replace(params=params).features(images),
+                self.params,
+                images,
+            )
         )
-        return shapes
 
     def cover(self, images: Images, layers: Collection[str]) -> Window:
         """Cover images by tiles in which all positions of these layers are right."""

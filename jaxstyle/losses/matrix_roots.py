@@ -21,7 +21,7 @@ product = partial(jnp.matmul, precision="highest")
 
 
 def newton_schulz_root(matrix: Matrix, *, iterations: int = 12) -> Matrix:
-    """Return the square root by Newton-Schulz iterations.
+    """Compute the square root by Newton-Schulz iterations.
 
         Y = A / |A|,  Z = I;  then  T = (3 I - Z Y) / 2,  Y <- Y T,  Z <- T Z
 
@@ -37,9 +37,7 @@ def newton_schulz_root(matrix: Matrix, *, iterations: int = 12) -> Matrix:
 
     Source: Lin & Maji (2017), "Improved bilinear pooling with CNNs".
 
-    Args:
-        matrix: symmetric and positive definite.
-        iterations: how many; each takes three products, and six for the gradient.
+    Each iteration takes three products, and six for the gradient.
     """
     return _newton_schulz(matrix, iterations)
 
@@ -47,7 +45,7 @@ def newton_schulz_root(matrix: Matrix, *, iterations: int = 12) -> Matrix:
 def trace_of_newton_schulz_root(
     matrix: Matrix, *, iterations: int = 12
 ) -> Float[Array, "*n"]:
-    """Return the trace of `newton_schulz_root`.
+    """Compute the trace of `newton_schulz_root`.
 
     The gradient is the same, in half the products: all that is in the equation of a
     trace commutes.
@@ -78,7 +76,7 @@ def _newton_schulz_forward(matrix: Matrix, iterations: int) -> tuple[Matrix, Mat
 
 
 def _newton_schulz_backward(iterations: int, root: Matrix, g: Matrix) -> tuple[Matrix]:
-    """Return the x of which root x + x root = g."""
+    """Compute the x of which root x + x root = g."""
     norm, eye = _or_infinity(_norm(root)), _eye(root)
 
     def improve(_: int, pair: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -109,7 +107,7 @@ def _trace_of_newton_schulz_forward(
 def _trace_of_newton_schulz_backward(
     iterations: int, root: Matrix, g: Float[Array, "*n"]
 ) -> tuple[Matrix]:
-    """Return the x of which root x + x root = g I, which commutes with the root."""
+    """Compute the x of which root x + x root = g I, which commutes with the root."""
     norm, eye = _or_infinity(_norm(root)), _eye(root)
 
     def improve(_: int, pair: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -127,13 +125,12 @@ _trace_of_newton_schulz.defvjp(
 
 
 def _norm(matrix: Matrix) -> Float[Array, "*n 1 1"]:
-    """Return the Frobenius norm."""
-    norm: Array = jnp.linalg.norm(matrix, axis=(-2, -1), keepdims=True)
-    return norm
+    """Compute the Frobenius norm."""
+    return jnp.asarray(jnp.linalg.norm(matrix, axis=(-2, -1), keepdims=True))
 
 
 def _or_infinity(norm: Float[Array, "*n 1 1"]) -> Float[Array, "*n 1 1"]:
-    """Return what is safe to divide by: zero over it is zero."""
+    """Replace zeros by infinity, by which zero is divided safely."""
     return jnp.where(norm > 0, norm, jnp.inf)
 
 
@@ -149,14 +146,7 @@ def _trace(matrix: Matrix) -> Float[Array, "*n"]:
 
 
 def eigen_root(matrix: Matrix, *, least: float) -> Matrix:
-    """Return the square root by eigenvalues.
-
-    There is no gradient.
-
-    Args:
-        matrix: symmetric and positive definite.
-        least: what no eigenvalue is below. Those that rounding left there are raised.
-    """
+    """Compute the square root by eigenvalues, of ``least`` or more; no gradient."""
     values, vectors = jnp.linalg.eigh(lax.stop_gradient(matrix))
     roots = jnp.sqrt(jnp.maximum(values, least))
     return product(vectors * roots[..., None, :], vectors.mT)
@@ -165,19 +155,14 @@ def eigen_root(matrix: Matrix, *, least: float) -> Matrix:
 def trace_of_root_of_product(
     a: Matrix, b: Matrix, root_of_b: Matrix, *, least: float
 ) -> Float[Array, "*n"]:
-    """Return the trace of the square root of ``a b``, which is that of ``b^½ a b^½``.
+    """Compute the trace of the square root of ``a b``, which is that of ``b^½ a b^½``.
 
     It is the sum of the singular values of ``b^½ a^½``. Rounding weighs far less on
     these than on the eigenvalues of ``b^½ a b^½``, which are their squares.
 
     The gradients need none of singular vectors, which would not be finite where values
-    coincide. That of ``b`` assumes that its root follows it.
-
-    Args:
-        a: symmetric and positive definite.
-        b: such another.
-        root_of_b: its square root.
-        least: what no eigenvalue of either is below.
+    coincide. That of ``b`` assumes that its root follows it. No eigenvalue of either
+    is below ``least``.
     """
     return _trace_of_root(*jnp.broadcast_arrays(a, b, root_of_b), least)
 

@@ -21,12 +21,7 @@ Masks: TypeAlias = Mapping[str, Float[Array, "*r _h _w"] | None]
 
 
 class Measures(NamedTuple):
-    """What the loss needs to know of images, by layer.
-
-    Attributes:
-        content: the content losses.
-        style: what the style loss compares, such as moments, of images or of regions.
-    """
+    """By layer, content losses, and what the style loss compares, such as moments."""
 
     content: Mapping[str, Float[Array, "*n"]]
     style: Mapping[str, Any]
@@ -39,18 +34,11 @@ def measure(
     masks: Masks,
     style_loss: StyleLoss,
 ) -> Measures:
-    """Compute the content losses of images, and what the style loss compares of them.
+    """Compare images with ``content``, and measure what the style loss compares.
 
-    Args:
-        network: the extractor, its parameters and their execution.
-        images: RGB in [0, 1], ``[*n, h, w, 3]``.
-        content: the activations to compare with, by layer.
-        masks: how much each position counts, by each layer that the style loss
-            compares. Regions are a leading axis, which moments then have too.
-        style_loss: what it compares is measured.
-
-    Raises:
-        ValueError: there are tiles or masks, and the style loss compares no moments.
+    The masks name the layers of the style loss; regions are a leading axis, which
+    moments then have too. A ValueError says if tiles or masks meet a style loss that
+    compares no moments.
     """
     if masks and network.execution.tile is not None:
         check_moments(style_loss, "tiles")

@@ -30,9 +30,9 @@ class Weights(NamedTuple):
         content: the weight of `jaxstyle.losses.content_loss` by layer, such as
             ``relu4_2``.
         style: the weight of the style loss by layer.
-        total_variation: the weight of `jaxstyle.losses.total_variation`.
-        absolute_variation: the weight of `jaxstyle.losses.absolute_variation`.
-        isotropic_variation: the weight of `jaxstyle.losses.isotropic_variation`.
+        total_variation: that of `jaxstyle.losses.total_variation`.
+        absolute_variation: that of `jaxstyle.losses.absolute_variation`.
+        isotropic_variation: that of `jaxstyle.losses.isotropic_variation`.
 
     Examples:
         How the loss depends on a weight, in one program:

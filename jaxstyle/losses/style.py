@@ -30,21 +30,19 @@ class Gaussian(NamedTuple):
 
 
 def gram_target(moments: Moments) -> Float[Array, "*n c c"]:
-    """Return the Gram matrix, which `jaxstyle.losses.gram_matrix` takes of features."""
+    """Compute the Gram matrix from moments."""
     return moments.second / moments.mean.shape[-1]
 
 
 def gram_loss(moments: Moments, target: Float[Array, "*n c c"]) -> Float[Array, "*n"]:
-    """Return the mean squared difference between two Gram matrices.
-
-    It is `jaxstyle.losses.style_loss`.
+    """Compute `jaxstyle.losses.style_loss` from moments.
 
     Args:
-        moments: of a layer of the images, from `jaxstyle.losses.moments`.
+        moments: of a layer of the images.
         target: the Gram matrix of the style, ``[*n, c, c]``.
 
     Returns:
-        The loss, one value per image.
+        One value per image.
 
     Examples:
         >>> ones, zeros = jnp.ones((4, 4, 2)), jnp.zeros((4, 4, 2))
@@ -59,7 +57,7 @@ def gram_loss(moments: Moments, target: Float[Array, "*n c c"]) -> Float[Array, 
 
 
 def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
-    """Return the mean squared difference between the channels' means.
+    """Compute the mean squared difference between the channels' means.
 
     The weakest of these losses, for it sees colors and amounts of texture only.
 
@@ -67,11 +65,11 @@ def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
     discrepancy with a linear kernel.
 
     Args:
-        moments: of a layer of the images, from `jaxstyle.losses.moments`.
+        moments: of a layer of the images.
         target: the moments of the style.
 
     Returns:
-        The loss, one value per image.
+        One value per image.
 
     Examples:
         >>> ones, threes = jnp.ones((4, 4, 2)), jnp.full((4, 4, 2), 3.0)
@@ -83,7 +81,7 @@ def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
 
 
 def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
-    """Return the mean squared difference between means, plus that between deviations.
+    """Compute the mean squared difference between means, plus that between deviations.
 
         1/C |mean - mean_s|^2 + 1/C |std - std_s|^2,  std^2 = variance + 1e-4
 
@@ -91,11 +89,11 @@ def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
     adaptive instance normalization", equation 13, where it is the sum of norms.
 
     Args:
-        moments: of a layer of the images, from `jaxstyle.losses.moments`.
+        moments: of a layer of the images.
         target: the moments of the style.
 
     Returns:
-        The loss, one value per image.
+        One value per image.
 
     Examples:
         Of the same mean, and with deviations of 0 and 2:
@@ -110,7 +108,7 @@ def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]:
 
 
 def _deviations(moments: Moments) -> Float[Array, "*n c"]:
-    """Return the standard deviations of the channels."""
+    """Compute the standard deviations of the channels."""
     squares = jnp.diagonal(moments.second, axis1=-2, axis2=-1)
     # Rounding may leave a variance below zero.
     variances = jnp.maximum(squares - jnp.square(moments.mean), 0)
@@ -121,26 +119,26 @@ def _deviations(moments: Moments) -> Float[Array, "*n c"]:
 
 
 def covariance(moments: Moments) -> Float[Array, "*n c c"]:
-    """Return the covariance of the channels, with 1e-4 added to the variances."""
+    """Compute the covariance of the channels, with 1e-4 added to the variances."""
     mean, second = moments
     outer = mean[..., :, None] * mean[..., None, :]
     return second - outer + EPSILON * jnp.eye(mean.shape[-1], dtype=mean.dtype)
 
 
 def gaussian_target(moments: Moments) -> Gaussian:
-    """Return the normal distribution of these moments, its root by Newton-Schulz."""
+    """Compute the normal distribution of these moments, its root by Newton-Schulz."""
     sigma = covariance(moments)
     return Gaussian(moments.mean, sigma, matrix_roots.newton_schulz_root(sigma))
 
 
 def exact_gaussian_target(moments: Moments) -> Gaussian:
-    """Return the normal distribution of these moments, its root by eigenvalues."""
+    """Compute the normal distribution of these moments, its root by eigenvalues."""
     sigma = covariance(moments)
     return Gaussian(moments.mean, sigma, matrix_roots.eigen_root(sigma, least=EPSILON))
 
 
 def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
-    """Return the squared 2-Wasserstein distance between normal distributions, over C.
+    """Compute the squared 2-Wasserstein distance between normal distributions, over C.
 
         1/C |mean - mean_s|^2 + 1/C tr( S + S_s - 2 (S_s^1/2 S S_s^1/2)^1/2 )
 
@@ -153,20 +151,17 @@ def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
     same 1e-4 added to variances.
 
     Args:
-        moments: of a layer of the images, from `jaxstyle.losses.moments`.
-        target: from ``STYLE_LOSSES["wasserstein"].make_target``: the mean of the style,
-            its covariance and the root of that.
+        moments: of a layer of the images.
+        target: from ``STYLE_LOSSES["wasserstein"].make_target``.
 
     Returns:
-        The loss, one value per image.
+        One value per image.
 
     Examples:
         >>> ones, threes = jnp.ones((4, 4, 2)), jnp.full((4, 4, 2), 3.0)
-        >>> make_target = jaxstyle.losses.STYLE_LOSSES["wasserstein"].make_target
-        >>> target = make_target(jaxstyle.losses.moments(threes))
-        >>> found = jaxstyle.losses.moments(ones)
-        >>> loss = jax.jit(jaxstyle.losses.wasserstein_loss)(found, target)
-        >>> round(float(loss), 2)
+        >>> found, style = map(jaxstyle.losses.moments, (ones, threes))
+        >>> target = jaxstyle.losses.STYLE_LOSSES["wasserstein"].make_target(style)
+        >>> round(float(jaxstyle.losses.wasserstein_loss(found, target)), 2)
         4.0
     """
     sigma = covariance(moments)
@@ -176,23 +171,22 @@ def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
 
 
 def exact_wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
-    """Return the exact squared 2-Wasserstein distance; see `wasserstein_loss`.
+    """Compute the exact squared 2-Wasserstein distance; see `wasserstein_loss`.
 
     The roots are those of eigenvalues and singular values, exact to rounding.
 
     Args:
-        moments: of a layer of the images, from `jaxstyle.losses.moments`.
+        moments: of a layer of the images.
         target: from ``STYLE_LOSSES["wasserstein-exact"].make_target``.
 
     Returns:
-        The loss, one value per image.
+        One value per image.
 
     Examples:
         >>> found = jaxstyle.losses.moments(photo)
         >>> exact = jaxstyle.losses.STYLE_LOSSES["wasserstein-exact"]
         >>> target = exact.make_target(found)
-        >>> loss = jax.jit(jaxstyle.losses.exact_wasserstein_loss)(found, target)
-        >>> abs(float(loss)) < 1e-5
+        >>> abs(float(jaxstyle.losses.exact_wasserstein_loss(found, target))) < 1e-5
         True
     """
     sigma = covariance(moments)
@@ -208,7 +202,7 @@ def _wasserstein(
     target: Gaussian,
     overlap: Float[Array, "*n"],
 ) -> Float[Array, "*n"]:
-    """Return the distance, given the trace of the root of the conjugate covariance."""
+    """Compute the distance, given the trace of the root of the conjugate covariance."""
     spread = _trace(target.covariance) + _trace(sigma) - 2 * overlap
     return jnp.square(mean - target.mean).mean(-1) + spread / mean.shape[-1]
 

@@ -84,8 +84,7 @@ def make_targets(
         style_masks: for each style the part of it that counts, in [0, 1] and of the
             style's size, or None for all of it.
         objective: what is compared.
-        execution: how features are computed; an evaluation of the loss may do it
-            otherwise.
+        execution: how features are computed.
 
     Returns:
         The targets, of the layers that ``weights`` names.

@@ -20,11 +20,10 @@ class Moments(NamedTuple):
     """The first two raw moments of a layer's features, which describe a style.
 
     Attributes:
-        mean: the first moment over all positions, the mean activation of each channel.
-        second: the second raw moment, the mean product of each pair of channels.
+        mean: the mean activation of each channel over all positions.
+        second: the mean product of each pair of channels.
 
-    Both are averages over positions, so that averaging the moments of several images
-    gives the moments of all of them together.
+    Averaging the moments of several images gives those of all of them together.
     """
 
     mean: Float[Array, "*n c"]
@@ -34,7 +33,7 @@ class Moments(NamedTuple):
 def moments(
     features: Float[Array, "*n h w c"], mask: Float[Array, "*#n h w"] | None = None
 ) -> Moments:
-    """Return the first two raw moments of a layer over positions.
+    """Compute the first two raw moments of a layer over positions.
 
         mean_c = sum_p m_p F_pc / sum_p m_p
         second_cd = sum_p m_p F_pc F_pd / sum_p m_p
@@ -50,12 +49,9 @@ def moments(
             ``[r, h, w]`` give moments ``[n, r, ...]``. An empty region has zeros.
 
     Returns:
-        The moments, accumulated in float32 or better, also on devices whose default is
-        less.
+        The moments, accumulated in float32 or better on every device.
 
     Examples:
-        Two positions side by side, of two channels:
-
         >>> found = jaxstyle.losses.moments(jnp.array([[[1.0, 0.0], [3.0, 2.0]]]))
         >>> found.mean
         Array([2., 1.], dtype=float32)
@@ -77,7 +73,7 @@ def moments(
 
 
 def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]:
-    """Return the correlations between the channels of a layer.
+    """Compute the correlations between the channels of a layer.
 
         G_cd = 1 / (h w c)  sum over all positions p of F_pc F_pd
 
@@ -90,8 +86,7 @@ def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]:
         features: activations ``[*n, h, w, c]``.
 
     Returns:
-        The matrix ``[*n, c, c]``. Products are accumulated in float32 or better, also
-        on devices whose default is less.
+        The matrix ``[*n, c, c]``, accumulated as in `jaxstyle.losses.moments`.
 
     Examples:
         >>> jaxstyle.losses.gram_matrix(jnp.array([[[1.0, 0.0], [3.0, 2.0]]]))
@@ -113,7 +108,7 @@ def _products(
 def content_loss(
     features: Float[Array, "*n h w c"], target: Float[Array, "*n h w c"]
 ) -> Float[Array, "*n"]:
-    """Return the mean squared difference between two activations of a layer.
+    """Compute the mean squared difference between two activations of a layer.
 
     Source: Gatys et al. (2016), equation 1, where it is half the sum; Johnson et al.
     (2016), equation 2, have the mean.
@@ -136,7 +131,7 @@ def content_loss(
 def style_loss(
     gram: Float[Array, "*n c c"], target: Float[Array, "*n c c"]
 ) -> Float[Array, "*n"]:
-    """Return the mean squared difference between two Gram matrices.
+    """Compute the mean squared difference between two Gram matrices.
 
     Source: Gatys et al. (2016), equation 4, where it is a quarter of the mean; Johnson
     et al. (2016), equation 4, have the sum.
@@ -156,7 +151,7 @@ def style_loss(
 
 
 def total_variation(images: Images) -> Float[Array, "*n"]:
-    """Return the mean squared difference between neighbors, down plus across.
+    """Compute the mean squared difference between neighbors, down plus across.
 
     A side of a single pixel adds nothing.
 
@@ -167,11 +162,9 @@ def total_variation(images: Images) -> Float[Array, "*n"]:
         images: RGB, ``[*n, h, w, 3]``.
 
     Returns:
-        The variation, one value per image.
+        One value per image.
 
     Examples:
-        A checkerboard of zeros and ones:
-
         >>> board = jnp.tile(jnp.eye(2), (4, 4))
         >>> jaxstyle.losses.total_variation(jnp.stack([board] * 3, axis=-1))
         Array(2., dtype=float32)
@@ -181,7 +174,7 @@ def total_variation(images: Images) -> Float[Array, "*n"]:
 
 
 def absolute_variation(images: Images) -> Float[Array, "*n"]:
-    """Return the mean absolute difference between neighbors, down plus across.
+    """Compute the mean absolute difference between neighbors, down plus across.
 
     It weighs a sharp edge no more than a gradual one of the same height, where
     `total_variation` prefers the gradual one. A side of a single pixel adds nothing.
@@ -192,7 +185,7 @@ def absolute_variation(images: Images) -> Float[Array, "*n"]:
         images: RGB, ``[*n, h, w, 3]``.
 
     Returns:
-        The variation, one value per image.
+        One value per image.
 
     Examples:
         From black to white in one step and in two:
@@ -210,7 +203,7 @@ def absolute_variation(images: Images) -> Float[Array, "*n"]:
 
 
 def isotropic_variation(images: Images) -> Float[Array, "*n"]:
-    """Return the mean squared difference between neighbors, diagonal ones included.
+    """Compute the mean squared difference between neighbors, diagonal ones included.
 
         2 ( across / 3 + down / 3 + falling diagonal / 12 + rising diagonal / 12 )
 
@@ -224,7 +217,7 @@ def isotropic_variation(images: Images) -> Float[Array, "*n"]:
         images: RGB, ``[*n, h, w, 3]``.
 
     Returns:
-        The variation, one value per image.
+        One value per image.
 
     Examples:
         >>> board = jnp.tile(jnp.eye(2), (4, 4))
@@ -243,11 +236,11 @@ def isotropic_variation(images: Images) -> Float[Array, "*n"]:
 
 
 def _mean_square(x: Float[Array, "*n h w c"]) -> Float[Array, "*n"]:
-    """Return the mean of the squares."""
+    """Compute the mean of the squares."""
     return _mean(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))))
 
 
 def _mean(x: Float[Array, "*n h w c"]) -> Float[Array, "*n"]:
-    """Return the mean in float32 or better, or zero where there is nothing."""
+    """Compute the mean in float32 or better, or zero where there is nothing."""
     dtype = jnp.promote_types(x.dtype, jnp.float32)
     return x.sum((-3, -2, -1), dtype=dtype) / max(1, math.prod(x.shape[-3:]))

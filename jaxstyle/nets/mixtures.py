@@ -67,8 +67,7 @@ def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> P
         mixed = sum(weight * x for weight, x in zip(weights, leaves, strict=True))
         return jnp.asarray(mixed, jnp.result_type(*leaves))
 
-    mixture: Params = jax.tree.map(mean, *nets)
-    return mixture
+    return dict(jax.tree.map(mean, *nets))
 
 
 def stack_styles(nets: Sequence[Params]) -> Params:
@@ -90,8 +89,7 @@ def stack_styles(nets: Sequence[Params]) -> Params:
         (2, 9, 9, 3, 8)
     """
     _check_alike(nets)
-    stack: Params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
-    return stack
+    return dict(jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets))
 
 
 def check_related(nets: Sequence[Params]) -> None:

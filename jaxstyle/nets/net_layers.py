@@ -37,15 +37,7 @@ EPSILON = 1e-5
 
 
 class Layer(NamedTuple):
-    """A convolution, a norm and a ReLU.
-
-    Attributes:
-        number: its parameters are ``conv{number}`` and ``norm{number}``.
-        channels: of its output.
-        geometry: the kernel's side, stride and upsampling.
-        norm: a key of `NORMS`, ``None`` for no norm.
-        relu: whether a ReLU ends it.
-    """
+    """A convolution, a norm if any, a key of `NORMS`, and a ReLU if any."""
 
     number: int
     channels: int
@@ -65,12 +57,7 @@ class Layer(NamedTuple):
 
 
 class Residual(NamedTuple):
-    """Layers that add to their input: ``x + leaky_relu(layers(x), negative_slope)``.
-
-    Attributes:
-        name: of their parameters.
-        layers: none has a stride or an upsampling.
-    """
+    """Layers that add to their input: ``x + leaky_relu(layers(x), negative_slope)``."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -80,13 +67,7 @@ Layers: TypeAlias = Sequence[Layer | Residual]
 
 
 def make_layers(*, width: int, norm: str, blocks: int) -> Layers:
-    """Make the table of a net.
-
-    Args:
-        width: channels of the first convolution.
-        norm: a key of `NORMS`.
-        blocks: the number of residual blocks.
-    """
+    """Make the table of a net; see `jaxstyle.nets.init_net`."""
     widest = 4 * width
     inner = (
         Layer(1, widest, Geometry(3), norm),
@@ -113,12 +94,7 @@ def flatten(layers: Layers) -> Iterator[tuple[str, Layer]]:
 
 
 def output_strides(layers: Layers, stride: int = 1) -> list[int]:
-    """Compute how many pixels apart the positions of each layer's output are.
-
-    Args:
-        layers: a table.
-        stride: how many pixels apart those of the input are.
-    """
+    """Compute how many pixels apart the positions of each layer's output are."""
 
     def after(stride: int, layer: Layer | Residual) -> int:
         if isinstance(layer, Residual):
@@ -133,12 +109,7 @@ STRIDE = max(output_strides(make_layers(width=1, norm="instance", blocks=0)))
 
 
 def layer_shapes(layers: Layers, channels: int) -> dict[str, Any]:
-    """Compute the shapes of the parameters of layers, as a tree of tuples.
-
-    Args:
-        layers: a table.
-        channels: of the first layer's input.
-    """
+    """Compute the shapes of the parameters of layers with so many input channels."""
     shapes: dict[str, Any] = {}
     for layer in layers:
         if isinstance(layer, Residual):
@@ -178,18 +149,7 @@ def apply_layers(
     convolve: Convolve,
     measure: Measure,
 ) -> tuple[Activations, dict[str, Any]]:
-    """Apply the layers of a table.
-
-    Args:
-        layers: the table.
-        params: of all layers.
-        x: the input.
-        convolve: the convolution without its bias.
-        measure: the moments of a norm.
-
-    Returns:
-        The output, and all moments in a tree like that of the parameters.
-    """
+    """Apply layers; also return all moments, in a tree like that of the parameters."""
     measured: dict[str, Any] = {}
     for layer in layers:
         if isinstance(layer, Residual):
@@ -227,8 +187,8 @@ def finish_layer(
 
 def add_residual(x: Activations, y: Activations, params: Params) -> Activations:
     """Add the result of a residual block, after its leaky ReLU, to its input."""
-    added: Array = x + nn.leaky_relu(y, constant(params["negative_slope"], x.dtype))
-    return added
+    slope = constant(params["negative_slope"], x.dtype)
+    return jnp.asarray(x + nn.leaky_relu(y, slope))
 
 
 def normalize(x: Activations, moments: Moments, own: Own) -> Activations:

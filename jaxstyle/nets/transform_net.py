@@ -8,9 +8,7 @@ convention for pixels (see `init_net`), so that nets of any origin run through
     9x9 -> 3x3, stride 2 -> 3x3, stride 2 -> residual blocks, five as a rule
         -> upsampling, 3x3 -> upsampling, 3x3 -> 9x9
 
-with a norm and a ReLU after all but the last. Differences from Johnson et al.:
-upsampling by repetition instead of transposed convolutions, against checkerboards
-(Odena et al., 2016); reflection padding at every convolution; no tanh at the end.
+with a norm and a ReLU after all but the last; `stylize` says what differs.
 """
 
 import math
@@ -148,11 +146,7 @@ def net_width(params: Params) -> int:
 
 
 def net_norm(params: Params) -> str:
-    """Read off the name of a net's norm, a key of `NORMS`.
-
-    Raises:
-        ValueError: the parameters of its first norm are those of no norm.
-    """
+    """Read off the name of a net's norm; a ValueError if its parameters fit none."""
     found = tuple(sorted(params.get("norm1", ())))
     for name, own in NORMS.items():
         if own == found:
@@ -211,12 +205,7 @@ def stylize(params: Params, images: Images) -> Images:
 
 
 def stylize_in_training(params: Params, images: Images) -> tuple[Images, Params]:
-    """Stylize a batch as `stylize` does, but with batch norm over the batch itself.
-
-    Returns:
-        The images, and the parameters with the next running moments of batch norm;
-        those of a net with instance norm are returned as they are.
-    """
+    """Stylize with batch norm over the batch; also return its next running moments."""
 
     def measure(x: Activations, own: Own) -> Moments:
         return measure_axes(x, (0, 1, 2) if "mean" in own else (1, 2))
@@ -246,14 +235,7 @@ def transform(
 ) -> tuple[Float[Array, "n h w 3"], dict[str, Any]]:
     """Apply a net to a batch whose height and width are multiples of `STRIDE`.
 
-    Args:
-        params: a net's parameters.
-        images: the batch.
-        convolve: as in `apply_layers`.
-        measure: as in `apply_layers`.
-
-    Returns:
-        The stylized images, and the moments that `apply_layers` returns.
+    The moments of `apply_layers` are returned too.
     """
     mean, std = pixel_moments(params["input"], images.dtype)
     x, measured = apply_layers(

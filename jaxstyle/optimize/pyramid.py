@@ -1,8 +1,5 @@
 """Style optimization from coarse to fine: large strokes first, details last.
 
-At each scale the content and the styles are resized, and the picture and the state of
-the optimizer are handed over, resized too.
-
 Source: the pyramid follows Gatys et al. (2017), "Controlling perceptual factors in
 neural style transfer", section 6, in steps of sqrt(2), with styles that are resized
 along and an optimizer that is handed over as in Crowson's style-transfer-pytorch. That
@@ -93,11 +90,6 @@ def split_steps(
     """Divide steps among scales: twice as many for the first as for the next ones.
 
     With fewer steps than scales, the last scale still gets one.
-
-    Args:
-        steps: their total number.
-        scales: the number of scales.
-        last_scale_factor: the steps of the last scale relative to those before it.
     """
     shares = [2, *[1] * (scales - 2), last_scale_factor] if scales > 1 else [1]
     ends = [steps * total // sum(shares) for total in accumulate(shares)]

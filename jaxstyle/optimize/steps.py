@@ -250,9 +250,8 @@ def run_steps(
 ) -> tuple[State, Metrics]:
     """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
 
-    Nothing comes back to the host in between. The count is data: one compiled program
-    serves all counts. Under `jax.vmap` each image stops at its own count or loss, and
-    stays as it is while others go on.
+    The count is data: one compiled program serves all counts. Under `jax.vmap` each
+    image stops at its own count or loss, and stays as it is while others go on.
 
     Args:
         step: from `make_step`.

@@ -34,17 +34,9 @@ def repeat_step(
 ) -> tuple[State, Metrics]:
     """Run up to ``count`` steps, stopping at a loss that is not finite.
 
-    The count is data: one compiled program serves all counts.
-
-    Args:
-        step: one step; ``loss`` is among its metrics.
-        state: where to start.
-        count: the number of steps, at most ``capacity``.
-        capacity: the length of the returned metrics.
-
-    Returns:
-        The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
-        that did not run are NaN. Those that ran are the difference in ``state.step``.
+    The count, at most ``capacity``, is data: one compiled program serves all counts.
+    ``loss`` is among the metrics, which are ``[capacity]`` each, and NaN for steps that
+    did not run. Those that ran are the difference in ``state.step``.
     """
     _, shapes = jax.eval_shape(step, state)
     history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
@@ -71,6 +63,5 @@ def _put(values: Array, value: Array, *, at: Array) -> Array:
 
     ``at[].set`` would be a scatter, which deterministic programs on GPUs make slow.
     """
-    put = partial(lax.dynamic_update_index_in_dim, axis=0)
-    changed: Array = put(values, value.astype(values.dtype), at)
-    return changed
+    value = value.astype(values.dtype)
+    return jnp.asarray(lax.dynamic_update_index_in_dim(values, value, at, axis=0))

@@ -12,12 +12,7 @@ MEMINFO = Path("/proc/meminfo")
 
 
 class TooLargeError(MemoryError):
-    """A program needs more memory than is free.
-
-    Attributes:
-        needed: bytes.
-        free: bytes.
-    """
+    """A program needs more bytes than are free."""
 
     def __init__(self, needed: int, free: int) -> None:
         super().__init__(
@@ -35,11 +30,8 @@ def check_free(needed: int, free: int | None) -> None:
 def check_memory(program: Compiled, *, coming: Any = (), devices: int = 1) -> None:
     """Raise a TooLargeError if a program needs more memory than is free.
 
-    Args:
-        program: compiled for ``devices``.
-        coming: arrays not allocated yet, or their shapes, as a tree.
-        devices: the number of devices that run the program and share ``coming``.
-            CPU devices share one memory, so there the needs of all count.
+    The devices share ``coming``, a tree of arrays, or shapes, that are not allocated
+    yet. CPU devices share one memory, so there the needs of all count.
     """
     needed = needed_memory(program) + size_in_bytes(coming) // devices
     if jax.default_backend() == "cpu":

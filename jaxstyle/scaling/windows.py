@@ -37,13 +37,7 @@ class Window:
     size: tuple[int, int] = field(metadata={"static": True})
 
     def cut(self, x: Array, *, stride: int = 1, axis: int = -3) -> Array:
-        """Cut the window's part out of an array.
-
-        Args:
-            x: an array with the width after the height.
-            stride: how many pixels apart its positions are.
-            axis: that of its height.
-        """
+        """Cut the window's part out of an array, whose height is the given axis."""
         starts, axes = self.corner // stride, (axis, axis + 1)
         for start, length, axis in zip(starts, self.size, axes, strict=True):
             x = jnp.asarray(lax.dynamic_slice_in_dim(x, start, length // stride, axis))
@@ -74,10 +68,6 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
 
     The gradient, too, takes the memory of one window at a time: each is evaluated once
     more for it.
-
-    Args:
-        function: a pure function of one window, which returns a tree of arrays.
-        windows: from `cover_image`.
     """
     first = jax.tree.map(lambda x: x[0], windows)
     shapes = jax.eval_shape(function, first)
@@ -97,16 +87,10 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
 def cover_image(
     size: tuple[int, int], *, largest: int, margin: int, stride: int
 ) -> Window:
-    """Cover an image with windows, stacked.
+    """Cover an image of (height, width) with stacked windows of ``largest`` sides.
 
-    Args:
-        size: height and width of the image, in pixels.
-        largest: the longest side that a window may have.
-        margin: how near to an inner side of a window positions are not right.
-        stride: how many pixels the farthest positions are apart.
-
-    Raises:
-        ValueError: the windows would be nearly all margin.
+    Within ``margin`` pixels of an inner side of a window positions are not right; the
+    farthest are ``stride`` pixels apart. A ValueError says if all would be margin.
     """
     rows, columns = (
         _cover(length, largest=largest, margin=margin, stride=stride) for length in size

@@ -1,9 +1,8 @@
 """Training: the parameters of a network are optimized (Johnson et al., 2016).
 
 The loop is that of style optimization: `init_state` -> `make_step` ->
-``step(state, photos, problem)``, all pure. What moves is a network instead of pixels,
-and the photos to stylize come from outside, a batch for each step. The network is any
-function of parameters and images; by default it is the transform net.
+``step(state, photos, problem)``, all pure. The network is any function of parameters
+and images; by default it is the transform net.
 """
 
 from collections.abc import Callable, Sequence
@@ -111,12 +110,12 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> State
     """Make the state before the first step.
 
     Args:
-        params: a network's, such as those from `jaxstyle.nets.init_net`, or from
-            `jaxstyle.load_style` to continue from a trained one.
+        params: a network's, such as those from `jaxstyle.nets.init_net` or
+            `jaxstyle.load_style`.
         optimizer: that of the step.
 
     Returns:
-        The state, in which no step has been made.
+        The state after no steps.
 
     Examples:
         >>> import optax
@@ -135,10 +134,7 @@ def run_steps(
     *,
     capacity: int,
 ) -> tuple[State, Metrics]:
-    """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
-
-    Nothing comes back to the host in between. The count is data: one compiled program
-    serves all counts.
+    """Make up to ``count`` steps in one program, as `jaxstyle.optimize.run_steps` does.
 
     Args:
         step: one that takes its batch from all photos by `take_batch`, at the step of
@@ -150,8 +146,7 @@ def run_steps(
         capacity: the length of the metrics that are returned.
 
     Returns:
-        The new state, and the metrics of all steps, ``[capacity]`` each; those of steps
-        that were not made are NaN. The number made is the difference in ``state.step``.
+        The new state, and the metrics, ``[capacity]`` each, NaN for steps not made.
 
     Examples:
         >>> import functools
@@ -190,8 +185,7 @@ def measure_stylized(
         execution: how the loss computes features.
 
     Returns:
-        The ``loss`` and its parts as `jaxstyle.losses.perceptual_loss` returns them,
-        averaged over the batch.
+        The ``loss`` and its parts, as in `jaxstyle.losses.perceptual_loss`, averaged.
 
     Examples:
         >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
@@ -239,7 +233,7 @@ def make_step(
         ``stability`` if it has a weight, and ``gradient_norm``.
 
     Examples:
-        A step takes seconds to compile, so here it is only traced:
+        Traced only:
 
         >>> import optax
         >>> optimizer = optax.adam(1e-3)

@@ -70,16 +70,10 @@ def take_batch(
 def shuffle(
     first: ArrayLike, key: Array, *, length: int, count: int
 ) -> Int[Array, " length"]:
-    """Compute a stretch of an endless row of epochs.
+    """Compute a stretch, from ``first`` on, of an endless row of epochs.
 
     Each epoch holds 0 to ``count - 1`` once, in an order of its own. Orders are sorted
     anew at every call, but only those of the epochs that the stretch meets.
-
-    Args:
-        first: where in the row the stretch starts, from 0.
-        key: of the orders.
-        length: of the stretch.
-        count: the length of an epoch.
     """
     start = jnp.asarray(first, jnp.int32)
     epoch, offset = start // count, start % count + jnp.arange(length)

@@ -23,7 +23,7 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 def convolution_names(network: str) -> tuple[str, ...]:
-    """Return the names of a network's convolutions, from ``conv1_1`` on, in order."""
+    """List the names of a network's convolutions, from ``conv1_1`` on, in order."""
     if network not in NETWORKS:
         raise ValueError(f"no network {network!r}; known are {', '.join(NETWORKS)}")
     return tuple(
@@ -34,13 +34,13 @@ def convolution_names(network: str) -> tuple[str, ...]:
 
 
 def layer_names(params: VGGParams) -> tuple[str, ...]:
-    """Return the names of the layers that ``params`` can compute, in order.
+    """List the names of the layers that ``params`` can compute, in order.
 
     Args:
         params: a VGG's parameters.
 
     Returns:
-        The names ``relu{block}_{index}``, counted from 1.
+        ``relu{block}_{index}``, counted from 1.
 
     Examples:
         >>> jaxstyle.vgg.layer_names(vgg)
@@ -50,38 +50,38 @@ def layer_names(params: VGGParams) -> tuple[str, ...]:
 
 
 def convolutions(params: VGGParams) -> tuple[str, ...]:
-    """Return the names of the convolutions in ``params``, in order."""
+    """List the names of the convolutions in ``params``, in order."""
     return tuple(sorted(name for name in params if name.startswith("conv")))
 
 
 def smallest_side(params: VGGParams) -> int:
-    """Return the smallest height and width of images for the deepest layer."""
+    """Find the smallest height and width of images for the deepest layer."""
     return stride(convolutions(params)[-1])
 
 
 def stride(layer: str) -> int:
-    """Return the distance between neighboring positions of a layer, in pixels."""
+    """Compute the distance between neighboring positions of a layer, in pixels."""
     return int(2 ** (block_number(layer) - 1))
 
 
 def reach(params: VGGParams, layer: str) -> int:
-    """Return the number of pixels around its own that a position depends on."""
+    """Count the pixels around its own that a position depends on."""
     names = layer_names(params)
     return sum(map(stride, names[: names.index(layer) + 1]))
 
 
 def width(convolution: str) -> int:
-    """Return the number of filters of a convolution."""
+    """Look up the number of filters of a convolution."""
     return WIDTHS[block_number(convolution) - 1]
 
 
 def block_number(name: str) -> int:
-    """Return the number of the block that a layer or convolution belongs to."""
+    """Look up the number of the block that a layer or convolution belongs to."""
     return int(name[4])
 
 
 def blocks(params: VGGParams) -> list[tuple[str, ...]]:
-    """Return the names of the convolutions of each block."""
+    """List the names of the convolutions of each block."""
     return [
         tuple(names) for _, names in groupby(convolutions(params), key=block_number)
     ]
@@ -126,9 +126,5 @@ def l2_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     return 0.78 * jnp.sqrt(jnp.square(_windows(x)).sum((2, 4)) + 1e-12)
 
 
-POOLINGS: Mapping[str, Pool] = {
-    "max": max_pool,
-    "average": average_pool,
-    "l2": l2_pool,
-}
+POOLINGS: Mapping[str, Pool] = {"max": max_pool, "average": average_pool, "l2": l2_pool}
 """The poolings by name."""

@@ -141,13 +141,8 @@ def measure_mean_activations(
 ) -> dict[str, Any]:
     """Add to each convolution its filters' mean ReLU output, under max pooling.
 
-    Args:
-        params: a VGG's parameters.
-        photos: images ``[h, w, 3]`` of any sizes, taken one by one; every position
-            of every one counts the same.
-
-    Raises:
-        ValueError: there are no photos.
+    Photos ``[h, w, 3]`` are of any sizes, and every position of every one counts the
+    same. A ValueError says if there are none.
     """
     on_device = jax.device_put(dict(params))
     names = [name for name in params if name.startswith("conv")]
@@ -168,7 +163,7 @@ def measure_mean_activations(
 
 @jax.jit
 def _row_sums(params: VGGParams, photo: Images) -> dict[str, Any]:
-    """Return each convolution's activations summed along rows, and their positions.
+    """Sum each convolution's activations along rows, and count their positions.
 
     The rest of the sum is left to float64, on the host.
     """
