@@ -67,8 +67,7 @@ def to_onnx(params: Params) -> bytes:
         producer_name="jaxstyle",
         opset_imports=[helper.make_opsetid("", OPSET)],
     )
-    content: bytes = model.SerializeToString()
-    return content
+    return bytes(model.SerializeToString())
 
 
 class _Node(NamedTuple):

@@ -21,20 +21,12 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
     this net go into its first and its last convolution. What `from_torch` has read
     comes back bit by bit.
 
-    ``TransformerNet`` is 32 channels wide: for a net of another width change its class.
-
-    The pictures are those of `jaxstyle.stylize` where height and width are multiples
+    ``TransformerNet`` is 32 channels wide: for another width change its class. The
+    pictures are those of `jaxstyle.stylize` where height and width are multiples
     of four. Elsewhere ``TransformerNet`` extends the image in its own way, and returns
     one that is larger by up to three pixels.
 
-    Args:
-        params: a net's parameters.
-
-    Returns:
-        Float32 arrays by PyTorch's names and in its shapes.
-
-    Raises:
-        ValueError: the layout has no place for such a net; all reasons are named.
+    A ValueError says why the layout has no place for a net; all reasons are named.
     """
     if problems := list(_find_problems(params)):
         raise ValueError(f"{EXAMPLES} cannot hold this net: {'; '.join(problems)}")

@@ -14,14 +14,8 @@ Images = Float[Array, "*n h w 3"]
 def check_images(images: Images, *, name: str = "images", smallest: int = 1) -> None:
     """Raise unless ``images`` is a floating-point array ``[*n, h, w, 3]``.
 
-    Args:
-        images: the array to check.
-        name: what the message calls it.
-        smallest: the least height and width that the caller can work with, in pixels.
-
-    Raises:
-        TypeError: the values are not floating-point numbers.
-        ValueError: the shape is not ``[*n, h, w, 3]``, or a side is too short.
+    A TypeError is about the dtype; a ValueError, about the shape or a side of less than
+    ``smallest`` pixels. The message calls the array ``name``.
     """
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
@@ -41,12 +35,7 @@ def check_images(images: Images, *, name: str = "images", smallest: int = 1) -> 
 
 
 def check_image(image: Image, *, name: str) -> None:
-    """Raise unless ``image`` is one floating-point image ``[h, w, 3]``.
-
-    Raises:
-        TypeError: the values are not floating-point numbers.
-        ValueError: the shape is not ``[h, w, 3]``.
-    """
+    """Raise, as `check_images` does, unless it is one image ``[h, w, 3]``."""
     check_images(image, name=name)
     if image.ndim != 3:
         raise ValueError(
@@ -56,7 +45,7 @@ def check_image(image: Image, *, name: str) -> None:
 
 
 def fit_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Return (height, width) scaled so that the longer side is ``longest`` pixels.
+    """Scale (height, width) so that the longer side is ``longest`` pixels.
 
     The aspect ratio is kept to the nearest pixel; no side becomes less than one.
     """

@@ -58,10 +58,8 @@ def convolve(
     The kernel is 9x9, or 3x3 with a stride or an upsampling of 2. Height and width are
     multiples of the side of the input's blocks.
     """
-    y: Array = _by_platform(_with(geometry, by_blocks), _with(geometry, directly))(
-        x, kernel
-    )
-    return y
+    run = _by_platform(_with(geometry, by_blocks), _with(geometry, directly))
+    return jnp.asarray(run(x, kernel))
 
 
 def _forward(

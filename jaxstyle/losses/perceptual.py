@@ -73,8 +73,7 @@ def perceptual_loss(
 
     Raises:
         TypeError: the images are not floating-point.
-        ValueError: a shape or a layer is wrong, or the targets are for other layers or
-            for images of another size.
+        ValueError: a shape or a layer is wrong, or not that of the targets.
 
     Examples:
         >>> targets = jaxstyle.losses.make_targets(vgg, photo, [painting], weights)

@@ -78,8 +78,8 @@ def make_targets(
             leading axes that broadcast against those of the images. There may be none
             if ``weights`` has no style layers; then only the content is compared.
         weights: only the layers matter here, not the numbers.
-        style_weights: the weight of each style, equal by default; or this by layer,
-            equal in layers that are not named. They are divided by their sum.
+        style_weights: the share of each style, equal by default; or this by layer,
+            equal in layers that are not named.
         masks: for each style its region of the image, ``[h, w]`` in [0, 1].
         style_masks: for each style the part of it that counts, in [0, 1] and of the
             style's size, or None for all of it.
@@ -91,9 +91,7 @@ def make_targets(
 
     Raises:
         TypeError: an image is not floating-point, or a mask has integers.
-        ValueError: there is no style for the style layers, the number of style weights
-            or masks is not that of the styles, a mask is not of its image's size, a
-            layer is not in ``params`` or in ``weights``, or the style loss does not
+        ValueError: a number, a size or a layer is wrong, or the style loss does not
             compare moments, which masks, tiles and several styles need.
 
     Examples:

@@ -15,13 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels.convolutions import Geometry, convolve, directly
-from jaxstyle.nets.net_layers import (
-    STRIDE,
-    Activations,
-    Moments,
-    Params,
-    running_or,
-)
+from jaxstyle.nets.net_layers import STRIDE, Activations, Moments, Params, running_or
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, transform
 from jaxstyle.scaling.sharding import pad_and_shard_rows, shard_rows
 
@@ -31,16 +25,10 @@ Sizes = Int[Array, "n 2"]
 def stylize_padded(
     params: Params, images: Float[Array, "n h w 3"], sizes: Sizes
 ) -> Float[Array, "n h w 3"]:
-    """Stylize each image as `jaxstyle.stylize` does without its padding.
+    """Stylize images that fill the upper left of their arrays.
 
-    Args:
-        params: a net's parameters.
-        images: heights and widths are multiples of four.
-        sizes: the true height and width of each image, which fills the upper left of
-            its array. What lies beyond does not matter.
-
-    Returns:
-        Images of the same shape; what lies beyond the true sizes means nothing.
+    The sides of arrays are multiples of four; ``sizes`` are the true heights and
+    widths. What lies beyond does not matter, and means nothing in the result.
     """
     rounded = sizes + -sizes % STRIDE
 

@@ -1,10 +1,9 @@
 """Transform nets on an image that is too large for memory: the same picture.
 
-What takes memory are activations at the image's full size. Here windows of the image go
-through the net one after the other, and only activations at the net's coarsest stride
-are kept whole, a sixteenth of the positions. Instance norm takes mean and variance over
-all windows before the next layer is computed, for which the layers before it are
-computed again: in all, about half as much work once more.
+Windows of the image go through the net one after the other, and only activations at the
+net's coarsest stride are kept whole, a sixteenth of the positions. Instance norm takes
+mean and variance over all windows before the next layer is computed, for which the
+layers before it are computed again: about half as much work once more.
 """
 
 from collections.abc import Callable, Sequence

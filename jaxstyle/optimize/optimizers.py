@@ -97,11 +97,9 @@ def in_spectral_basis(
     exponent: float,
     mesh: Mesh | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Run an optimizer in a basis in which coarse structure moves more easily.
+    """Run an optimizer on z instead of the image K z, as `lbfgs` explains.
 
-    It optimizes z instead of the image x = K z, where K multiplies a frequency of f
-    cycles per image by ``max(f, 1) ** -exponent``, up to a constant. K is symmetric, so
-    that the gradient to z is K times the gradient to x.
+    K is symmetric, so that the gradient to z is K times the gradient to the image.
     """
     inner = optax.with_extra_args_support(optimizer)
     forth = partial(_filter_spectrum, exponent=exponent, mesh=mesh)

@@ -30,10 +30,7 @@ class Scene(NamedTuple):
 
 
 def check_scene(scene: Scene) -> None:
-    """Check that a scene has single images, with masks of their sizes if any.
-
-    Call it before `resize_scene`, which would hide what is wrong.
-    """
+    """Check the shapes of a scene, before `resize_scene` hides what is wrong."""
     check_image(scene.content, name="the content")
     for style in scene.styles:
         check_image(style, name="a style")
@@ -106,8 +103,7 @@ def _shrink(style: Image, longest: int) -> Image:
 
 
 def _resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
-    resized: Mask = jax.image.resize(mask, size, "linear")
-    return resized
+    return jnp.asarray(jax.image.resize(mask, size, "linear"))
 
 
 # --- images to start from -----------------------------------------------------------
@@ -126,19 +122,15 @@ def _noise(content: Image, styles: Sequence[Image], key: Array) -> Image:
 
 
 def _gray(content: Image, styles: Sequence[Image], key: Array) -> Image:
-    """Start from mid gray, with noise of less than one of 255 levels.
-
-    The noise breaks the symmetry of flat areas.
-    """
+    """Start from mid gray, with too little noise to see, for flat areas."""
     return 0.5 + _noise(content, styles, key) / 255
 
 
 def _style_stats(content: Image, styles: Sequence[Image], key: Array) -> Image:
     """Start from noise with the mean and the variance of the styles' pixels.
 
-    They are computed per channel, over the average of the styles' distributions; the
-    noise is normal and truncated to [0, 1], which shifts its mean and variance a little
-    towards those of gray.
+    They are those of each channel over all styles; the noise is normal and truncated to
+    [0, 1], which shifts its mean and variance a little towards those of gray.
     """
     means = jnp.stack([style.mean((0, 1)) for style in styles])
     squares = jnp.stack([jnp.square(style).mean((0, 1)) for style in styles])

@@ -78,10 +78,8 @@ class Convolution(nn.Module):
     """A 3x3 convolution with zero padding, bias and ReLU.
 
     With a border, the outermost pixels are replicated ``border`` times around the input
-    and as many are cut from the output, so that zero padding has no effect.
-
-    With a kernel in the Winograd domain (see `prepare_for_cpu`) it runs Winograd's
-    algorithm.
+    and as many are cut from the output, so that zero padding has no effect. A kernel in
+    the Winograd domain (see `prepare_for_cpu`) runs Winograd's algorithm.
     """
 
     width: int
@@ -246,8 +244,7 @@ def features(
 
     Raises:
         TypeError: the images are not floating-point.
-        ValueError: the shape is wrong, an image is too small to reach the deepest
-            layer, or there is no such pooling or padding.
+        ValueError: a shape, a size, a pooling or a padding is wrong.
 
     Examples:
         >>> found = jaxstyle.vgg.features(vgg, photo)

@@ -34,8 +34,7 @@ def normalize(params: VGGParams, *, per: str = "layer") -> VGGParams:
         Parameters of the same structure, whose mean activations are rescaled too.
 
     Raises:
-        ValueError: ``per`` is neither, or the parameters went through
-            `prepare_for_cpu` before.
+        ValueError: ``per`` is neither, or `prepare_for_cpu` came first.
 
     Examples:
         >>> layer = jaxstyle.load_vgg()["conv2_1"]
