@@ -356,7 +356,7 @@ def test_weights_with_several_problems_are_refused_with_all(
     line = refused_pictures(capsys, "--vgg", "bad.safetensors")
     assert "wrong parameters in bad.safetensors: " in line
     assert "conv1_1/mean_activation is missing" in line
-    assert "conv1_1/surplus is surplus" in line
+    assert "conv1_1/surplus is unexpected" in line
     assert "conv1_1/kernel has the shape (5, 5, 3, 64), expected (3, 3, 3, 64)" in line
     assert "conv1_1/bias holds NaN" in line
     assert "std is not positive" in line

@@ -145,8 +145,8 @@ def test_all_problems_are_named_at_once() -> None:
     assert problems == [
         "conv1_1/bias is missing",
         "whole is missing",
-        "conv1_1/extra is surplus",
-        "whole/part is surplus",
+        "conv1_1/extra is unexpected",
+        "whole/part is unexpected",
         "conv1_1/kernel has the shape (3, 3), expected (3, 4)",
         "conv1_2/bias holds NaN or infinite values",
     ]

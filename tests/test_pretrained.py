@@ -136,7 +136,7 @@ def test_all_problems_of_a_weights_file_are_named_at_once(
         "conv2_1/mean_activation is missing",
         "conv2_2/mean_activation is not positive",
         "conv3_1/kernel is missing",
-        "conv9_9/bias is surplus",
+        "conv9_9/bias is unexpected",
     ):
         assert problem in message
 

@@ -96,7 +96,7 @@ def test_all_problems_are_named_at_once(tmp_path: Path, net: Params) -> None:
     line = refusal(tmp_path / "bad.safetensors", bad)
     assert "residual3/norm2/scale is missing" in line
     assert "residual3/norm2/bias is missing" in line
-    assert "conv1/extra is surplus" in line
+    assert "conv1/extra is unexpected" in line
     assert "conv1/kernel has the shape (9, 9, 3, 5), expected (9, 9, 3, 2)" in line
     assert "input/std holds values that are not positive" in line
     assert line.count(";") == 4
@@ -107,7 +107,7 @@ def test_the_norm_is_the_same_everywhere(tmp_path: Path) -> None:
     line = refusal(
         tmp_path / "bad.safetensors", {**net, "norm2": {"scale": np.ones(4)}}
     )
-    assert line.endswith(": norm2/scale is surplus")
+    assert line.endswith(": norm2/scale is unexpected")
     unknown = {**net, "norm1": {"scale": np.ones(2)}}
     assert "norm1/bias is missing" in refusal(tmp_path / "bad.safetensors", unknown)
 
@@ -123,7 +123,7 @@ def test_an_array_in_the_place_of_a_module_is_refused(
     tmp_path: Path, net: Params
 ) -> None:
     line = refusal(tmp_path / "bad.safetensors", {**net, "norm1": np.ones(2)})
-    assert "norm1 is surplus" in line
+    assert "norm1 is unexpected" in line
     assert "norm1/scale is missing" in line
 
 

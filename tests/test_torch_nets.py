@@ -169,8 +169,8 @@ def test_all_problems_are_named_at_once(
     line = refusal(tmp_path, state)
     assert "conv1.conv2d.weight is missing" in line
     assert "res4.in2.bias is missing" in line
-    assert "res6.conv1.conv2d.bias is surplus" in line
-    assert "conv9.running_mean is surplus" in line
+    assert "res6.conv1.conv2d.bias is unexpected" in line
+    assert "conv9.running_mean is unexpected" in line
     assert (
         "deconv2.conv2d.weight has the shape (4, 8, 4, 4), expected (4, 8, 3, 3)"
         in line
@@ -192,8 +192,8 @@ def test_problems_of_the_seeds_net_are_named_in_its_own_words(
     line = refusal(tmp_path, state)
     assert "downsampling.(convolution 3).weight is missing" in line
     assert "downsampling.(convolution 3).bias is missing" in line
-    assert f"{last.removesuffix('weight')}bias is surplus" in line
-    assert "residuals.2.norm.1.weight is surplus" in line
+    assert f"{last.removesuffix('weight')}bias is unexpected" in line
+    assert "residuals.2.norm.1.weight is unexpected" in line
     assert f"{first} has the shape (8, 16, 2, 3), expected (8, 16, 3, 3)" in line
     assert line.count(";") == 4
 

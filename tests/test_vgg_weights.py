@@ -120,7 +120,7 @@ def test_missing_biases_are_named(tmp_path: Path) -> None:
     tensors = torchvision_tensors(convolutions)
     del tensors["features.2.bias"]
     torch_writer.save_arrays(tmp_path / "x.pth", tensors)
-    with pytest.raises(ValueError, match=r"biases of features \[2\]"):
+    with pytest.raises(ValueError, match=r"bias of features\.2$"):
         from_torchvision(tmp_path / "x.pth")
     write_published_keras(tmp_path / "x.h5", convolutions)
     with h5py.File(tmp_path / "x.h5", "a") as file:
@@ -247,7 +247,7 @@ def test_the_script_reports_bad_input_in_one_line(
     empty.mkdir()
     for arguments, message in (
         ((tmp_path / "x.bin", "-o", output), "expected a suffix of .onnx, .h5, .pth"),
-        ((tmp_path / "x.h5", "-o", output), "no such weights file"),
+        ((tmp_path / "x.h5", "-o", output), f"cannot read {tmp_path / 'x.h5'}"),
         ((source, "-o", tmp_path / "out.bin"), "must be a .safetensors file"),
         ((source, "-o", tmp_path / "no" / "out.safetensors"), "no such folder"),
         ((source, "-o", output, "--photos", empty), "no photographs"),

@@ -86,7 +86,7 @@ def run_export(options: ExportOptions) -> int:
         content = FORMATS[suffix](style.params)
     except ImportError as error:  # of an optional package
         raise ValueError(str(error)) from error
-    with explained("write", output, kind="net"), atomic_path(output) as temporary:
+    with explained(f"cannot write the net {output}"), atomic_path(output) as temporary:
         temporary.write_bytes(content)
     print(f"{output}: width {net_width(style.params)}, {len(content) / 1e6:.1f} MB")
     return 0

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from pathlib import Path
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path whose file replaces ``path`` when the block succeeds.
 
-    The temporary file lies in the same folder and keeps the suffix, so that the final
-    step is one rename. When the block raises, the file at ``path`` stays as it was.
+    The temporary file is in the same folder and keeps the suffix, so that the final
+    step is one rename. If the block raises, the file at ``path`` stays unchanged.
 
     Raises:
         OSError: the folder does not exist or cannot be written to.
@@ -33,7 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _permissions_of_new_files() -> int:
-    """Return what the umask allows; ``mkstemp`` gives 0o600, which is too private."""
+    """Read the umask; ``mkstemp`` gives 0o600, which is too private."""
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
@@ -44,17 +44,14 @@ def check_output_path(
 ) -> None:
     """Raise, before any long work, unless a file can be written to ``path``.
 
-    Args:
-        path: the file.
-        kind: what the message calls it.
-        suffixes: those of the formats that can be written.
+    ``kind`` is what messages call the file, ``suffixes`` those that can be written.
 
     Raises:
         ValueError: the suffix is unknown, the folder is missing or write-protected, or
             ``path`` is a folder or a write-protected file.
     """
     path = Path(path)
-    with explained("write", path, kind=kind):
+    with explained(f"cannot write the {kind} {path}"):
         if os.path.isdir(path):
             raise ValueError("it is a folder")
         if path.suffix.lower() not in suffixes:
@@ -67,20 +64,26 @@ def check_output_path(
         tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
 
 
-@contextmanager
-def explained(action: str, path: Path, *, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong in the block into a ``ValueError`` of one line.
-
-    Everything is caught because, on damaged files, Pillow's decoders raise nearly every
-    exception there is.
-    """
+def describe_error(error: BaseException) -> str:
+    """Describe an exception in one line, without the path that an OSError repeats."""
     from PIL import UnidentifiedImageError
 
+    if isinstance(error, UnidentifiedImageError):  # its message names a Python object
+        return "its format is unknown, or its first bytes are damaged"
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(reason.split())
+
+
+@contextmanager
+def explained(
+    failure: str, *, describe: Callable[[BaseException], str] = describe_error
+) -> Iterator[None]:
+    """Turn any exception in the block into the ``ValueError`` "failure: reason".
+
+    Everything is caught because, on damaged files, the libraries that read them raise
+    nearly every exception there is.
+    """
     try:
         yield
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = "its format is unknown, or its first bytes are damaged"
-        line = " ".join(reason.split())
-        raise ValueError(f"cannot {action} the {kind} {path}: {line}") from error
+        raise ValueError(f"{failure}: {describe(error)}") from error

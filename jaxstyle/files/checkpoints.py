@@ -1,9 +1,10 @@
-"""Checkpoints of a run: its whole state by Orbax, and what shaped it.
+"""Checkpoints of a run: its whole state, written by Orbax, and its configuration.
 
-Each is a folder named after its step. Orbax writes it whole or not at all, and drops
-the oldest. A manifest that comes last makes it complete: it holds the configuration,
-which says whether another run may go on from here, and a digest of every file, which
-tells damage.
+Each is a folder named after its step. Orbax writes it completely or not at all, and
+deletes the oldest. A manifest, written last, completes it. It holds the configuration,
+which must equal that of a run that resumes, and the SHA-256 digest of every file: Orbax
+restores many damaged files without an error, and a flipped bit in any file must make a
+run fall back to the checkpoint before.
 """
 
 import errno
@@ -21,7 +22,7 @@ from typing import Any, Generic, NamedTuple, Protocol, SupportsInt, TypeAlias, T
 import jax
 import numpy as np
 
-from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.atomic import atomic_path, describe_error, explained
 from jaxstyle.scaling.memory import (
     check_free,
     free_host_memory,
@@ -30,44 +31,41 @@ from jaxstyle.scaling.memory import (
 )
 
 KEPT = 3
-"""How many checkpoints are kept: the newest."""
+"""The number of checkpoints that are kept, the newest."""
 
 MANIFEST = "manifest.json"
 
 ORBAX_COPIES = 2
-"""How many times its size a state takes while Orbax writes it: measured."""
+"""The memory that Orbax needs to write a state, in sizes of the state (measured)."""
 
 Configuration: TypeAlias = Mapping[str, Any]
-"""What shapes the numbers: nested dicts of what JSON can hold."""
+"""Everything that affects the results: nested dicts of JSON values."""
 
 
 class Stepped(Protocol):
-    """A tree of arrays that knows how many steps it has gone through."""
+    """A tree of arrays with a step count."""
 
     @property
     def step(self) -> SupportsInt:
-        """The number of steps."""
+        """The number of steps done."""
 
 
 State = TypeVar("State", bound=Stepped)
 
 
 class Restored(NamedTuple, Generic[State]):
-    """A state from a checkpoint, and what is wrong with newer ones."""
+    """A state from a checkpoint, and notes on newer ones that are damaged."""
 
     state: State
     notes: list[str]
 
 
 def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) -> None:
-    """Write a checkpoint of a state, and drop the oldest.
+    """Write a checkpoint of a state, and delete the oldest.
 
-    Of several processes one calls this, and holds the whole state.
-
-    Args:
-        folder: holds the checkpoints of one run; it is made if it is missing.
-        state: its step is the name of the checkpoint; one of that name is replaced.
-        configuration: what `load_checkpoint` compares.
+    ``folder`` holds the checkpoints of one run and is created if missing; a checkpoint
+    of the same step is replaced. Of several processes, one calls this and holds the
+    whole state.
 
     Raises:
         ValueError: the checkpoint cannot be written; those before it are kept.
@@ -75,10 +73,10 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
     import orbax.checkpoint as ocp
 
     step = int(state.step)
-    try:
+    with explained(f"cannot write the checkpoint of step {step} in {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         size = size_in_bytes(state)
-        # Linux would end a process that takes more.
+        # Linux would kill a process that takes more.
         check_free(ORBAX_COPIES * size, free_host_memory())
         _check_room(folder, size)
         with _manager(folder) as manager:
@@ -88,27 +86,17 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
             manager.save(step, args=ocp.args.StandardSave(whole), force=True)
         _write_manifest(folder / str(step), configuration)
         return_freed_memory()
-    except Exception as error:  # of many types, Orbax's and TensorStore's
-        raise ValueError(
-            f"cannot write the checkpoint of step {step} in {folder}: {_reason(error)}"
-        ) from error
 
 
 def load_checkpoint(
     folder: Path, like: Callable[[int], State], configuration: Configuration
 ) -> Restored[State]:
-    """Read the newest checkpoint that is not damaged.
+    """Read the newest undamaged checkpoint, into arrays of the host.
 
-    Args:
-        folder: holds the checkpoints of one run.
-        like: returns for a step a state of the same structure, or its shapes.
-        configuration: what the checkpoint must have been made with.
-
-    Returns:
-        The state, in arrays of the host.
+    ``like`` maps a step to a state of the same structure, or to its shapes.
 
     Raises:
-        ValueError: there is no checkpoint, none can be read, or it is of another
+        ValueError: there is no checkpoint, none can be read, or it has another
             configuration; then all differences are named.
     """
     notes: list[str] = []
@@ -116,7 +104,9 @@ def load_checkpoint(
         try:
             found = _read_manifest(folder / str(step))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            notes.append(f"the checkpoint of step {step} is damaged: {_reason(error)}")
+            notes.append(
+                f"the checkpoint of step {step} is damaged: {describe_error(error)}"
+            )
             continue
         if differences := list(find_differences(found, configuration)):
             raise ValueError(
@@ -130,7 +120,7 @@ def load_checkpoint(
 
 
 def find_checkpoints(folder: Path) -> list[int]:
-    """Return the steps of the complete checkpoints in a folder, in order."""
+    """List the steps of the complete checkpoints in a folder, in order."""
     names = (path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
     return sorted(int(name) for name in names if name.isdecimal())
 
@@ -154,7 +144,7 @@ def find_differences(
 
 @contextmanager
 def _manager(folder: Path) -> Iterator[Any]:
-    """Yield what saves and restores, with Orbax's own log silenced."""
+    """Open Orbax's manager of a folder, with its log silenced."""
     import orbax.checkpoint as ocp
 
     log = logging.getLogger("absl")
@@ -180,8 +170,7 @@ def _manager(folder: Path) -> Iterator[Any]:
 def _check_room(folder: Path, size: int) -> None:
     """Raise an OSError unless ``size`` bytes fit on the disk, within quota and limits.
 
-    The bytes are allocated, not written. Orbax's threads would say it in hundreds of
-    lines.
+    Orbax's threads would report it in hundreds of lines. Nothing is written.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):  # not on macOS
@@ -194,15 +183,11 @@ def _read_state(folder: Path, step: int, like: State) -> State:
     import orbax.checkpoint as ocp
 
     shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-    try:
-        with _manager(folder) as manager:
-            restore = ocp.args.StandardRestore(shapes)
-            state: State = manager.restore(step, args=restore)
-    except Exception as error:  # of many types, Orbax's and TensorStore's
-        raise ValueError(
-            f"cannot read the checkpoint of step {step} in {folder}: {_reason(error)}"
-        ) from error
-    return state
+    with (
+        explained(f"cannot read the checkpoint of step {step} in {folder}"),
+        _manager(folder) as manager,
+    ):
+        return manager.restore(step, args=ocp.args.StandardRestore(shapes))
 
 
 def _write_manifest(checkpoint: Path, configuration: Configuration) -> None:
@@ -212,31 +197,24 @@ def _write_manifest(checkpoint: Path, configuration: Configuration) -> None:
 
 
 def _read_manifest(checkpoint: Path) -> Configuration:
-    """Return the configuration of a checkpoint whose files are all as they were."""
+    """Check the digest of every file of a checkpoint; return its configuration."""
     manifest = json.loads((checkpoint / MANIFEST).read_bytes())
     found, expected = _digests(checkpoint), manifest["files"]
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise ValueError(f"{name} is not what was written")
-    configuration: Configuration = manifest["configuration"]
-    return configuration
+    return manifest["configuration"]
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    """Return a digest of each file in a folder but the manifest, by relative path."""
-    files = (path for path in folder.rglob("*") if path.is_file())
+def _digests(checkpoint: Path) -> dict[str, str]:
+    """Map the relative path of each file, except the manifest, to its digest."""
     return {
-        path.relative_to(folder).as_posix(): _digest(path)
-        for path in files
-        if path.name != MANIFEST and not path.name.startswith(f".{Path(MANIFEST).stem}")
+        path.relative_to(checkpoint).as_posix(): _digest(path)
+        for path in checkpoint.rglob("*")
+        if path.is_file() and path.name != MANIFEST
     }
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(reason.split())

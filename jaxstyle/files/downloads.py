@@ -1,4 +1,4 @@
-"""Downloads that show progress, go on where they broke off, and are checked."""
+"""Downloads that show progress, resume after a failure, and are checked."""
 
 import errno
 import hashlib
@@ -7,16 +7,18 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from jaxstyle.files.atomic import explained
 
 _CHUNK = 2**20
 _NAMES = {"md5": "MD5", "sha256": "SHA-256"}
 
 
 class Checksum(NamedTuple):
-    """The sum that a file must have: ``md5`` or ``sha256``, in hexadecimal digits."""
+    """The expected ``md5`` or ``sha256`` sum of a file, in hexadecimal digits."""
 
     algorithm: str
     digits: str
@@ -25,20 +27,15 @@ class Checksum(NamedTuple):
 def download(
     url: str, path: Path, *, checksum: Checksum | None = None, quiet: bool = False
 ) -> None:
-    """Fetch what is at ``url`` into a file, which appears only when it is whole.
+    """Download ``url`` to ``path``, which appears only when it is complete.
 
-    What has arrived lies in ``path`` with ``.part`` added. When the download breaks
-    off, or the process is killed, the next call asks the server for the rest only.
-
-    Args:
-        url: an address that ``urllib`` opens.
-        path: the file; its folder must exist.
-        checksum: what the file must have.
-        quiet: whether to show no progress.
+    What has arrived is kept in ``path`` with ``.part`` added. After a failure, even a
+    killed process, the next call asks the server only for the rest. The folder of
+    ``path`` must exist; ``quiet`` hides the progress bar.
 
     Raises:
         ValueError: the server cannot be reached or refuses, the download breaks off,
-            what was sent is another file, or the disk is full.
+            the checksum differs, or the disk is full.
     """
     part = partial_path(path)
     length = _fetch(url, part, quiet=quiet)
@@ -54,12 +51,12 @@ def download(
 
 
 def partial_path(path: Path) -> Path:
-    """Return where the beginning of a file lies while it is downloaded."""
+    """Append ``.part`` to the name of a file, for its incomplete download."""
     return path.with_name(f"{path.name}.part")
 
 
 def missing_bytes(path: Path, length: int) -> int:
-    """Return how many of the ``length`` bytes of a file are still to be downloaded."""
+    """Count the bytes still to download of a file of ``length`` bytes."""
     if path.exists():
         return 0
     part = partial_path(path)
@@ -67,10 +64,10 @@ def missing_bytes(path: Path, length: int) -> int:
 
 
 def cache_folder() -> Path:
-    """Return where downloads are kept.
+    """Locate the folder of downloads, which need not exist yet.
 
     It is ``JAXSTYLE_CACHE``, else ``jaxstyle`` in ``XDG_CACHE_HOME``, else
-    ``~/.cache/jaxstyle``. It need not exist yet.
+    ``~/.cache/jaxstyle``.
     """
     if own := os.environ.get("JAXSTYLE_CACHE"):
         return Path(own)
@@ -80,31 +77,26 @@ def cache_folder() -> Path:
 
 def _fetch(url: str, part: Path, *, quiet: bool) -> int | None:
     """Append what is missing; return the length of the whole if it is known."""
-    from tqdm import tqdm
-
-    with _explained(url):
+    with explained(f"cannot download {url}"):
         response = _open(url, start=part.stat().st_size if part.exists() else 0)
     if response is None:  # nothing is missing
         return None
-    with response, _opened(part, keep=response.status == 206) as file:
-        start = file.tell()
-        rest = response.headers.get("Content-Length")
-        length = None if rest is None else start + int(rest)
-        with tqdm(
-            desc=part.stem,
-            initial=start,
-            total=length,
-            unit="B",
-            unit_scale=True,
-            disable=quiet,
-        ) as bar:
-            for chunk in _chunks(response):
-                bar.update(file.write(chunk))
+    mode = "ab" if response.status == http.HTTPStatus.PARTIAL_CONTENT else "wb"
+    try:
+        with response, part.open(mode) as file:
+            start, rest = file.tell(), response.headers.get("Content-Length")
+            length = None if rest is None else start + int(rest)
+            with _bar(part.stem, length, quiet=quiet, initial=start) as bar:
+                for chunk in _chunks(response):
+                    bar.update(file.write(chunk))
+    except OSError as error:
+        hint = "; free some and try again" if error.errno == errno.ENOSPC else ""
+        raise ValueError(f"cannot write {part}: {error.strerror}{hint}") from error
     return length
 
 
 def _open(url: str, *, start: int) -> Any:
-    """Ask for what follows the first ``start`` bytes; ``None`` if that is nothing."""
+    """Request everything after ``start`` bytes; return ``None`` if that is nothing."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         return urllib.request.urlopen(
@@ -118,61 +110,40 @@ def _open(url: str, *, start: int) -> Any:
 
 
 def _chunks(response: Any) -> Iterator[bytes]:
-    """Yield what arrives, until the end or until the connection breaks."""
+    """Yield data until the end, or until the connection breaks."""
     try:
-        while chunk := response.read1(_CHUNK):
-            yield chunk
+        yield from iter(partial(response.read1, _CHUNK), b"")
     except (OSError, http.client.HTTPException):
-        return  # the length tells
-
-
-@contextmanager
-def _opened(part: Path, *, keep: bool) -> Iterator[Any]:
-    """Open a partial file at its end, or emptied where the server sends all of it."""
-    try:
-        with part.open("ab" if keep else "wb") as file:
-            yield file
-    except OSError as error:
-        hint = "; free some and try again" if error.errno == errno.ENOSPC else ""
-        raise ValueError(f"cannot write {part}: {error.strerror}{hint}") from error
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ValueError(f"cannot download {url}: {error}") from error
+        return  # `download` compares the lengths
 
 
 def _check_sum(part: Path, expected: Checksum, *, url: str, quiet: bool) -> None:
-    """Raise, and keep nothing, unless a downloaded file is the published one."""
-    got = _sum(part, expected.algorithm, quiet=quiet)
-    if got != expected.digits:
+    """Delete a downloaded file, and raise, unless it is the published one."""
+    digest = hashlib.new(expected.algorithm, usedforsecurity=False)
+    with (
+        part.open("rb") as file,
+        _bar(f"checking {part.stem}", part.stat().st_size, quiet=quiet) as bar,
+    ):
+        for chunk in iter(partial(file.read, _CHUNK), b""):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    if digest.hexdigest() != expected.digits:
         part.unlink()
         raise ValueError(
             f"what {url} sent is not the published file: its "
-            f"{_NAMES[expected.algorithm]} sum is {got}, expected {expected.digits}; "
-            "nothing was kept"
+            f"{_NAMES[expected.algorithm]} sum is {digest.hexdigest()}, expected "
+            f"{expected.digits}; nothing was kept"
         )
 
 
-def _sum(path: Path, algorithm: str, *, quiet: bool) -> str:
+def _bar(name: str, total: int | None, *, quiet: bool, initial: int = 0) -> Any:
     from tqdm import tqdm
 
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with (
-        path.open("rb") as file,
-        tqdm(
-            desc=f"checking {path.stem}",
-            total=os.fstat(file.fileno()).st_size,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=quiet,
-        ) as bar,
-    ):
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()
+    return tqdm(
+        desc=name,
+        total=total,
+        initial=initial,
+        unit="B",
+        unit_scale=True,
+        disable=quiet,
+    )

@@ -146,7 +146,7 @@ def save_loss_plot(
     axes.grid(alpha=0.3)
     if points:
         axes.legend()
-    with explained("write", Path(path), kind="plot"), atomic_path(path) as temporary:
+    with explained(f"cannot write the plot {path}"), atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 

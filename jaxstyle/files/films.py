@@ -60,7 +60,7 @@ def save_film(
     path = Path(path)
     _check_numbers(size, frames_per_second)
     check_film_path(path)
-    writing = partial(explained, "write", path, kind="film")
+    writing = partial(explained, f"cannot write the film {path}")
     with ExitStack() as stack:
         with writing():
             temporary = stack.enter_context(atomic_path(path))
@@ -82,7 +82,7 @@ def check_film_path(path: str | Path) -> None:
     """
     path = Path(path)
     check_output_path(path, kind="film", suffixes=_WRITERS.keys())
-    with explained("write", path, kind="film"):
+    with explained(f"cannot write the film {path}"):
         _check_encoder(path.suffix.lower())
 
 

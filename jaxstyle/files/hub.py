@@ -1,48 +1,49 @@
-"""Styles on the Hugging Face hub: fetched into its cache, and published.
+"""Styles on the Hugging Face hub: downloaded into its cache, and published.
 
-The package huggingface_hub does the transport. The token, the cache, proxies and the
-address of the hub are its own business: ``HF_TOKEN``, ``HF_HOME``, ``HF_ENDPOINT`` and
-the like work as they do everywhere.
+The package huggingface_hub does the transport and reads ``HF_TOKEN``, ``HF_HOME``,
+``HF_ENDPOINT`` and the like as usual.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxstyle.files.atomic import describe_error, explained
+
 PREFIX = "hf:"
-"""What marks a style on the hub."""
+"""The prefix of a style on the hub."""
 
 STYLE, CARD, PICTURE = "style.safetensors", "README.md", "example.jpg"
-"""The files of a repository; only the first is ever fetched."""
+"""The files of a repository; only the first is ever downloaded."""
 
 FORM = f"{PREFIX}USER/REPO"
 
 LOG_IN = "set HF_TOKEN, or log in with: hf auth login"
 
 HINTS = {
-    401: (f"no such repository, or one that needs a valid token: {LOG_IN}",),
-    403: ("the token may not do that",),
-    404: ("no such repository, or a private one",),
+    401: f"; no such repository, or one that needs a valid token: {LOG_IN}",
+    403: "; the token may not do that",
+    404: "; no such repository, or a private one",
 }
-"""What may help when the hub refuses, by the status that it answers."""
+"""Advice by the HTTP status with which the hub refuses."""
 
 
 class Address(NamedTuple):
-    """A repository ``USER/REPO``, and a branch, tag or commit of it, or the latest."""
+    """A repository ``USER/REPO``, and its branch, tag or commit, or the latest."""
 
     repo: str
     revision: str | None
 
 
 def is_address(name_or_path: str | Path) -> bool:
-    """Return whether a style is one on the hub."""
+    """Tell hub addresses from other names of styles."""
     return str(name_or_path).startswith(PREFIX)
 
 
 def parse_address(text: str) -> Address:
-    """Take ``hf:USER/REPO`` or ``hf:USER/REPO@REVISION`` apart.
+    """Parse ``hf:USER/REPO`` or ``hf:USER/REPO@REVISION``.
 
     Raises:
         ValueError: it has another form, or huggingface_hub is not installed.
@@ -55,7 +56,7 @@ def parse_address(text: str) -> Address:
 
 
 def check_repo(repo: str) -> None:
-    """Raise a ValueError unless a repository may be called so on the hub."""
+    """Raise a ValueError unless ``repo`` is a valid name of a repository."""
     form = f"no repository {repo!r} on the hub: expected USER/REPO"
     if repo.count("/") != 1:
         raise ValueError(form)
@@ -66,32 +67,28 @@ def check_repo(repo: str) -> None:
 
 
 def pull_style(address: str) -> Path:
-    """Fetch a style into the hub's cache, unless it is there, and return its file.
+    """Download the style at ``hf:USER/REPO[@REVISION]``; return its cached file.
 
-    A branch is asked for news each time; without a network, what was fetched last is
-    taken. A commit that is in the cache is taken unasked.
-
-    Args:
-        address: ``hf:USER/REPO`` or ``hf:USER/REPO@REVISION``.
+    A branch is checked for updates each time; offline, the cached file is used. A
+    commit in the cache is used without a request.
 
     Raises:
         ValueError: the address is malformed, there is no such repository, revision or
-            style in it, the hub refuses or cannot be reached, or huggingface_hub is not
-            installed.
+            style, the hub refuses or cannot be reached, or huggingface_hub is missing.
     """
     repo, revision = parse_address(address)
     hub = _library()
-    with _explained(f"cannot fetch {address}"):
+    with explained(f"cannot fetch {address}", describe=_describe):
         cached = hub.try_to_load_from_cache(repo, STYLE, revision=revision)
         if not isinstance(cached, str):
-            # Asks once. The download would ask for half a minute before it gives up.
+            # One request; the download would retry for half a minute.
             hub.get_hf_file_metadata(hub.hf_hub_url(repo, STYLE, revision=revision))
         path = hub.hf_hub_download(repo, STYLE, revision=revision, **_user_agent())
     return Path(path)
 
 
 def check_token() -> None:
-    """Raise a ValueError unless there is a token, valid or not, to publish with."""
+    """Raise a ValueError unless there is a token, valid or not."""
     if not _library().get_token():
         raise ValueError(f"no token for the Hugging Face hub: {LOG_IN}")
 
@@ -99,23 +96,19 @@ def check_token() -> None:
 def push_files(
     repo: str, files: Mapping[str, bytes], *, private: bool = False
 ) -> tuple[str, str]:
-    """Publish files in one commit, in a repository that is made if there is none.
+    """Publish files, contents by name, in one commit; create the repository if needed.
 
-    Args:
-        repo: ``USER/REPO``.
-        files: contents by name. Files that are there already are replaced.
-        private: whether nobody else may see the repository.
-
-    Returns:
-        The repository's page, and the commit: the last one if nothing has changed.
+    Existing files are replaced. Returns the repository's page and the commit, which is
+    the last one if nothing changed.
 
     Raises:
-        ValueError: the hub refuses or cannot be reached, or a repository that is to be
-            private is public.
+        ValueError: the hub refuses or cannot be reached, or with ``private``, the
+            repository is public.
     """
     hub = _library()
     api = hub.HfApi(**_user_agent())
-    with _explained(f"cannot push to {repo}"):
+    explain = partial(explained, f"cannot push to {repo}", describe=_describe)
+    with explain():
         # None leaves it to the user's or organization's own default.
         page = str(api.create_repo(repo, private=private or None, exist_ok=True))
         public = private and not api.model_info(repo).private
@@ -124,7 +117,7 @@ def push_files(
             f"{repo} is there already, and public; leave out --private, make the "
             f"repository private on {page}/settings, or push to another one"
         )
-    with _explained(f"cannot push to {repo}"):
+    with explain():
         commit = api.create_commit(
             repo,
             [hub.CommitOperationAdd(name, content) for name, content in files.items()],
@@ -134,7 +127,7 @@ def push_files(
 
 
 def _library() -> Any:
-    """Return huggingface_hub, whose names are imported on first use."""
+    """Import huggingface_hub."""
     try:
         import huggingface_hub.errors
         import huggingface_hub.utils
@@ -150,37 +143,20 @@ def _user_agent() -> dict[str, str]:
     return {"library_name": "jaxstyle", "library_version": metadata.version("jaxstyle")}
 
 
-# --- what goes wrong ----------------------------------------------------------------
-
-
-@contextmanager
-def _explained(failure: str) -> Iterator[None]:
-    """Turn whatever goes wrong in the library into a ``ValueError`` of one line.
-
-    Everything is caught because errors of the network have no base class that the
-    library's versions share, and a failed upload is a ``RuntimeError``.
-    """
-    try:
-        yield
-    except Exception as error:
-        line = " ".join(_reason(error).split())
-        raise ValueError(f"{failure}: {line}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """Say what the hub has answered, and what may help."""
+def _describe(error: BaseException) -> str:
+    """Describe what the hub answered, and what may help, in one line."""
     errors = _library().errors
-    if isinstance(error, RuntimeError) and error.__cause__:
-        return _reason(error.__cause__)
+    if isinstance(error, RuntimeError) and error.__cause__:  # a failed upload
+        return _describe(error.__cause__)
     if isinstance(error, errors.RevisionNotFoundError):
         return "there is no such revision"
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"there is no {STYLE}, which jaxstyle push writes"
     if isinstance(error, errors.HfHubHTTPError):
-        status, told = error.response.status_code, error.server_message
-        answer = f"the hub answers {status}" + (f", {told.rstrip('.')}" if told else "")
-        return "; ".join([answer, *HINTS.get(status, ())])
-    text = str(error) or type(error).__name__
+        status = error.response.status_code
+        told = " ".join((error.server_message or "").split()).rstrip(".")
+        answer = f"the hub answers {status}" + (f", {told}" if told else "")
+        return answer + HINTS.get(status, "")
     if type(error).__module__.startswith("httpx"):
-        return f"cannot reach {_library().constants.ENDPOINT} ({text})"
-    return text
+        return f"cannot reach {_library().constants.ENDPOINT} ({describe_error(error)})"
+    return describe_error(error)

@@ -113,7 +113,7 @@ def save_image(
 
     path, picture, exif = Path(path), Image.fromarray(to_8_bit(image)), _exif(settings)
     check_image_path(path)
-    with explained("write", path, kind="image"), atomic_path(path) as temporary:
+    with explained(f"cannot write the image {path}"), atomic_path(path) as temporary:
         picture.save(temporary, exif=exif, **_WRITERS[path.suffix.lower()])
 
 
@@ -166,7 +166,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
 
     if not os.path.exists(path):
         raise ValueError(f"no such image file: {path}")
-    with explained("read", path, kind="image"), warnings.catch_warnings():
+    with explained(f"cannot read the image {path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not path.is_file():  # a folder, or a pipe, which would wait for a writer
             raise ValueError("it is not a regular file")

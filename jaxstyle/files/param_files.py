@@ -12,19 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.atomic import atomic_path, explained
 
 
 def save_params(
     params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
 ) -> None:
-    """Write a tree of arrays and its metadata, wholly or not at all.
+    """Write nested dicts of arrays, and metadata, to a new or replaced file.
 
-    Args:
-        params: nested dicts of arrays of any dtype that safetensors knows; no key may
-            hold a ``/``.
-        path: the file; one that exists is replaced.
-        metadata: what `load_params` returns beside the tree.
+    Arrays may have any dtype that safetensors supports; no key may contain a ``/``.
 
     Raises:
         ValueError: the file cannot be written.
@@ -33,17 +29,15 @@ def save_params(
 
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves(params)}
     content = save(arrays, metadata=dict(metadata))
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise ValueError(
-            f"cannot write the parameter file {path}: {error.strerror or error}"
-        ) from error
+    with (
+        explained(f"cannot write the parameter file {path}"),
+        atomic_path(path) as temporary,
+    ):
+        temporary.write_bytes(content)
 
 
 def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a tree of arrays, widened to float32, and its metadata.
+    """Read a tree of arrays, as float32, and its metadata.
 
     Raises:
         ValueError: the file is missing, damaged or not safetensors, or its names do
@@ -57,7 +51,7 @@ def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 def load_header(
     path: str | Path,
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read the shapes of a file's arrays, by name, and its metadata: no array.
+    """Read the shapes of a file's arrays, by name, and its metadata, but no values.
 
     Raises:
         ValueError: the file is missing, damaged or not safetensors.
@@ -71,18 +65,16 @@ def load_header(
 @contextmanager
 def _open(path: str | Path) -> Iterator[Any]:
     """Open a safetensors file; what goes wrong in the block is the file's fault."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    _check_is_file(Path(path))
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except (OSError, SafetensorError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"cannot read the parameter file {path}: damaged or not safetensors "
-            f"({reason})"
-        ) from error
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"no such parameter file: {path}")
+    if not path.is_file():
+        raise ValueError(f"cannot read the parameter file {path}: it is not a file")
+    failure = f"cannot read the parameter file {path}: damaged or not safetensors"
+    with explained(failure), safe_open(path, framework="numpy") as file:
+        yield file
 
 
 def check_params(
@@ -91,15 +83,10 @@ def check_params(
     *,
     path: str | Path,
 ) -> None:
-    """Raise unless a tree has exactly the expected arrays, all of finite values.
-
-    Args:
-        params: nested dicts of arrays.
-        expected_shapes: the same tree with a shape, a tuple, for each array.
-        path: the file that the message names.
+    """Raise unless a tree has exactly the arrays of the tree of shapes, all finite.
 
     Raises:
-        ValueError: the tree differs; all problems are named at once.
+        ValueError: the tree differs; the message names ``path`` and all problems.
     """
     raise_problems(find_problems(params, expected_shapes), path=path)
 
@@ -107,21 +94,21 @@ def check_params(
 def find_problems(
     params: Mapping[str, Any], expected_shapes: Mapping[str, Any]
 ) -> list[str]:
-    """Describe each way in which a tree differs from what `check_params` expects."""
+    """List all differences of a tree from what `check_params` expects."""
     arrays, shapes = dict(leaves(params)), dict(leaves(expected_shapes))
     missing = [f"{name} is missing" for name in shapes if name not in arrays]
-    surplus = [f"{name} is surplus" for name in arrays if name not in shapes]
+    unexpected = [f"{name} is unexpected" for name in arrays if name not in shapes]
     wrong = [
         problem
         for name, shape in shapes.items()
         if name in arrays
         for problem in _array_problems(name, arrays[name], shape)
     ]
-    return missing + surplus + wrong
+    return missing + unexpected + wrong
 
 
 def raise_problems(problems: list[str], *, path: str | Path) -> None:
-    """Raise one ``ValueError`` that names all problems of a file, if there are any."""
+    """Raise one ``ValueError`` that names all problems of a file, if any."""
     if problems:
         raise ValueError(f"wrong parameters in {path}: {'; '.join(problems)}")
 
@@ -134,7 +121,7 @@ def _array_problems(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[s
 
 
 def digest_params(params: Mapping[str, Any]) -> str:
-    """Return 16 digits that differ for trees with other names, order or values."""
+    """Hash the names, order and values of a tree to 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, array in leaves(params):
         digest.update(name.encode())
@@ -164,13 +151,6 @@ def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
                 raise ValueError(f"{name} lies below {folder}, which is an array")
         node[leaf] = np.asarray(arrays[name], np.float32)
     return root
-
-
-def _check_is_file(path: Path) -> None:
-    if not path.exists():
-        raise ValueError(f"no such parameter file: {path}")
-    if not path.is_file():
-        raise ValueError(f"cannot read the parameter file {path}: it is not a file")
 
 
 def package_file(folder: str, name: str) -> Path:

@@ -1,8 +1,8 @@
 """Tensors from PyTorch checkpoints, without PyTorch and without running their code.
 
-A checkpoint is a pickle, which may name any function of any module and have it called.
-Here the unpickler knows only the few names that describe tensors, and each of them
-makes a plain record of this module; every other name is refused.
+A checkpoint is a pickle, which may call any function of any module. This unpickler
+accepts only the few names that describe tensors, makes plain records of them, and
+refuses all others.
 
 Both layouts are read: the zip archives of PyTorch 1.6 and later, and the single stream
 of earlier versions.
@@ -18,7 +18,9 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 
-# What a storage class holds, as NumPy names it but for the byte order.
+from jaxstyle.files.atomic import explained
+
+# NumPy's dtypes by storage class, without the byte order.
 _DTYPES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
@@ -40,14 +42,14 @@ _LEGACY_PROTOCOL = 1001
 
 
 class _Storage(NamedTuple):
-    """A flat array of the file; ``dtype`` is one of the values of ``_DTYPES``."""
+    """A flat array of the file; ``dtype`` is a value of ``_DTYPES``."""
 
     dtype: str
     size: int
 
 
 class _Tensor(NamedTuple):
-    """A view of ``size`` elements of a storage from ``start`` on, cut by strides."""
+    """A strided view of the ``size`` elements of a storage from ``start``."""
 
     key: str
     start: int
@@ -58,41 +60,30 @@ class _Tensor(NamedTuple):
 
 
 def load_torch_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the tensors of a PyTorch checkpoint by name, executing no code in it.
+    """Read the tensors of a file by ``torch.save``, by name, executing no code in it.
 
-    Where the checkpoint holds a ``"state_dict"``, its tensors are meant, else those of
-    the top level. Whatever is not a tensor is left out.
-
-    Args:
-        path: a file that ``torch.save`` wrote.
-
-    Returns:
-        Read-only arrays of the tensors' own types; bfloat16 becomes float32.
+    They are those of the entry ``"state_dict"`` if there is one, else of the top level;
+    other values are skipped. Arrays are read-only and keep the tensors' types, except
+    that bfloat16 becomes float32.
 
     Raises:
         ValueError: the file is missing or damaged, is no state dict, or refers to
-            anything but tensors.
+            something other than tensors.
     """
     if not Path(path).is_file():
         raise ValueError(f"no such PyTorch checkpoint: {path}")
-    try:
+    with explained(f"cannot read the PyTorch checkpoint {path}"):
         with open(path, "rb") as file:
             start = file.read(len(_ZIP_START))
             file.seek(0)
-            checkpoint, arrays = (
-                _read_zip(file) if start == _ZIP_START else _read_legacy(file)
-            )
+            read = _read_zip if start == _ZIP_START else _read_legacy
+            checkpoint, arrays = read(file)
         tensors = _select_tensors(checkpoint)
         return {name: _cut(tensor, arrays) for name, tensor in tensors.items()}
-    except Exception as error:  # a damaged pickle may raise nearly every type
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(
-            f"cannot read the PyTorch checkpoint {path}: {reason}"
-        ) from error
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuild tensors as records, note the storages they need, refuse all else."""
+    """Rebuild tensors as records, collect their storages, refuse all else."""
 
     def __init__(self, file: IO[bytes]) -> None:
         # Names that were strings under Python 2 arrive as bytes and are decoded.
@@ -116,7 +107,7 @@ class _Unpickler(pickle.Unpickler):
         return known[full_name]
 
     def persistent_load(self, identifier: Any) -> tuple[str, int, int]:
-        """Note a storage and return its key and the part of it that is meant."""
+        """Collect a storage; return its key, and the start and size used."""
         kind, dtype, key, _location, size, *view = identifier
         if kind != "storage" or dtype not in _DTYPES.values():
             raise pickle.UnpicklingError(f"it refers to a {kind} of {dtype}")
@@ -146,7 +137,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read_zip(file: IO[bytes]) -> tuple[Any, dict[str, np.ndarray]]:
-    """Read an archive of ``data.pkl``, ``data/{key}`` and at times ``byteorder``."""
+    """Read an archive of ``data.pkl``, ``data/{key}`` and optionally ``byteorder``."""
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.endswith("/data.pkl")]
@@ -193,7 +184,7 @@ def _read_legacy_storage(
 
 
 def _decode(data: bytes, storage: _Storage, *, order: bytes) -> np.ndarray:
-    """Return the flat array of a storage in the machine's own byte order."""
+    """Decode a storage to a flat array in the machine's byte order."""
     stored = _stored_dtype(storage)
     if len(data) != storage.size * stored.itemsize:
         raise ValueError(
@@ -207,7 +198,7 @@ def _decode(data: bytes, storage: _Storage, *, order: bytes) -> np.ndarray:
 
 
 def _stored_dtype(storage: _Storage) -> np.dtype[Any]:
-    """Return how NumPy reads a storage; bfloat16 is read as its bits."""
+    """Choose the dtype to read a storage with; bfloat16 is read as its bits."""
     return np.dtype("u2" if storage.dtype == "bfloat16" else storage.dtype)
 
 
@@ -228,7 +219,7 @@ def _select_tensors(checkpoint: Any) -> dict[str, _Tensor]:
 
 
 def _cut(tensor: _Tensor, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Return a tensor as a view of its storage, once it is known to lie within it."""
+    """Make a tensor a view of its storage, after checking that it lies inside."""
     storage = arrays[tensor.key][tensor.start :][: tensor.size]
     numbers = (tensor.start, tensor.size, tensor.offset, *tensor.shape, *tensor.strides)
     steps = zip(tensor.shape, tensor.strides, strict=True)

@@ -19,13 +19,12 @@ from jaxstyle.vgg import layers
 
 FORMAT, FORMAT_VERSION = "jaxstyle-vgg", "1"
 
-
 SHIPPED = ("vgg16",)
 """The networks whose weights are in the package."""
 
 
 class Origin(NamedTuple):
-    """Whose weights they are, and what they may be used for."""
+    """The authors of weights, and their license."""
 
     attribution: str
     license: str
@@ -47,15 +46,11 @@ def save_vgg(
     source: str,
     photos: int,
 ) -> None:
-    """Write a VGG's parameters, wholly or not at all.
+    """Write a VGG's parameters, with mean activations, to a new or replaced file.
 
-    Args:
-        params: with mean activations; kernels may be in float16.
-        path: the file; one that exists is replaced.
-        network: its name, a key of `jaxstyle.vgg.layers.NETWORKS`.
-        origin: whose weights they are.
-        source: the file they were converted from, in free words.
-        photos: the number of photographs behind the mean activations.
+    Kernels may be float16. ``network`` is a key of `jaxstyle.vgg.layers.NETWORKS`,
+    ``source`` describes the file that the weights were converted from, and ``photos``
+    is the number of photographs behind the mean activations.
 
     Raises:
         ValueError: the file cannot be written.
@@ -73,10 +68,9 @@ def save_vgg(
 
 
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
-    """Load a VGG's parameters, as `jaxstyle.vgg.features` takes them.
+    """Load a VGG's parameters for `jaxstyle.vgg.features`.
 
-    Source: Simonyan & Zisserman (2015). The weights are theirs, with kernels
-    rounded to float16.
+    Source: Simonyan & Zisserman (2015). Deviation: kernels are rounded to float16.
 
     Args:
         name_or_path: ``"vgg16"``, which ships in the package down to ``relu5_1``;
@@ -84,8 +78,8 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
             made by ``scripts/convert_vgg.py``.
 
     Returns:
-        The parameters in float32. Pixels are RGB in [0, 1] to them, for they hold the
-        mean and the standard deviation that the network expects.
+        The parameters in float32. They include the mean and the standard deviation
+        that normalize RGB pixels in [0, 1].
 
     Raises:
         ValueError: there is no such network or file, it is not downloaded yet, or the
@@ -99,7 +93,13 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
     if name_or_path in SHIPPED:
         return load_vgg_file(package_file("weights", f"{name_or_path}.safetensors"))
     if name_or_path in layers.NETWORKS:
-        return load_vgg_file(_cached_vgg(str(name_or_path)))
+        path = cache_folder() / f"{name_or_path}.safetensors"
+        if not path.exists():
+            raise ValueError(
+                f"the weights of {name_or_path} are not at {path}; "
+                f"download them with: jaxstyle weights {name_or_path}"
+            )
+        return load_vgg_file(path)
     if not Path(name_or_path).exists():
         raise ValueError(
             f"no VGG weights {name_or_path}: expected {', '.join(layers.NETWORKS)} "
@@ -109,29 +109,27 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
 
 
 def load_vgg_file(path: str | Path) -> dict[str, Any]:
-    """Read a VGG's parameters, whole or cut short, in float32.
+    """Read a VGG's parameters, complete or truncated, in float32.
 
     Raises:
-        ValueError: the file is missing or damaged, is no VGG, or its parameters are not
-            those of the network that it names; all problems are named at once.
+        ValueError: the file is missing or damaged, is no VGG, or its parameters do not
+            fit the network that it names; all problems are named at once.
     """
     params, metadata = load_params(path)
     found = metadata.get("format"), metadata.get("format_version")
-    if (
-        found != (FORMAT, FORMAT_VERSION)
-        or metadata.get("network") not in layers.NETWORKS
-    ):
+    network = metadata.get("network")
+    if found != (FORMAT, FORMAT_VERSION) or network not in layers.NETWORKS:
         raise ValueError(
             f"{path} holds no VGG of this package's format; "
             "make one with scripts/convert_vgg.py"
         )
-    problems = find_problems(params, _expected_shapes(params, metadata["network"]))
+    problems = find_problems(params, _expected_shapes(params, network))
     raise_problems(problems + _implausible_values(params), path=path)
     return params
 
 
 def parameter_shapes(network: str) -> dict[str, Any]:
-    """Return the shapes of a whole network's parameters, but for mean activations."""
+    """Map a complete network's parameters, except mean activations, to their shapes."""
     shapes: dict[str, Any] = {"mean": (3,), "std": (3,)}
     width_in = 3
     for name in layers.convolution_names(network):
@@ -142,7 +140,7 @@ def parameter_shapes(network: str) -> dict[str, Any]:
 
 
 def to_half(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Round the kernels to float16, which halves the file; keep all else in float32."""
+    """Round the kernels to float16, which halves the file."""
     return {
         name: {**value, "kernel": np.asarray(value["kernel"], np.float16)}
         if isinstance(value, Mapping)
@@ -152,32 +150,22 @@ def to_half(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expected_shapes(params: Mapping[str, Any], network: str) -> dict[str, Any]:
-    """Return a network's shapes down to the deepest convolution that a tree holds."""
+    """Map parameters, down to the deepest in ``params``, to their shapes."""
     shapes = parameter_shapes(network)
     names = layers.convolution_names(network)
-    present = [names.index(name) for name in names if name in params]
-    for name in names[max(present, default=0) + 1 :]:
+    depth = 1 + max((i for i, name in enumerate(names) if name in params), default=0)
+    for name in names[depth:]:
         del shapes[name]
-    for name in names[: max(present, default=0) + 1]:
+    for name in names[:depth]:
         shapes[name]["mean_activation"] = shapes[name]["bias"]
     return shapes
 
 
 def _implausible_values(params: Mapping[str, Any]) -> list[str]:
-    """Name what would make the network divide by zero or less."""
+    """List values that would make the network divide by zero or less."""
     least = {
         name: array.min(initial=np.inf) if name == "std" else array.sum()
         for name, array in leaves(params)
         if name == "std" or name.endswith("/mean_activation")
     }
     return [f"{name} is not positive" for name, value in least.items() if value <= 0]
-
-
-def _cached_vgg(name: str) -> Path:
-    path = cache_folder() / f"{name}.safetensors"
-    if not path.exists():
-        raise ValueError(
-            f"the weights of {name} are not at {path}; "
-            f"download them with: jaxstyle weights {name}"
-        )
-    return path
