@@ -162,7 +162,9 @@ def test_a_source_without_a_usable_record_ends(tmp_path: Path, count: int) -> No
     for number in range(count):
         (tmp_path / f"{number}.jpg").write_bytes(b"no image")
     source = open_source(str(tmp_path))
-    expected = rf"in a row cannot be decoded: skipped {count} \(0.jpg: no image format"
+    expected = (
+        rf"in a row cannot be decoded: skipped {count} \(0.jpg: its format is unknown"
+    )
     with pytest.raises(ValueError, match=expected):
         take(source, 1)
     with pytest.raises(ValueError, match=r"no image of .* can be decoded: skipped"):

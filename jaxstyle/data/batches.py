@@ -20,19 +20,18 @@ SHORTER_SIDE = (256, 480)
 """The range of the shorter side, in pixels, to which images are resized."""
 
 FOR_EVER = 2**40
-"""How many records are drawn at the least; grain's own infinity overflows."""
+"""The least number of records that are drawn; grain's own infinity overflows."""
 
 BLOCK, BLOCK_BYTES = 64, 2**24
-"""How many squares are read at a time, and how much memory they take, at the most."""
+"""The most squares that are read at a time, and their most bytes."""
 
 Batch: TypeAlias = UInt8[np.ndarray, "b size size 3"]
 
 Batches: TypeAlias = Generator[Batch, None, None]
-"""Batches and, for as long as they are asked for, threads; ``close`` ends both."""
-
+"""Batches from threads; ``close`` ends both."""
 
 MOST_THREADS = 16
-"""How many threads decode unless more are asked for: each keeps a batch in memory."""
+"""The default limit of decoding threads, each of which keeps a batch in memory."""
 
 
 def make_batches(
@@ -48,39 +47,36 @@ def make_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batches:
-    """Return random crops, uint8 ``[batch // process_count, size, size, 3]``, for ever.
+    """Yield random crops, uint8 ``[batch // process_count, size, size, 3]``, forever.
 
-    Each image is resized so that its shorter side has a random length, cropped to a
-    random square, and mirrored or not. Every epoch has an order of its own.
+    Each image is resized to a random length of its shorter side, cropped to a random
+    square, and mirrored or not. Every epoch has its own order.
 
-    Batch ``k`` depends on the source, the size, the batch, the seed, the range and
-    ``k`` alone: a run that stopped after ``k`` batches goes on exactly with
-    ``start=k``, and the batches of all processes, one after the other, are those of a
-    single one. A record that cannot be decoded is replaced by others that its own
-    random numbers choose, so that holds for damaged data too.
+    Batch ``k`` depends only on the source, the size, the batch, the seed, the range
+    and ``k``: a run that stopped after ``k`` batches resumes exactly with ``start=k``,
+    and the concatenated batches of all processes are those of a single one. Records
+    that cannot be decoded are replaced by others that their own seeds choose.
 
-    Worker threads, not processes: Pillow decodes and resizes without holding the
-    interpreter, so threads keep all cores busy; they start at once, share the source
-    and the report, and leave nothing behind. Pillow's warnings are silenced for the
-    whole process, since that cannot be done for a thread.
+    Threads suffice, because Pillow decodes and resizes without holding the interpreter.
+    Pillow's warnings are silenced for the whole process.
 
     Args:
-        source: what `jaxstyle.data.sources.open_source` returns.
-        size: the crops' side in pixels.
-        batch: how many crops all processes together take at a time.
+        source: of `jaxstyle.data.sources.open_source`.
+        size: the side of the crops in pixels.
+        batch: the number of crops in a batch of all processes.
         seed: from 0 to 2**32 - 1.
-        start: how many batches have been taken already.
-        shorter_side: the inclusive range of the shorter side; it starts at ``size`` if
-            that is larger.
-        report: where damaged records are counted.
-        workers: decoding threads; as many as there are cores, up to 16, where it is
-            ``None``.
-        process_index: which of the processes this is.
-        process_count: how many share each batch.
+        start: the number of batches to skip.
+        shorter_side: the inclusive range of the shorter side, in pixels; both ends are
+            raised to ``size``.
+        report: counts damaged records.
+        workers: the number of decoding threads; by default that of the cores, at most
+            `MOST_THREADS`.
+        process_index: the number of this process.
+        process_count: the number of processes that share each batch.
 
     Raises:
-        ValueError: an argument is out of its range. The iterator raises one when no
-            record of the source can be decoded.
+        ValueError: an argument is out of range, or, from the iterator, no record can
+            be decoded.
     """
     import grain
 
@@ -118,9 +114,8 @@ def validation_batches(
 ) -> Batches:
     """Yield the center square of every image once, uint8 ``[b, size, size, 3]``.
 
-    Records come in order; those that cannot be decoded are left out. All batches are
-    full: images left over at the end are dropped, unless there are fewer than one
-    batch in all, which then come as one smaller batch.
+    Records come in order, without those that cannot be decoded. All batches are full,
+    and the remainder is dropped, unless it is the only batch.
 
     Raises:
         ValueError: an argument is out of its range, or no record can be decoded.
@@ -160,10 +155,9 @@ def read_squares(
 ) -> Batches:
     """Yield a square of every image once, in order, uint8 ``[b, side, side, 3]``.
 
-    It takes the whole of the shorter side, and its place along the longer one is
-    random, as is whether it is mirrored; both depend on the record's number alone. A
-    record that cannot be decoded is replaced by another, so there are as many squares
-    as records. They come in blocks of up to `BLOCK`.
+    Each spans the shorter side; its position along the longer one, and its mirroring,
+    are random and depend only on the record's number. Records that cannot be decoded
+    are replaced by others. Squares come in blocks of up to `BLOCK`.
 
     Raises:
         ValueError: an argument is out of its range, or no record can be decoded.
@@ -185,16 +179,11 @@ def read_squares(
 def prefetch_to_device(
     batches: Batches, *, ahead: int = 2, sharding: Sharding | None = None
 ) -> Generator[jax.Array, None, None]:
-    """Yield batches as arrays on the device, whose copies start ``ahead`` of use.
+    """Yield batches as arrays on the device, copying up to ``ahead`` more in advance.
 
-    How many were yielded is the position from which `make_batches` goes on. Closing
+    The number yielded is the ``start`` from which `make_batches` resumes. ``sharding``
+    is that of the batch of all processes, by default of the default device. Closing
     this closes ``batches``.
-
-    Args:
-        batches: what `make_batches` returns.
-        ahead: how many batches wait on the device.
-        sharding: of the batch of all processes; the default device's where it is
-            ``None``.
     """
     waiting: deque[jax.Array] = deque()
     with closing(batches):
@@ -232,10 +221,9 @@ def _check(
 def _iterate(
     dataset: Any, workers: int | None, *, ahead: int
 ) -> Generator[Any, None, None]:
-    """Yield the elements, which threads make; raise those that are exceptions.
+    """Yield elements from threads; raise those that are exceptions.
 
-    So many are kept ready, beside one per worker. What workers raise would come with
-    lines about grain; so they return it.
+    Workers return exceptions, because grain adds lines to those that they raise.
     """
     import grain
 
@@ -252,7 +240,7 @@ def _iterate(
 
 
 def _cores() -> int:
-    """Return how many cores this process may use."""
+    """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

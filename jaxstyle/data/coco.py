@@ -1,9 +1,8 @@
 """The training split of COCO 2014 and 2017, prepared without TensorFlow.
 
 TFDS's own builder downloads and extracts all splits, 37 GiB for 2014, and needs
-TensorFlow for it. This one is a subclass that takes the training split alone, reads
-the images where they lie in the zip file, and writes records that equal those of the
-original, in the same order; any program that uses TFDS can read them.
+TensorFlow. This subclass uses only the training split, reads images from inside the zip
+file, and writes the same records in the same order; any user of TFDS can read them.
 """
 
 import contextlib
@@ -30,13 +29,13 @@ from jaxstyle.data.tfds_records import readable
 from jaxstyle.files.downloads import Checksum, download, missing_bytes
 
 ROOT = "http://images.cocodataset.org/"
-"""Where COCO is published."""
+"""The address of COCO."""
 
 
 class TrainOnlyCoco(tfds.core.ShardBasedBuilder, Coco, skip_registration=True):  # type: ignore[misc, call-arg]
     """COCO's training split.
 
-    It writes its shards itself. TFDS's generator-based builders sort what exceeds
+    It writes its shards itself, since TFDS's generator-based builders sort more than
     1 GB in files that only TensorFlow opens; here the order is known beforehand.
     """
 
@@ -55,7 +54,7 @@ class TrainOnlyCoco(tfds.core.ShardBasedBuilder, Coco, skip_registration=True): 
     @utils.classproperty  # type: ignore[untyped-decorator]
     @classmethod
     def url_infos(cls) -> Any:
-        """Return the sizes and checksums that TFDS lists for COCO, by address."""
+        """Look up the sizes and checksums that TFDS lists for COCO, by address."""
         return Coco.url_infos
 
     def _info(self) -> Any:
@@ -100,7 +99,7 @@ class TrainOnlyCoco(tfds.core.ShardBasedBuilder, Coco, skip_registration=True): 
         return {split.name: [partial(read, part) for part in parts]}
 
     def _read_examples(self, annotations: Path, split: Any) -> list[Any]:
-        """Return all examples but for their images, in the order of TFDS."""
+        """Read all examples except their images, in the order of TFDS."""
         with tempfile.TemporaryDirectory(dir=self.data_dir) as folder:
             _extract_annotations(annotations, split.images, Path(folder))
             examples = list(
@@ -117,7 +116,7 @@ class TrainOnlyCoco(tfds.core.ShardBasedBuilder, Coco, skip_registration=True): 
 
 
 def _extract_annotations(archive: Path, split: str, folder: Path) -> None:
-    """Write a split's annotations, without the outlines, which take most memory."""
+    """Write a split's annotations without outlines, which take the most memory."""
     member = f"annotations/instances_{split}.json"
 
     def without_outline(thing: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +144,7 @@ def _read_images(
 
 
 def urls(config: Any) -> Sequence[str]:
-    """Return where the images and the annotations of a configuration are."""
+    """Make the addresses of a configuration's images and annotations."""
     (split,) = config.splits
     return (
         f"{ROOT}zips/{split.images}.zip",
@@ -154,7 +153,7 @@ def urls(config: Any) -> Sequence[str]:
 
 
 def is_coco(name: str) -> bool:
-    """Tell whether a data set is one whose training split can be built here."""
+    """Recognize a data set whose training split can be built here."""
     config, _, version = name.partition(":")
     versions = {"", *(str(config.version) for config in TrainOnlyCoco.BUILDER_CONFIGS)}
     return config in TRAIN_ONLY and version in versions
@@ -164,7 +163,7 @@ def is_coco(name: str) -> bool:
 
 
 class Archive(NamedTuple):
-    """A file that COCO publishes, and where it is kept."""
+    """A file that COCO publishes, and its local path."""
 
     url: str
     path: Path
@@ -177,19 +176,15 @@ def prepare_coco(
 ) -> Path:
     """Download, check and prepare COCO's training split; return its folder.
 
-    The zip files are kept, or found, in ``downloads/manual`` of ``data_dir``. When
-    anything breaks off, the next call goes on with what has been downloaded.
-
-    Args:
-        name: ``coco/2014`` or ``coco/2017``.
-        data_dir: the folder of TFDS data sets; it is made if there is none.
-        say: takes what the user should know beforehand.
-        quiet: whether to show no progress.
+    ``name`` is ``coco/2014`` or ``coco/2017``. The zip files are kept, or found, in
+    ``downloads/manual`` of ``data_dir``, which is created if missing. After a failure,
+    the next call resumes the download. ``say`` receives lines for the user beforehand;
+    ``quiet`` hides the progress bars.
 
     Raises:
         ValueError: the disk is too small, a download fails, a zip file is not the
-            published one, the records cannot be written, or another process is
-            preparing data there.
+            published one, the records cannot be written, or another process prepares
+            data there.
     """
     config = TRAIN_ONLY[name.partition(":")[0]].removeprefix("coco/")
     data_dir = data_dir.expanduser()
@@ -214,7 +209,7 @@ def prepare_coco(
 
 
 def check_room(name: str, archives: Sequence[Archive], folder: Path) -> str:
-    """Return what will be downloaded and what it needs of the disk, in one line.
+    """Describe the download and the disk space that it needs, in one line.
 
     Raises:
         ValueError: the disk has not enough room.
@@ -258,14 +253,14 @@ def _build(builder: Any, kept: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted preparations of the same data have left behind."""
+    """Remove leftovers of interrupted preparations of the same data."""
     for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):
         shutil.rmtree(leftover)
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder, which the system releases if the process is killed."""
+    """Lock a folder; the system releases the lock of a killed process."""
     import fcntl
 
     with (folder / ".jaxstyle.lock").open("w") as file:

@@ -1,4 +1,4 @@
-"""Encoded images to square crops, and a report of what had to be repaired or skipped.
+"""Encoded images to square crops, and a report of repaired and skipped records.
 
 Color is treated for speed: embedded profiles and orientations of plain RGB images
 are ignored. Other kinds of pixels go through `jaxstyle.files.image_files.to_srgb`.
@@ -13,31 +13,32 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxstyle.data.sources import Record, Source
+from jaxstyle.files.atomic import describe_error
 from jaxstyle.files.image_files import to_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""What Pillow may take data for: it would run programs for some other formats."""
+"""The formats that Pillow may decode; it would run programs for some others."""
 
 MOST_PIXELS = 2**26
 """Images that would decode to more pixels are skipped."""
 
 NAMES_LISTED = 5
-"""How many skipped records a summary names."""
+"""The number of skipped records in a summary."""
 
 NAMES_KEPT = 1000
-"""How many skipped records a report remembers with their reasons."""
+"""The number of skipped records whose reasons a report keeps."""
 
 ATTEMPTS = 100
-"""How many records in a row may be unusable before a source is given up."""
+"""The number of unusable records in a row at which a source is given up."""
 
 _KINDS = {"L": "gray", "LA": "gray", "CMYK": "CMYK", "P": "palette", "RGBA": "alpha"}
 
 
 class Report:
-    """What was repaired and skipped: every record counts once, from any thread."""
+    """The repaired and skipped records, each counted once, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,12 +47,12 @@ class Report:
         self._reasons: dict[str, str] = {}
 
     def repaired(self, name: str, kind: str) -> None:
-        """Note that a record was used although it is of an odd kind."""
+        """Count a record of an odd kind that was used."""
         with self._lock:
             self._repaired.setdefault(kind, set()).add(name)
 
     def skipped(self, name: str, reason: str) -> None:
-        """Note that a record cannot be used."""
+        """Count a record that cannot be used."""
         with self._lock:
             self._skipped.add(name)
             if len(self._reasons) < NAMES_KEPT:
@@ -59,19 +60,19 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many records were repaired, by kind, and how many ``skipped``."""
+        """The number of repaired records, by kind, and of ``skipped`` ones."""
         with self._lock:
             counts = {kind: len(names) for kind, names in self._repaired.items()}
             return dict(sorted(counts.items())) | {"skipped": len(self._skipped)}
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why records were skipped, by name: the first `NAMES_KEPT` of them."""
+        """The reasons of the first `NAMES_KEPT` skipped records, by name."""
         with self._lock:
             return dict(self._reasons)
 
     def summary(self) -> str:
-        """Return all of it in one line, or ``""`` when nothing happened."""
+        """Summarize the report in one line, or ``""`` if it is empty."""
         counts = self.counts
         skipped = counts.pop("skipped")
         parts = []
@@ -87,13 +88,9 @@ class Report:
 
 
 class Crop(NamedTuple):
-    """A square of a resized image.
+    """A square of an image, resized to a shorter side in pixels.
 
-    Attributes:
-        shorter_side: of the image, in pixels, after resizing.
-        x: where the square is, from 0, at the left, to 1, at the right.
-        y: the same, from the top to the bottom.
-        mirrored: whether it is turned left to right.
+    Its position ``(x, y)`` runs from (0, 0), top left, to (1, 1), bottom right.
     """
 
     shorter_side: int
@@ -103,14 +100,14 @@ class Crop(NamedTuple):
 
 
 def draw_crop(rng: np.random.Generator, shorter_side: tuple[int, int]) -> Crop:
-    """Draw a crop: all sizes in the inclusive range and all places alike."""
+    """Draw a crop, uniform over the inclusive range of sizes and all positions."""
     low, high = shorter_side
     x, y, turn = rng.random(3)
     return Crop(int(rng.integers(low, high + 1)), x, y, bool(turn < 0.5))
 
 
 def center_crop(size: int) -> Crop:
-    """Return the crop that keeps the whole of the shorter side."""
+    """Make the center crop that spans the shorter side."""
     return Crop(size, 0.5, 0.5, mirrored=False)
 
 
@@ -119,12 +116,11 @@ def decode(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Decode a crop of ``size`` pixels a side, antialiased.
 
-    Cropping and resizing are one step: the crop's box in the image, of fractional
-    pixels, is resampled by a triangle filter. A JPEG is decoded at a half, a quarter or
-    an eighth of its size where that is still larger than what is wanted.
+    The crop's box in the image, of fractional pixels, is resampled by a triangle filter
+    in one step. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that suffices.
 
     Raises:
-        ValueError: in one line, why the record cannot be used.
+        ValueError: the record cannot be used, for a reason of one line.
     """
     from PIL import Image
 
@@ -139,7 +135,7 @@ def decode(
             picture = _to_rgb(image)
             kind = _KINDS.get(image.mode, image.mode)
     except Exception as error:  # damaged data make Pillow raise nearly every type
-        raise ValueError(_reason(error)) from error
+        raise ValueError(describe_error(error)) from error
     if kind != "RGB":
         report.repaired(record.name, kind)
     if tiny:
@@ -155,7 +151,7 @@ def decode(
 
 
 def _check_size(image: "Image.Image", size: int) -> None:
-    """Raise if an image would have to be made more than eight times as large."""
+    """Raise if an image would be enlarged more than eight times."""
     if 8 * min(image.size) < size:
         raise ValueError(f"{image.width}x{image.height} pixels are far too few")
 
@@ -174,19 +170,11 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
 def _box(
     image_size: tuple[int, int], crop: Crop, size: int
 ) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of a crop in an image, in its pixels."""
+    """Compute left, top, right and bottom of a crop, in pixels of the image."""
     width, height = image_size
     side = min(width, height) * size / crop.shorter_side
     left, top = crop.x * (width - side), crop.y * (height - side)
     return left, top, min(left + side, width), min(top + side, height)
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):  # its message names an object
-        return "no image format that is known"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 # --- requests -----------------------------------------------------------------------
@@ -205,13 +193,9 @@ def draw_request(index: int, rng: np.random.Generator) -> CropRequest:
 
 
 class CropReader(NamedTuple):
-    """Reads the requested crops of a source.
+    """A reader of crops, of ``size`` pixels a side, of a source.
 
-    Attributes:
-        source: of the records.
-        size: the crops' side in pixels.
-        shorter_side: the inclusive range of the shorter side of resized images.
-        report: where damaged records are counted.
+    Images are resized to an inclusive range of the shorter side.
     """
 
     source: Source
@@ -232,7 +216,7 @@ class CropReader(NamedTuple):
         return crops
 
     def read(self, request: CropRequest) -> UInt8[np.ndarray, "size size 3"]:
-        """Read a crop of a record, or of the first usable one drawn in its place.
+        """Read a crop of a record, or of the first usable one drawn instead.
 
         Raises:
             ValueError: `ATTEMPTS` records in a row cannot be decoded.
@@ -252,7 +236,7 @@ class CropReader(NamedTuple):
     def try_crop(
         self, index: int, crop: Crop
     ) -> UInt8[np.ndarray, "size size 3"] | None:
-        """Decode a crop of a record; report the record if that is not possible."""
+        """Decode a crop of a record, or report the record."""
         try:
             record = self.source[index]
         except (OSError, ValueError) as error:

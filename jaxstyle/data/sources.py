@@ -10,30 +10,30 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from jaxstyle.data.tfds_records import open_tfds
+from jaxstyle.files.atomic import describe_error
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
-"""The names of image files in a folder end in one of these; others are passed over."""
-
+"""The suffixes of image files in a folder; other files are skipped."""
 
 TRAIN_ONLY = {"coco/2014": "coco/2014_train", "coco/2017": "coco/2017_train"}
-"""Data sets, and what holds their training split alone."""
+"""Data sets, and those with only their training splits."""
 
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.\-]+)?(:[\d.*]+)?")
 
 
 class Record(NamedTuple):
-    """An encoded image, and what reports call it."""
+    """An encoded image, and its name in reports."""
 
     name: str
     data: bytes
 
 
 class Source(Protocol):
-    """Encoded images in a fixed order, which threads may read at once."""
+    """Encoded images in a fixed order, safe to read from several threads."""
 
     @property
     def name(self) -> str:
-        """What the source is called: ``coco/2014``, or the folder."""
+        """The name of the data set, such as ``coco/2014``, or the folder."""
 
     @property
     def fingerprint(self) -> str:
@@ -43,7 +43,7 @@ class Source(Protocol):
         """Return how many records there are."""
 
     def __getitem__(self, index: int) -> Record:
-        """Return a record; an ``OSError`` or a ``ValueError`` says why it cannot."""
+        """Read a record, or raise an ``OSError`` or a ``ValueError``."""
 
 
 def open_source(
@@ -51,14 +51,13 @@ def open_source(
 ) -> Source:
     """Open a folder of images, or a TFDS data set that is prepared on disk.
 
-    A folder that exists comes first. One that TFDS has prepared, which holds
-    ``dataset_info.json``, is read as such; in any other, the images are all files of
-    the `SUFFIXES`, in subfolders too, in the order of their names. Hidden ones are
-    passed over.
+    An existing folder takes precedence. One with ``dataset_info.json`` is read by TFDS;
+    in any other, and in its subfolders, all files of the `SUFFIXES` except hidden ones
+    are read, in the order of their names.
 
     Args:
         data: a folder, or a name such as ``coco/2014`` or ``coco/2014:1.1.0``.
-        data_dir: where TFDS data sets are; TFDS's own default where it is ``None``.
+        data_dir: the folder of TFDS data sets; by default that of TFDS.
         split: the split of a TFDS data set, or a part: ``train[:90%]``.
 
     Raises:
@@ -78,19 +77,19 @@ def open_source(
 
 
 def is_tfds_name(name: str) -> bool:
-    """Tell whether a text could name a TFDS data set: ``NAME[/CONFIG][:VERSION]``."""
+    """Match the form of a TFDS name, ``NAME[/CONFIG][:VERSION]``."""
     return _NAME.fullmatch(name) is not None
 
 
 def is_tfds_folder(folder: Path) -> bool:
-    """Tell whether TFDS has prepared a data set right in a folder."""
+    """Detect a data set that TFDS has prepared in a folder."""
     return (folder / "dataset_info.json").is_file()
 
 
 def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
-    """Return the folder of a prepared data set, of its newest version, or ``None``.
+    """Locate the newest version of a prepared data set; return ``None`` if missing.
 
-    For COCO, a folder with the training split alone will do.
+    For COCO, the training split suffices.
 
     Raises:
         ValueError: what is there is damaged, or more than one folder could be meant.
@@ -106,8 +105,9 @@ def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
         except registered.DatasetNotFoundError:
             continue
         except Exception as error:  # of many types, when the metadata are damaged
-            reason = " ".join(str(error).split())
-            raise ValueError(f"cannot open the TFDS data {name}: {reason}") from error
+            raise ValueError(
+                f"cannot open the TFDS data {name}: {describe_error(error)}"
+            ) from error
         return Path(builder.data_dir)
     return None
 
@@ -211,7 +211,7 @@ def hold_out(source: Source, count: int) -> tuple[Source, Source]:
 
 
 def make_fingerprint(parts: Iterable[object]) -> str:
-    """Return 16 hexadecimal digits that stand for a list of values."""
+    """Hash values to 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{part}\n".encode("utf-8", "surrogateescape"))
@@ -219,7 +219,7 @@ def make_fingerprint(parts: Iterable[object]) -> str:
 
 
 def _image_files(folder: Path) -> list[str]:
-    """Return the paths of images relative to a folder, sorted, with ``/`` between."""
+    """List the images in a folder by relative POSIX path, sorted."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -1,7 +1,7 @@
 """The encoded images of TFDS data sets on disk, read at random without TensorFlow.
 
-Both formats that TFDS commonly writes are read: array_record by its own library, and
-tfrecord, which TFDS itself reads only with TensorFlow, by an index of its headers.
+It reads array_record with its own library, and tfrecord, which TFDS reads only with
+TensorFlow, by an index of its headers.
 """
 
 import contextlib
@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jaxstyle.files.atomic import describe_error, explained
+
 
 def open_tfds(folder: Path, *, split: str) -> "TfdsRecords":
     """Open a split, or a part of one, of a prepared data set.
@@ -27,12 +29,9 @@ def open_tfds(folder: Path, *, split: str) -> "TfdsRecords":
     """
     import tensorflow_datasets as tfds
 
-    try:
+    with explained(f"cannot open the TFDS data in {folder}"):
         builder = tfds.builder_from_directory(folder)
         name = builder.info.full_name.rpartition("/")[0]
-    except Exception as error:  # of many types, when a file of the metadata is damaged
-        reason = " ".join(str(error).split())
-        raise ValueError(f"cannot open the TFDS data in {folder}: {reason}") from error
     if not builder.info.splits:
         raise ValueError(f"{name} in {folder} holds no split")
     try:
@@ -62,20 +61,13 @@ def _image_feature(features: Any, name: str) -> Any:
 def prepare_tfds(
     name: str, data_dir: Path, *, say: Callable[[str], None], quiet: bool = False
 ) -> Path:
-    """Prepare a data set as TFDS does, in files that are read without TensorFlow.
+    """Let TFDS prepare a data set as array_record files; return its folder.
 
-    Args:
-        name: any name that TFDS knows.
-        data_dir: the folder of TFDS data sets.
-        say: takes what the user should know beforehand.
-        quiet: whether to show no progress.
-
-    Returns:
-        The folder of the data set.
+    ``say`` receives a line for the user beforehand; ``quiet`` hides the progress bars.
 
     Raises:
-        ValueError: TFDS knows no such data set, or it cannot prepare it, for instance
-            because that needs TensorFlow.
+        ValueError: TFDS knows no such data set, or cannot prepare it, for example
+            without TensorFlow.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
@@ -97,7 +89,7 @@ def prepare_tfds(
     except registered.DatasetNotFoundError as error:
         raise ValueError(f"TFDS knows no data set {name}") from error
     except Exception as error:  # of many types: TFDS adds what it was doing
-        reason = " ".join(str(error).split())
+        reason = describe_error(error)
         if isinstance(error, ImportError) and "tensorflow" in reason:
             reason = (
                 "that needs TensorFlow, which is not installed; install it, or prepare "
@@ -108,7 +100,7 @@ def prepare_tfds(
 
 
 def readable(size: int) -> str:
-    """Return a number of bytes as people write it."""
+    """Format a number of bytes in readable units."""
     value, units = float(size), ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while value >= 1024 and len(units) > 1:
         value /= 1024
@@ -141,8 +133,7 @@ def _open_files(instructions: Sequence[Any], file_format: str, folder: Path) -> 
     if file_format == "array_record":
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-        files: Files = ArrayRecordDataSource(instructions)
-        return files
+        return ArrayRecordDataSource(instructions)
     raise ValueError(
         f"the TFDS data in {folder} are {file_format} files, which only TensorFlow "
         "reads; expected array_record or tfrecord"
@@ -150,7 +141,7 @@ def _open_files(instructions: Sequence[Any], file_format: str, folder: Path) -> 
 
 
 class TfdsRecords:
-    """The encoded images of a split; nothing is decoded, and only they are parsed."""
+    """The encoded images of a split, parsed without other features."""
 
     def __init__(
         self,
@@ -177,17 +168,11 @@ class TfdsRecords:
         return len(self._files)
 
     def __getitem__(self, index: int) -> bytes:
-        """Return an encoded image.
-
-        Raises:
-            ValueError: the file is damaged there.
-        """
-        try:
+        """Read an encoded image; raise a ValueError if its record is damaged."""
+        with explained(f"cannot read record {index}"):
             example = self._features.deserialize_example_np(
                 self._files[index], decoders=self._decoders
             )
-        except Exception as error:  # of many types, one for each library
-            raise ValueError(f"cannot read record {index}: {error}") from error
         return bytes(example["image"])
 
 
@@ -195,7 +180,7 @@ class TfdsRecords:
 
 
 class TfrecordFiles:
-    """Random access to tfrecord files; each is indexed when it is first asked for."""
+    """Random access to tfrecord files, each indexed on first use."""
 
     def __init__(self, instructions: Sequence[Any]) -> None:
         self._instructions = instructions
@@ -208,7 +193,7 @@ class TfrecordFiles:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> bytes:
-        """Return the content of a record."""
+        """Read the content of a record."""
         number = bisect_right(self._ends, index)
         instruction = self._instructions[number]
         position = index - self._ends[number] + instruction.take + instruction.skip
@@ -226,7 +211,7 @@ class TfrecordFiles:
 
 
 def index_tfrecord(path: str | Path) -> np.ndarray:
-    """Return where the records of a file begin and how long they are, ``[n, 2]``.
+    """Index the offset and length of each record of a file, int64 ``[n, 2]``.
 
     A record is its length (8 bytes), a checksum (4), the content, a checksum (4).
 

@@ -19,15 +19,15 @@ Curve: TypeAlias = tuple[Numbers, Numbers]
 Picture = Float[np.ndarray, "_h _w 3"]
 
 GAP = 8
-"""The white between images and around them, in pixels."""
+"""The white margin between and around images, in pixels."""
 
 LETTERS = range(12, 41)
-"""The size of a label's letters, in pixels: a twentieth of the highest image."""
+"""The range of font sizes, in pixels; a label has 1/20 of the tallest image."""
 
 SUFFIXES = (".pdf", ".png", ".svg")
 
 FEW = 100
-"""Up to how many values a curve has that are drawn as dots, too."""
+"""Curves of up to this many values are drawn with dots."""
 
 
 def make_sheet(
@@ -36,15 +36,10 @@ def make_sheet(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
 ) -> Float[np.ndarray, "h w 3"]:
-    """Lay images out in rows and columns on white, each in the middle of its cell.
+    """Arrange images, in [0, 1] and of any sizes, in labeled rows and columns on white.
 
-    A column is as wide as the widest that is in it, a row as high as the highest. Rows
-    may differ in length.
-
-    Args:
-        rows: images in [0, 1], of any sizes.
-        row_labels: what to write before the rows, if anything.
-        column_labels: what to write above the columns, if anything.
+    Each image is centered in its cell, and each cell as large as the largest image of
+    its row and column. Rows may differ in length.
 
     Raises:
         ValueError: there is no image.
@@ -65,7 +60,7 @@ def make_sheet(
 
 
 def draw_text(text: str, *, size: int) -> Picture:
-    """Return one line of black letters of a size, in pixels, on white."""
+    """Draw one line of black text on white, in a font of ``size`` pixels."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size)
@@ -92,7 +87,7 @@ def _lay_out(rows: Sequence[Sequence[Picture]]) -> Picture:
 
 
 def _starts(lengths: Sequence[int]) -> list[int]:
-    """Return where cells of these lengths begin, and at the end where all is over."""
+    """Compute where cells of these lengths begin, and the total length."""
     return [GAP, *(int(end) for end in GAP + np.cumsum(np.array(lengths) + GAP))]
 
 
@@ -106,17 +101,15 @@ def save_loss_plot(
     smoothed: Collection[str] = (),
     marks: Mapping[int, str] | None = None,
 ) -> None:
-    """Draw losses over the steps, on a logarithmic scale if any is above zero.
+    """Plot losses over steps, on a logarithmic scale if any is positive.
 
-    On that scale, what is not above zero is left out.
+    That scale omits values that are not positive.
 
     Args:
         curves: losses by name.
-        path: the suffix chooses the format: `SUFFIXES`.
-        smoothed: the names of noisy curves, which are drawn pale, and a running mean
-            with them.
-        marks: step -> what begins there, like ``{0: "128 px", 100: "181 px"}``: an
-            upright line and a label.
+        path: its suffix chooses the format: `SUFFIXES`.
+        smoothed: names of noisy curves, drawn pale with their running means.
+        marks: labels of vertical lines, by step: ``{0: "128 px", 100: "181 px"}``.
 
     Raises:
         ValueError: the suffix is unknown, a curve's steps and values differ in number,
@@ -151,15 +144,7 @@ def save_loss_plot(
 
 
 def plot_losses(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the loss in training and on held-out photos over the steps.
-
-    Args:
-        metrics: as `jaxstyle.files.run_log.read_metrics` returns them.
-        path: the file to write, in a format of `save_loss_plot`.
-
-    Raises:
-        ValueError: the file cannot be written.
-    """
+    """Plot the losses of `jaxstyle.files.run_log.read_metrics` by `save_loss_plot`."""
     curves = {
         "training": _curve(metrics, "loss"),
         "held-out photos": _curve(metrics, "validation_loss"),
@@ -193,7 +178,7 @@ def _check_curve(name: str, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_marks(axes: Any, marks: Mapping[int, str]) -> None:
-    """Draw lines, and labels along the upper side, where they hide no curve."""
+    """Draw vertical lines, and labels above the plot."""
     for step in marks:
         axes.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
     upper = axes.secondary_xaxis("top")
@@ -202,10 +187,9 @@ def _draw_marks(axes: Any, marks: Mapping[int, str]) -> None:
 
 
 def _smooth(losses: np.ndarray) -> np.ndarray:
-    """Return running means over a fiftieth of the curve, up to each point."""
+    """Compute running means over the last fiftieth of the curve before each point."""
     window = max(1, len(losses) // 50)
     sums = np.concatenate([[0.0], np.cumsum(losses)])
     ends = np.arange(1, len(losses) + 1)
     starts = np.maximum(ends - window, 0)
-    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
-    return means
+    return (sums[ends] - sums[starts]) / (ends - starts)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 HOLD = 2
-"""How long the last frame stays before a film begins again or ends, in seconds."""
+"""The duration of the last frame, in seconds."""
 
 FASTEST = 50
 """The most frames per second; browsers slow a GIF of more down to 10."""
@@ -27,7 +27,7 @@ _BT709, _SRGB, _LIMITED = 1, 13, 1
 
 
 Add: TypeAlias = "Callable[[Image], None]"
-"""Adds a picture to a film that is being written."""
+"""Add a picture to a film that is being written."""
 
 
 def save_film(
@@ -37,19 +37,18 @@ def save_film(
     size: tuple[int, int],
     frames_per_second: int = 20,
 ) -> None:
-    """Write images as a film, wholly or not at all.
+    """Write images as a film to a new or replaced file.
 
-    Frames are taken one by one, as they are made. An MP4 keeps none of them in memory,
-    a GIF one byte for each pixel of all, and a WebP three. Films repeat for ever, where
-    the format can say so, and the last frame stays for `HOLD` seconds.
+    Frames are taken one by one. MP4 keeps none of them in memory, GIF one byte per
+    pixel of all frames, WebP three. GIF and WebP repeat forever, and the last frame
+    stays for `HOLD` seconds.
 
     Args:
         frames: floating-point RGB, ``[h, w, 3]``, of any sizes; values are clipped to
             [0, 1] and rounded.
-        path: the suffix chooses the format.
-        size: height and width, in pixels, to which all frames are resized. MP4 needs
-            even numbers: an odd one grows by one, and the last row or column is
-            repeated.
+        path: its suffix chooses the format: ``.gif``, ``.webp`` or ``.mp4``.
+        size: the height and width, in pixels, of all frames. MP4 repeats the last row
+            or column of an odd size.
         frames_per_second: from 1 to `FASTEST`.
 
     Raises:
@@ -109,7 +108,7 @@ def _check_numbers(size: tuple[int, int], frames_per_second: int) -> None:
 
 
 def _pictures(frames: Iterable[ArrayLike], size: tuple[int, int]) -> "Iterator[Image]":
-    """Yield frames as Pillow's images of one size, and at least one."""
+    """Convert frames to Pillow's images of one size."""
     from PIL import Image
 
     height, width = size
@@ -160,7 +159,7 @@ def _write_by_pillow(
 def _open_mp4(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
     import av
 
-    # The index goes first, so that browsers start before all is there.
+    # The index goes first, so that browsers can start early.
     options = {"movflags": "+faststart"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
@@ -181,7 +180,7 @@ def _open_mp4(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
 
 
 def _video_frame(picture: "Image") -> "VideoFrame":
-    """Make a frame of even sides; odd ones get their last row or column twice."""
+    """Make a frame of even sides, repeating the last row or column of odd ones."""
     import av
 
     sides = ((0, picture.height % 2), (0, picture.width % 2), (0, 0))
@@ -191,7 +190,7 @@ def _video_frame(picture: "Image") -> "VideoFrame":
     )
 
 
-# Suffix -> what opens a film of the format: the one table of films.
+# Suffix -> a writer of the format.
 _WRITERS: dict[
     str, Callable[[Path, tuple[int, int], int], AbstractContextManager[Add]]
 ] = {

@@ -1,8 +1,7 @@
 """Image files on disk, read into and written from float32 RGB arrays in [0, 1].
 
-Reading normalizes whatever Pillow decodes: pixels arrive upright, in sRGB and opaque,
-with 8 bits of precision. Writing keeps the settings that made the picture in the same
-two EXIF tags for every format.
+Reading normalizes any image that Pillow decodes to upright, opaque sRGB of 8 bits.
+Writing stores the settings that made the image in two EXIF tags, in every format.
 """
 
 import io
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 PHOTOS = ("astronaut.jpg", "chelsea.jpg", "coffee.jpg")
 """The example images that are photographs."""
 
-# Suffix -> arguments of Pillow's `save`: the one table of formats that can be written.
+# Suffix -> arguments of Pillow's `save`, for all formats that can be written.
 _WRITERS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -92,14 +91,12 @@ def load_image(
 def save_image(
     image: ArrayLike, path: str | Path, *, settings: dict[str, object] | None = None
 ) -> None:
-    """Write one image ``[h, w, 3]`` with 8 bits per channel, wholly or not at all.
+    """Write one image ``[h, w, 3]`` with 8 bits per channel to a new or replaced file.
 
     Args:
         image: floating-point RGB; values are clipped to [0, 1] and rounded.
-        path: the file; one that exists is replaced. The suffix chooses the format:
-            ``.png``, ``.jpg``, ``.webp`` or ``.tif``.
-        settings: what `jaxstyle.files.load_settings` will return; anything that JSON
-            can hold.
+        path: its suffix chooses the format: ``.png``, ``.jpg``, ``.webp`` or ``.tif``.
+        settings: JSON values for `jaxstyle.files.load_settings`.
 
     Raises:
         TypeError: the pixels are not floating-point, or JSON cannot hold the settings.
@@ -118,13 +115,7 @@ def save_image(
 
 
 def load_settings(path: str | Path) -> dict[str, object]:
-    """Return the settings that `jaxstyle.save_image` recorded in an image file.
-
-    Args:
-        path: the image file.
-
-    Returns:
-        The settings, as JSON gives them back. Tuples are lists by then.
+    """Read the settings that `jaxstyle.save_image` recorded; tuples become lists.
 
     Raises:
         ValueError: the file cannot be read, or holds no settings.
@@ -145,7 +136,7 @@ def load_settings(path: str | Path) -> dict[str, object]:
 
 
 def example_photos() -> list[Path]:
-    """Return the photographs among the package's example images."""
+    """Locate the photographs among the package's example images."""
     return [package_file("examples", name) for name in PHOTOS]
 
 
@@ -209,11 +200,9 @@ def _exif(settings: dict[str, object] | None) -> "Image.Exif":
 
 
 def to_srgb(image: "Image.Image") -> "Image.Image":
-    """Return a decoded image as 8-bit sRGB, upright, laid over white.
+    """Convert a decoded image to upright 8-bit sRGB over white; see `load_image`.
 
-    White is 65535 in wide integer pixels and 1.0 in floating-point ones, or the image's
-    own maximum where that is larger; floats below 0 are black. An embedded profile
-    that is damaged or does not fit the pixels is ignored.
+    Floats below 0 become black.
 
     Raises:
         ValueError: pixels are NaN, infinite, or integers below 0.
@@ -227,7 +216,7 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
 
 
 def _without_alpha(image: "Image.Image") -> "Image.Image":
-    """Return the colors as 8-bit L, RGB or CMYK; wide pixels are scaled to fit."""
+    """Convert the colors to 8-bit L, RGB or CMYK, scaling wide pixels."""
     from PIL import Image
 
     if image.mode not in _WHITE:
@@ -240,7 +229,7 @@ def _without_alpha(image: "Image.Image") -> "Image.Image":
 
 
 def _apply_profile(colors: "Image.Image", profile: bytes | None) -> "Image.Image":
-    """Convert L, RGB or CMYK to sRGB, by the embedded profile where one fits."""
+    """Convert L, RGB or CMYK to sRGB, by the embedded profile if it fits."""
     from PIL import ImageCms
 
     if not profile:
@@ -261,7 +250,7 @@ def _apply_profile(colors: "Image.Image", profile: bytes | None) -> "Image.Image
 
 
 def _opacity(image: "Image.Image") -> "Image.Image":
-    """Return the opacity of an image that has transparency, as 8-bit or 1-bit gray."""
+    """Compute the opacity of an image with transparency, as 8-bit or 1-bit gray."""
     from PIL import Image
 
     if image.mode in _WHITE:  # Pillow would compare just 8 bits with the clear value
@@ -277,14 +266,24 @@ def _over_white(picture: "Image.Image", opacity: "Image.Image") -> "Image.Image"
     return white
 
 
+def upright_size(image: "Image.Image") -> tuple[int, int]:
+    """Read the height and width that an image has once it is upright."""
+    turned = _orientation(image) in range(5, 9)
+    return image.size if turned else (image.height, image.width)
+
+
 def _upright(picture: "Image.Image", image: "Image.Image") -> "Image.Image":
     """Undo in ``picture`` the orientation that the EXIF block of ``image`` states."""
     from PIL import ImageOps
 
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # a damaged block, which says nothing about the pixels
-        return picture
+    orientation = _orientation(image)
     picture.info.clear()  # Pillow would write the rest of the block back, or fail to
     picture.getexif()[_ORIENTATION] = orientation
     return ImageOps.exif_transpose(picture)
+
+
+def _orientation(image: "Image.Image") -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged block, which says nothing about the pixels
+        return 1

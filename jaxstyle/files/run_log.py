@@ -1,9 +1,9 @@
-"""What a training leaves behind as it goes: ``metrics.jsonl`` and TensorBoard events.
+"""The logs of a training: ``metrics.jsonl`` and TensorBoard events.
 
 Each line of ``metrics.jsonl`` is one JSON object: ``step``, metrics by name, and
-``time`` in seconds since 1970. Every line is on its way to the disk when it is written,
-and a run that goes on from a checkpoint first drops what came after it, so that the
-file is that of a run which was never interrupted, but for the times.
+``time`` in seconds since 1970. Lines are written without a buffer, and a run that
+resumes from a checkpoint first drops later lines, so that the file, except its times,
+is that of an uninterrupted run.
 """
 
 import errno
@@ -20,14 +20,14 @@ from jaxstyle.files.atomic import atomic_path
 METRICS = "metrics.jsonl"
 
 EVENTS = "events"
-"""What the names of TensorBoard's files start with."""
+"""The prefix of the names of TensorBoard's files."""
 
 
 class RunLog:
-    """Both logs of a run, opened after some step.
+    """Both logs of a run, opened after ``step`` steps.
 
-    TensorBoard's file is written here and now, not by a thread as tensorboardX's
-    `SummaryWriter` does: when the disk is full the caller hears of it.
+    Unlike tensorboardX's `SummaryWriter`, it writes in the calling thread, so that a
+    full disk raises an error.
     """
 
     def __init__(self, folder: Path, *, step: int) -> None:
@@ -91,7 +91,7 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a ``metrics.jsonl``, up to the first that is not whole."""
+    """Read the lines of a ``metrics.jsonl``, up to the first incomplete one."""
     return [json.loads(line) for line in _whole_lines(path)]
 
 

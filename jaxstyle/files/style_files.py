@@ -20,7 +20,7 @@ from jaxstyle.files.param_files import (
 FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
 
 ALL = "all"
-"""What stands for every style that ships, but not for its smaller nets."""
+"""The name of all shipped styles, without their smaller nets."""
 
 SMALLER = re.compile(r".+-\d+")
 """The names of smaller nets end in their width, as in ``great-wave-8``."""
@@ -29,14 +29,14 @@ SMALLER = re.compile(r".+-\d+")
 def save_style(
     params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
 ) -> None:
-    """Write a net's parameters, wholly or not at all.
+    """Write a net's parameters to a new or replaced file.
 
     Args:
-        params: as `jaxstyle.nets.init_net` makes them, or those of another network.
-        path: the file; one that exists is replaced.
-        metadata: what is to be known about the net; ``format`` and ``format_version``
-            are added. ``net`` is the name of its network in `jaxstyle.nets.NETWORKS`,
-            if it is no transform net.
+        params: of `jaxstyle.nets.init_net`, or of another network.
+        path: the file.
+        metadata: facts about the net; ``format`` and ``format_version`` are added.
+            ``net`` names its network in `jaxstyle.nets.NETWORKS`, unless it is a
+            transform net.
 
     Raises:
         ValueError: the parameters are no net's, or the file cannot be written.
@@ -53,14 +53,13 @@ def save_style(
 
 
 def load_style(name_or_path: str | Path) -> dict[str, Any]:
-    """Load the parameters of a trained net, as `jaxstyle.stylize` takes them.
+    """Load the parameters of a trained net for `jaxstyle.stylize`.
 
     Args:
-        name_or_path: a style that ships in the package, such as ``"starry-night"``
-            (``jaxstyle styles`` lists them), a file that `save_style`,
-            ``jaxstyle train`` or ``jaxstyle import`` has made, or ``hf:USER/REPO`` for
-            what ``jaxstyle push`` has put on the Hugging Face hub, with an optional
-            ``@REVISION``, which is fetched once and kept in the hub's cache.
+        name_or_path: a style in the package, such as ``"starry-night"`` (``jaxstyle
+            styles`` lists them); a file by `save_style`, ``jaxstyle train`` or
+            ``jaxstyle import``; or ``hf:USER/REPO``, with an optional ``@REVISION``,
+            published by ``jaxstyle push`` on the Hugging Face hub and cached.
 
     Returns:
         The parameters in float32, as `jaxstyle.nets.init_net` describes them.
@@ -91,7 +90,7 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
-    """Read a net's width and the metadata of its file, at once: no parameters, no JAX.
+    """Read a net's width and the metadata of its file, without parameters or JAX.
 
     A network that is not a transform net has no width, ``None``.
 
@@ -116,9 +115,9 @@ def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
 
 
 def find_style(name_or_path: str | Path) -> Path:
-    """Return the file of a style; ``great_wave`` will do for ``great-wave``.
+    """Locate the file of a style, downloading it from the hub if needed.
 
-    One on the hub is fetched, see `jaxstyle.files.hub.pull_style`.
+    ``great_wave`` also names ``great-wave``.
 
     Raises:
         ValueError: there is no such style and no such file, or it cannot be fetched.
@@ -137,7 +136,7 @@ def find_style(name_or_path: str | Path) -> Path:
 
 
 def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
-    """Return the files of styles, each once; see `ALL`.
+    """Locate the files of styles, each once; see `ALL`.
 
     Raises:
         ValueError: there is no such style and no such file, one cannot be fetched, or
@@ -145,19 +144,17 @@ def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for wanted in names_or_paths:
-        paths = _full_styles() if wanted == ALL else [find_style(wanted)]
-        for path in paths:
-            found.setdefault(path.resolve(), path)
+        if wanted == ALL:
+            shipped = shipped_styles().items()
+            paths = [path for name, path in shipped if not SMALLER.fullmatch(name)]
+        else:
+            paths = [find_style(wanted)]
+        found |= {path.resolve(): path for path in paths if path.resolve() not in found}
     return list(found.values())
 
 
-def _full_styles() -> list[Path]:
-    shipped = shipped_styles()
-    return [shipped[name] for name in shipped if not SMALLER.fullmatch(name)]
-
-
 def shipped_styles() -> dict[str, Path]:
-    """Return the files of the styles that are in the package, by name.
+    """List the files of the styles in the package, by name.
 
     Raises:
         ValueError: there is none.
@@ -177,11 +174,9 @@ def _find_shipped() -> dict[str, Path]:
 
 
 def likely_width(channels: Mapping[str, int]) -> int:
-    """Return the width that most residual blocks speak for, four times as wide.
+    """Infer a net's width by a vote of its residual blocks, four times as wide.
 
-    Args:
-        channels: the output channels of a net's arrays, by their paths; some of them
-            may be wrong.
+    ``channels`` are the output channels of its arrays, by path; some may be wrong.
     """
     votes = [
         number // 4 for path, number in channels.items() if path.startswith("residual")
@@ -205,10 +200,7 @@ def _is_transform_net(metadata: Mapping[str, str]) -> bool:
 def _check_params(
     params: Mapping[str, Any], metadata: Mapping[str, str], *, path: str | Path
 ) -> None:
-    """Raise a ValueError unless parameters are those of the network they are named for.
-
-    Of a network other than the transform net, only the name is checked.
-    """
+    """Raise a ValueError unless a transform net, or another net's name, is valid."""
     if _is_transform_net(metadata):
         raise_problems(_find_problems(params), path=path)
         return
@@ -219,7 +211,7 @@ def _check_params(
 
 
 def _find_problems(params: Mapping[str, Any]) -> list[str]:
-    """Describe each way in which a tree differs from a net's."""
+    """List all differences of a tree from a transform net's."""
     # Imported here: it needs JAX, and to list styles must not take its second.
     from jaxstyle.nets.transform_net import NORMS, net_blocks, net_shapes
 

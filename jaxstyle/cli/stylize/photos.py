@@ -13,11 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxstyle.data.sources import SUFFIXES
-from jaxstyle.files.image_files import check_image_path, load_image
+from jaxstyle.files.image_files import check_image_path, load_image, upright_size
 from jaxstyle.images.arrays import check_images, fit_size
-
-# The EXIF tag, and its values for photos that lie on their sides.
-_ORIENTATION, _TURNED = 0x0112, range(5, 9)
 
 Picture = Float[np.ndarray, "h w 3"]
 
@@ -132,9 +129,7 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
     try:
         with warnings.catch_warnings(), Image.open(photo.path) as image:
             warnings.simplefilter("ignore")
-            width, height = image.size
-            if image.getexif().get(_ORIENTATION) in _TURNED:
-                height, width = width, height
+            height, width = upright_size(image)
     except Exception:  # Pillow raises nearly any; `read_photo` reports what is wrong
         return None
     if max_size is None or max(height, width) <= max_size:
