@@ -39,9 +39,9 @@ BAD = {
     "truncated": (JPEG[:-100], "image file is truncated"),
     "header alone": (JPEG[:300], "Truncated File Read"),
     "without its end": (encode(PHOTO, "PNG")[:-60], ""),
-    "text": (b"this is text\n" * 40, "no image format that is known"),
-    "empty": (b"", "no image format that is known"),
-    "zeros": (bytes(5000), "no image format that is known"),
+    "text": (b"this is text\n" * 40, "its format is unknown"),
+    "empty": (b"", "its format is unknown"),
+    "zeros": (bytes(5000), "its format is unknown"),
     "one pixel": (encode(PHOTO[:1, :1]), "1x1 pixels are far too few"),
     "a line": (encode(PHOTO[:1]), "60x1 pixels are far too few"),
     "bomb": (large_png(20000, 10000), "decompression bomb"),
@@ -49,7 +49,7 @@ BAD = {
     "least bomb": (large_png(12000, 10000), "12000x10000 pixels"),
     "program": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-        "no image format",
+        "its format is unknown",
     ),
 }
 

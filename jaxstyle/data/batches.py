@@ -116,9 +116,6 @@ def validation_batches(
 
     Records come in order, without those that cannot be decoded. All batches are full,
     and the remainder is dropped, unless it is the only batch.
-
-    Raises:
-        ValueError: an argument is out of its range, or no record can be decoded.
     """
     import grain
 
@@ -158,9 +155,6 @@ def read_squares(
     Each spans the shorter side; its position along the longer one, and its mirroring,
     are random and depend only on the record's number. Records that cannot be decoded
     are replaced by others. Squares come in blocks of up to `BLOCK`.
-
-    Raises:
-        ValueError: an argument is out of its range, or no record can be decoded.
     """
     import grain
 

@@ -180,11 +180,6 @@ def prepare_coco(
     ``downloads/manual`` of ``data_dir``, which is created if missing. After a failure,
     the next call resumes the download. ``say`` receives lines for the user beforehand;
     ``quiet`` hides the progress bars.
-
-    Raises:
-        ValueError: the disk is too small, a download fails, a zip file is not the
-            published one, the records cannot be written, or another process prepares
-            data there.
     """
     config = TRAIN_ONLY[name.partition(":")[0]].removeprefix("coco/")
     data_dir = data_dir.expanduser()
@@ -209,11 +204,7 @@ def prepare_coco(
 
 
 def check_room(name: str, archives: Sequence[Archive], folder: Path) -> str:
-    """Describe the download and the disk space that it needs, in one line.
-
-    Raises:
-        ValueError: the disk has not enough room.
-    """
+    """Describe the download and the disk space that it needs, in one line."""
     missing = sum(missing_bytes(archive.path, archive.size) for archive in archives)
     records = sum(archive.size for archive in archives)  # about as much as the zips
     free = shutil.disk_usage(folder).free

@@ -118,9 +118,6 @@ def decode(
 
     The crop's box in the image, of fractional pixels, is resampled by a triangle filter
     in one step. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that suffices.
-
-    Raises:
-        ValueError: the record cannot be used, for a reason of one line.
     """
     from PIL import Image
 
@@ -216,11 +213,7 @@ class CropReader(NamedTuple):
         return crops
 
     def read(self, request: CropRequest) -> UInt8[np.ndarray, "size size 3"]:
-        """Read a crop of a record, or of the first usable one drawn instead.
-
-        Raises:
-            ValueError: `ATTEMPTS` records in a row cannot be decoded.
-        """
+        """Read a crop of a record, or of the first usable one drawn instead."""
         rng = np.random.default_rng(request.seed)
         index, crop = request.record, draw_crop(rng, self.shorter_side)
         for _ in range(ATTEMPTS):

@@ -40,7 +40,7 @@ class Source(Protocol):
         """A short digest that changes when the data do."""
 
     def __len__(self) -> int:
-        """Return how many records there are."""
+        """Count the records."""
 
     def __getitem__(self, index: int) -> Record:
         """Read a record, or raise an ``OSError`` or a ``ValueError``."""
@@ -73,7 +73,14 @@ def open_source(
             f"no data {data}: expected a folder of images, or the name of a TFDS data "
             "set such as coco/2014"
         )
-    return TfdsSource(_prepared_folder(data, data_dir), split=split)
+    prepared = find_tfds(data, data_dir=data_dir)
+    if prepared is None:
+        where = "" if data_dir is None else f" --data-dir {data_dir}"
+        raise ValueError(
+            f"no data {data}: there is no such folder and no such prepared TFDS data "
+            f"set; prepare it with: jaxstyle data {data}{where}"
+        )
+    return TfdsSource(prepared, split=split)
 
 
 def is_tfds_name(name: str) -> bool:
@@ -90,17 +97,15 @@ def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
     """Locate the newest version of a prepared data set; return ``None`` if missing.
 
     For COCO, the training split suffices.
-
-    Raises:
-        ValueError: what is there is damaged, or more than one folder could be meant.
     """
     from tensorflow_datasets.core import read_only_builder, registered
 
+    expanded = None if data_dir is None else str(Path(data_dir).expanduser())
     config, colon, version = name.partition(":")
     for candidate in filter(None, [config, TRAIN_ONLY.get(config)]):
         try:
             builder = read_only_builder.builder_from_files(
-                candidate + colon + version, data_dir=_expanded(data_dir)
+                candidate + colon + version, data_dir=expanded
             )
         except registered.DatasetNotFoundError:
             continue
@@ -110,21 +115,6 @@ def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
             ) from error
         return Path(builder.data_dir)
     return None
-
-
-def _expanded(data_dir: str | Path | None) -> str | None:
-    return None if data_dir is None else str(Path(data_dir).expanduser())
-
-
-def _prepared_folder(name: str, data_dir: str | Path | None) -> Path:
-    found = find_tfds(name, data_dir=data_dir)
-    if found is None:
-        where = "" if data_dir is None else f" --data-dir {data_dir}"
-        raise ValueError(
-            f"no data {name}: there is no folder of that name and no TFDS data set "
-            f"that is prepared; prepare it with: jaxstyle data {name}{where}"
-        )
-    return found
 
 
 class FolderSource:
@@ -144,11 +134,9 @@ class FolderSource:
         )
 
     def __len__(self) -> int:
-        """Return how many files there are."""
         return len(self._files)
 
     def __getitem__(self, index: int) -> Record:
-        """Read a file."""
         file = self._files[index]
         return Record(file, (self._folder / file).read_bytes())
 
@@ -162,11 +150,9 @@ class TfdsSource:
         self.fingerprint = make_fingerprint(self._records.description)
 
     def __len__(self) -> int:
-        """Return how many records there are."""
         return len(self._records)
 
     def __getitem__(self, index: int) -> Record:
-        """Read a record."""
         return Record(f"{self.name} record {index}", self._records[index])
 
 
@@ -180,11 +166,9 @@ class Selection:
         self._indices = indices
 
     def __len__(self) -> int:
-        """Return how many records there are."""
         return len(self._indices)
 
     def __getitem__(self, index: int) -> Record:
-        """Read a record."""
         return self._source[int(self._indices[index])]
 
 
@@ -192,9 +176,6 @@ def hold_out(source: Source, count: int) -> tuple[Source, Source]:
     """Split a source into records for training and ``count`` for validation.
 
     Those for validation are evenly spaced, so they depend on no seed.
-
-    Raises:
-        ValueError: ``count`` is negative, or leaves nothing for training.
     """
     total = len(source)
     if not 0 <= count < total:

@@ -21,12 +21,7 @@ from jaxstyle.files.atomic import describe_error, explained
 
 
 def open_tfds(folder: Path, *, split: str) -> "TfdsRecords":
-    """Open a split, or a part of one, of a prepared data set.
-
-    Raises:
-        ValueError: the folder is damaged or incomplete, or it holds no such split, no
-            images, or a file format that only TensorFlow reads.
-    """
+    """Open a split, or a part of one, of a prepared data set."""
     import tensorflow_datasets as tfds
 
     with explained(f"cannot open the TFDS data in {folder}"):
@@ -64,10 +59,6 @@ def prepare_tfds(
     """Let TFDS prepare a data set as array_record files; return its folder.
 
     ``say`` receives a line for the user beforehand; ``quiet`` hides the progress bars.
-
-    Raises:
-        ValueError: TFDS knows no such data set, or cannot prepare it, for example
-            without TensorFlow.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
@@ -115,10 +106,10 @@ class Files(Protocol):
     """Serialized examples."""
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Count the examples."""
 
     def __getitem__(self, index: int) -> bytes:
-        """Return one."""
+        """Read an example."""
 
 
 def _open_files(instructions: Sequence[Any], file_format: str, folder: Path) -> Files:
@@ -164,11 +155,9 @@ class TfdsRecords:
         self._decoders = {"image": tfds.decode.SkipDecoding()}
 
     def __len__(self) -> int:
-        """Return how many records there are."""
         return len(self._files)
 
     def __getitem__(self, index: int) -> bytes:
-        """Read an encoded image; raise a ValueError if its record is damaged."""
         with explained(f"cannot read record {index}"):
             example = self._features.deserialize_example_np(
                 self._files[index], decoders=self._decoders
@@ -189,11 +178,9 @@ class TfrecordFiles:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Return how many records there are."""
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> bytes:
-        """Read the content of a record."""
         number = bisect_right(self._ends, index)
         instruction = self._instructions[number]
         position = index - self._ends[number] + instruction.take + instruction.skip
@@ -214,9 +201,6 @@ def index_tfrecord(path: str | Path) -> np.ndarray:
     """Index the offset and length of each record of a file, int64 ``[n, 2]``.
 
     A record is its length (8 bytes), a checksum (4), the content, a checksum (4).
-
-    Raises:
-        ValueError: the file breaks off within a record.
     """
     found: list[tuple[int, int]] = []
     offset, size = 0, os.path.getsize(path)

@@ -45,10 +45,6 @@ def check_output_path(
     """Raise, before any long work, unless a file can be written to ``path``.
 
     ``kind`` is what messages call the file, ``suffixes`` those that can be written.
-
-    Raises:
-        ValueError: the suffix is unknown, the folder is missing or write-protected, or
-            ``path`` is a folder or a write-protected file.
     """
     path = Path(path)
     with explained(f"cannot write the {kind} {path}"):

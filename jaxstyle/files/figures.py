@@ -40,9 +40,6 @@ def make_sheet(
 
     Each image is centered in its cell, and each cell as large as the largest image of
     its row and column. Rows may differ in length.
-
-    Raises:
-        ValueError: there is no image.
     """
     heights = [len(image) for row in rows for image in row]
     if not heights:
@@ -158,12 +155,7 @@ def _curve(metrics: Sequence[Mapping[str, Any]], name: str) -> Curve:
 
 
 def check_plot_path(path: str | Path) -> None:
-    """Raise, before any long work, unless a plot can be written to ``path``.
-
-    Raises:
-        ValueError: the suffix is unknown, the folder is missing or write-protected, or
-            ``path`` is a folder or a write-protected file.
-    """
+    """Raise, before any long work, as `check_output_path` does for a plot."""
     check_output_path(path, kind="plot", suffixes=SUFFIXES)
 
 

@@ -73,12 +73,7 @@ def save_film(
 
 
 def check_film_path(path: str | Path) -> None:
-    """Raise, before any long work, unless a film can be written to ``path``.
-
-    Raises:
-        ValueError: the suffix is unknown or its encoder missing, the folder is missing
-            or write-protected, or ``path`` is a folder or a write-protected file.
-    """
+    """Raise, before any long work, unless a film can be written to ``path``."""
     path = Path(path)
     check_output_path(path, kind="film", suffixes=_WRITERS.keys())
     with explained(f"cannot write the film {path}"):

@@ -43,11 +43,7 @@ def is_address(name_or_path: str | Path) -> bool:
 
 
 def parse_address(text: str) -> Address:
-    """Parse ``hf:USER/REPO`` or ``hf:USER/REPO@REVISION``.
-
-    Raises:
-        ValueError: it has another form, or huggingface_hub is not installed.
-    """
+    """Parse ``hf:USER/REPO`` or ``hf:USER/REPO@REVISION``."""
     repo, at, revision = text.removeprefix(PREFIX).partition("@")
     if at and not revision:
         raise ValueError(f"no revision in {text}: expected {FORM}@REVISION")
@@ -71,10 +67,6 @@ def pull_style(address: str) -> Path:
 
     A branch is checked for updates each time; offline, the cached file is used. A
     commit in the cache is used without a request.
-
-    Raises:
-        ValueError: the address is malformed, there is no such repository, revision or
-            style, the hub refuses or cannot be reached, or huggingface_hub is missing.
     """
     repo, revision = parse_address(address)
     hub = _library()
@@ -100,10 +92,6 @@ def push_files(
 
     Existing files are replaced. Returns the repository's page and the commit, which is
     the last one if nothing changed.
-
-    Raises:
-        ValueError: the hub refuses or cannot be reached, or with ``private``, the
-            repository is public.
     """
     hub = _library()
     api = hub.HfApi(**_user_agent())

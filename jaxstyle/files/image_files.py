@@ -141,12 +141,7 @@ def example_photos() -> list[Path]:
 
 
 def check_image_path(path: str | Path) -> None:
-    """Raise, before any long work, unless an image can be written to ``path``.
-
-    Raises:
-        ValueError: the suffix is unknown, the folder is missing or write-protected, or
-            ``path`` is a folder or a write-protected file.
-    """
+    """Raise, before any long work, as `check_output_path` does for an image."""
     check_output_path(path, kind="image", suffixes=_WRITERS)
 
 
@@ -203,9 +198,6 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
     """Convert a decoded image to upright 8-bit sRGB over white; see `load_image`.
 
     Floats below 0 become black.
-
-    Raises:
-        ValueError: pixels are NaN, infinite, or integers below 0.
     """
     if image.mode == "La":  # premultiplied gray, which Pillow converts to LA only
         image = image.convert("LA")

@@ -21,9 +21,6 @@ def save_params(
     """Write nested dicts of arrays, and metadata, to a new or replaced file.
 
     Arrays may have any dtype that safetensors supports; no key may contain a ``/``.
-
-    Raises:
-        ValueError: the file cannot be written.
     """
     from safetensors.numpy import save
 
@@ -37,12 +34,7 @@ def save_params(
 
 
 def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a tree of arrays, as float32, and its metadata.
-
-    Raises:
-        ValueError: the file is missing, damaged or not safetensors, or its names do
-            not form a tree.
-    """
+    """Read a tree of arrays, as float32, and its metadata."""
     with _open(path) as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _tree(arrays), dict(file.metadata() or {})
@@ -51,11 +43,7 @@ def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 def load_header(
     path: str | Path,
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Read the shapes of a file's arrays, by name, and its metadata, but no values.
-
-    Raises:
-        ValueError: the file is missing, damaged or not safetensors.
-    """
+    """Read the shapes of a file's arrays, by name, and its metadata, but no values."""
     with _open(path) as file:
         names = file.keys()
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
@@ -83,11 +71,7 @@ def check_params(
     *,
     path: str | Path,
 ) -> None:
-    """Raise unless a tree has exactly the arrays of the tree of shapes, all finite.
-
-    Raises:
-        ValueError: the tree differs; the message names ``path`` and all problems.
-    """
+    """Raise unless a tree has exactly the arrays of the tree of shapes, all finite."""
     raise_problems(find_problems(params, expected_shapes), path=path)
 
 

@@ -72,11 +72,7 @@ TORCHVISION_INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def from_onnx(path: str | Path) -> Network:
-    """Read the convolutions of an ONNX file that holds Oxford's weights (BGR).
-
-    Raises:
-        ValueError: the file cannot be read, or is neither VGG-16 nor VGG-19.
-    """
+    """Read the convolutions of an ONNX file that holds Oxford's weights (BGR)."""
     import onnx
 
     with explained(f"cannot read {path} as ONNX"):
@@ -91,11 +87,7 @@ def from_onnx(path: str | Path) -> Network:
 
 
 def from_keras(path: str | Path) -> Network:
-    """Read Keras' published HDF5 file, with or without the top (Oxford's, BGR).
-
-    Raises:
-        ValueError: the file cannot be read, or is neither VGG-16 nor VGG-19.
-    """
+    """Read Keras' published HDF5 file, with or without the top (Oxford's, BGR)."""
     import h5py
 
     arrays: dict[str, dict[int, np.ndarray]] = {}  # by layer and number of axes
@@ -114,12 +106,7 @@ def from_keras(path: str | Path) -> Network:
 
 
 def from_torchvision(path: str | Path) -> Network:
-    """Read the ``features`` of torchvision's checkpoint, executing no code in it.
-
-    Raises:
-        ValueError: the file cannot be read, has batch normalization, or is neither
-            VGG-16 nor VGG-19.
-    """
+    """Read the ``features`` of torchvision's checkpoint, executing no code in it."""
     tensors = load_torch_state_dict(path)
     if any(name.endswith("running_mean") for name in tensors):
         raise ValueError(
@@ -184,10 +171,6 @@ def download_vgg(name: str, *, url: str | None = None) -> Path:
 
     A file that is there already is replaced on success only. The same file may be
     published at another ``url``.
-
-    Raises:
-        ValueError: there is no such network, the download fails or breaks off, its
-            checksum is wrong, or the cache cannot be written to.
     """
     if name not in DOWNLOADS:
         raise ValueError(f"no download {name!r}; known are {', '.join(DOWNLOADS)}")

@@ -77,12 +77,7 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a net's parameters, in float32, and the metadata that were saved with them.
-
-    Raises:
-        ValueError: the file is missing or damaged, is no style, or its parameters are
-            no net's; all problems are named at once.
-    """
+    """Read a net's parameters, in float32, and the metadata saved with them."""
     params, metadata = load_params(path)
     _check_format(metadata, path=path)
     _check_params(params, metadata, path=path)
@@ -93,9 +88,6 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
     """Read a net's width and the metadata of its file, without parameters or JAX.
 
     A network that is not a transform net has no width, ``None``.
-
-    Raises:
-        ValueError: the file is missing or damaged, or is no style.
     """
     shapes, metadata = load_header(path)
     _check_format(metadata, path=path)
@@ -118,9 +110,6 @@ def find_style(name_or_path: str | Path) -> Path:
     """Locate the file of a style, downloading it from the hub if needed.
 
     ``great_wave`` also names ``great-wave``.
-
-    Raises:
-        ValueError: there is no such style and no such file, or it cannot be fetched.
     """
     if is_address(name_or_path):
         return pull_style(str(name_or_path))
@@ -136,12 +125,7 @@ def find_style(name_or_path: str | Path) -> Path:
 
 
 def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
-    """Locate the files of styles, each once; see `ALL`.
-
-    Raises:
-        ValueError: there is no such style and no such file, one cannot be fetched, or
-            none ships.
-    """
+    """Locate the files of styles, each once; see `ALL`."""
     found: dict[Path, Path] = {}
     for wanted in names_or_paths:
         if wanted == ALL:
@@ -154,11 +138,7 @@ def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
 
 
 def shipped_styles() -> dict[str, Path]:
-    """List the files of the styles in the package, by name.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """List the files of the styles in the package, by name."""
     if shipped := _find_shipped():
         return shipped
     raise ValueError(

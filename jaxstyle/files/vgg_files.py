@@ -51,9 +51,6 @@ def save_vgg(
     Kernels may be float16. ``network`` is a key of `jaxstyle.vgg.layers.NETWORKS`,
     ``source`` describes the file that the weights were converted from, and ``photos``
     is the number of photographs behind the mean activations.
-
-    Raises:
-        ValueError: the file cannot be written.
     """
     metadata = {
         "format": FORMAT,
@@ -109,12 +106,7 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
 
 
 def load_vgg_file(path: str | Path) -> dict[str, Any]:
-    """Read a VGG's parameters, complete or truncated, in float32.
-
-    Raises:
-        ValueError: the file is missing or damaged, is no VGG, or its parameters do not
-            fit the network that it names; all problems are named at once.
-    """
+    """Read a VGG's parameters, complete or truncated, in float32."""
     params, metadata = load_params(path)
     found = metadata.get("format"), metadata.get("format_version")
     network = metadata.get("network")
