@@ -1,4 +1,4 @@
-from . import convert, files, losses, nets, optimize, scaling, training, vgg
+from . import convert, data, files, losses, nets, optimize, scaling, training, vgg
 from .files.image_files import load_image, save_image
 from .files.style_files import load_style, save_style
 from .files.vgg_files import load_vgg
@@ -9,6 +9,7 @@ from .optimize.pyramid import optimize_image
 __all__ = [
     "Weights",
     "convert",
+    "data",
     "files",
     "load_image",
     "load_style",

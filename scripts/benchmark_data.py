@@ -4,7 +4,7 @@
 
 DATA is a folder of images or a TFDS data set that is prepared. Both sides make the same
 crops of 256 pixels a side, from a shorter side of 256 to 480 pixels, in batches of 4;
-one side is `jaxstyle.data.batches.make_batches`, the other one thread that decodes an
+one side is `jaxstyle.data.make_batches`, the other one thread that decodes an
 image with Pillow, converts it to RGB, and resamples the crop. They run in turns in one
 process: first both on one core, then the pipeline on all. Printed are medians over the
 rounds, in images a second. Cores are chosen as Linux lets a process do it. The images
@@ -21,10 +21,12 @@ from contextlib import closing
 
 import numpy as np
 
-from jaxstyle.data.batches import SHORTER_SIDE, make_batches
-from jaxstyle.data.sources import Record, Source, open_source
+from jaxstyle.data import Record, Source, make_batches, open_source
 
 SIZE, BATCH, SEED = 256, 4, 0
+
+SHORTER_SIDE = (256, 480)
+"""The range of the shorter side, that of `jaxstyle.data.make_batches`."""
 
 COCO = 82783
 

@@ -38,7 +38,7 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import jaxstyle
-    from jaxstyle.convert.torch_nets import from_torch
+    from jaxstyle.convert import from_torch
 
     with tempfile.TemporaryDirectory() as folder:
         torch.save(make_torch_net(arguments.width).state_dict(), f"{folder}/net.pth")

@@ -85,22 +85,21 @@ def measure_cached(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the steps that it makes on photos in memory, many in one call."""
     import jax
 
-    from jaxstyle.training import loop
-    from jaxstyle.training.photo_cache import cached_side
+    from jaxstyle.training import run_steps, take_batch
 
     state, problem, one_step = make_training(arguments)
     batch, size = arguments.batch, arguments.size
-    larger = {"size": cached_side(size), "batch": max(batch, CACHED)}
+    larger = {"size": 9 * size // 8, "batch": max(batch, CACHED)}
     photos, _ = load_images(argparse.Namespace(**vars(arguments) | larger))
     album = jax.device_put(photos), jax.random.key(0)
-    take = partial(loop.take_batch, batch=batch, size=size)
+    take = partial(take_batch, batch=batch, size=size)
 
     def step_on(state: Any, album: Any, problem: Any) -> Any:
         photos, key = album
         return one_step(state, take(photos, key, state.step), problem)
 
-    run_steps = partial(loop.run_steps, step_on, capacity=arguments.steps)
-    improve = jax.jit(run_steps, donate_argnums=0)
+    steps = partial(run_steps, step_on, capacity=arguments.steps)
+    improve = jax.jit(steps, donate_argnums=0)
 
     def advance(count: int) -> float:
         nonlocal state
@@ -121,8 +120,8 @@ def make_training(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
     import optax
 
     import jaxstyle
-    from jaxstyle.convert.torch_nets import from_torch
-    from jaxstyle.training import loop
+    from jaxstyle.convert import from_torch
+    from jaxstyle.training import init_state, make_problem, make_step
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "net.pth"
@@ -134,11 +133,11 @@ def make_training(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
     _, style = load_images(arguments)
     if jax.default_backend() == "cpu":
         vgg_params = jax.jit(jaxstyle.vgg.prepare_for_cpu)(vgg_params)
-    problem = jax.jit(loop.make_problem)(vgg_params, [style], weights)
+    problem = jax.jit(make_problem)(vgg_params, [style], weights)
     net = jax.tree.map(jnp.asarray, net)
-    state = jax.jit(lambda net: loop.init_state(net, optimizer))(net)
+    state = jax.jit(lambda net: init_state(net, optimizer))(net)
     dtype = jnp.bfloat16 if arguments.bfloat16 else jnp.float32
-    return state, problem, loop.make_step(optimizer, dtype=dtype)
+    return state, problem, make_step(optimizer, dtype=dtype)
 
 
 def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -227,7 +226,7 @@ def save_torch_net(path: Path) -> None:
 def load_vgg() -> tuple[Any, Any]:
     """Return the normalized network and the preset johnson2016."""
     import jaxstyle
-    from jaxstyle.training.recipes import TRAINING_PRESETS
+    from jaxstyle.training import TRAINING_PRESETS
 
     preset = TRAINING_PRESETS["johnson2016"]
     layers = (*preset.loss.content, *preset.loss.style)
@@ -238,8 +237,7 @@ def load_vgg() -> tuple[Any, Any]:
 def load_images(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """Return a batch of 8-bit photos, and a painting in [0, 1]."""
     import jaxstyle
-    from jaxstyle.data.batches import validation_batches
-    from jaxstyle.data.sources import open_source
+    from jaxstyle.data import open_source, validation_batches
 
     examples = Path(jaxstyle.__file__).parent / "examples"
     source = open_source(str(examples))

@@ -1,10 +1,8 @@
 """How much of a picture repeats itself at the periods of a net's upsampling."""
 
 import numpy as np
-from defects import Picture
+from defects import LUMA, Picture
 from jaxtyping import Float
-
-from jaxstyle.images.color import LUMA
 
 BLOCK = 64
 """The side of the blocks whose spectra are averaged."""

@@ -16,12 +16,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from net_losses import Comparison, Programs, compare, make_problem
-from trained_nets import Net, add_arguments, load_nets, load_photos, print_table
+from trained_nets import (
+    Net,
+    add_arguments,
+    load_nets,
+    load_photos,
+    positive_int,
+    print_table,
+)
 
-from jaxstyle.cli.runtime import use_compilation_cache
-from jaxstyle.files.figures import make_sheet
-from jaxstyle.files.image_files import save_image
-from jaxstyle.losses.config import positive_int
+from jaxstyle.files import make_sheet, save_image
 
 AT = (50, 100)
 """After how many iterations the loss is shown, beside the last."""
@@ -91,7 +95,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--iterations", type=positive_int, default=300)
     add("--pictures", type=Path, metavar="FOLDER", help="write a sheet for each style")
     arguments = parser.parse_args(argv)
-    use_compilation_cache()
     try:
         print_table(compare_all(load_nets(arguments), arguments))
     except (OSError, ValueError) as error:

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxstyle.cli.main import main as jaxstyle
-from jaxstyle.files.figures import make_sheet
-from jaxstyle.files.image_files import load_image, load_settings, save_image
+from jaxstyle.files import load_image, load_settings, make_sheet, save_image
 
 SCHEDULES = {
     "default": (),

@@ -10,39 +10,35 @@ The weights that ship in the package were converted with ``--deepest conv5_1`` a
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.files.image_files import example_photos, load_image
-from jaxstyle.files.published_vgg import (
-    PHOTO_SIDE,
-    from_keras,
-    from_onnx,
-    from_torchvision,
-)
-from jaxstyle.files.vgg_files import OXFORD, TORCHVISION, Origin, save_vgg, to_half
-from jaxstyle.vgg.params import measure_mean_activations, truncate
+import jaxstyle
+from jaxstyle.convert import read_vgg
+from jaxstyle.files import load_image, save_vgg
+from jaxstyle.vgg import measure_mean_activations, truncate
 
-Reader = Callable[[Path], tuple[str, dict[str, Any]]]
+EXAMPLES = Path(jaxstyle.__file__).parent / "examples"
 
-READERS: dict[str, tuple[Reader, Origin]] = {
-    ".onnx": (from_onnx, OXFORD),
-    ".h5": (from_keras, OXFORD),
-    ".pth": (from_torchvision, TORCHVISION),
-}
+PHOTOS = ("astronaut.jpg", "chelsea.jpg", "coffee.jpg")
+"""The examples that are photographs."""
+
+PHOTO_SIDE = 512
+"""The longer side, in pixels, of photographs on which activations are measured."""
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 def convert(arguments: argparse.Namespace) -> None:
     """Read, cut short, measure on photographs, and write."""
-    reader, origin = choose_reader(arguments.source_file)
     check_output(arguments.output)
-    photos = list_photos(arguments.photos) if arguments.photos else example_photos()
-    network, params = reader(arguments.source_file)
+    photos = [EXAMPLES / name for name in PHOTOS]
+    if arguments.photos:
+        photos = list_photos(arguments.photos)
+    network, params, origin = read_vgg(arguments.source_file)
     if arguments.deepest:
         layer = arguments.deepest.replace("conv", "relu")
         params = dict(truncate(params, (layer,)))
@@ -61,13 +57,14 @@ def convert(arguments: argparse.Namespace) -> None:
     )
 
 
-def choose_reader(path: Path) -> tuple[Reader, Origin]:
-    """Return how to read a file, by its suffix, and whose weights it holds."""
-    if path.suffix not in READERS:
-        raise ValueError(
-            f"cannot tell what {path} is: expected a suffix of {', '.join(READERS)}"
-        )
-    return READERS[path.suffix]
+def to_half(params: dict[str, Any]) -> dict[str, Any]:
+    """Round the kernels to float16, which halves the file; keep all else in float32."""
+    return {
+        name: {**value, "kernel": np.asarray(value["kernel"], np.float16)}
+        if isinstance(value, dict)
+        else value
+        for name, value in params.items()
+    }
 
 
 def check_output(path: Path) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxstyle.images.color import LUMA
-
 Picture = Float[np.ndarray, "_h _w 3"]
 Palette = Float[np.ndarray, "colors 3"]
+
+LUMA = (0.299, 0.587, 0.114)
+"""How much red, green and blue count in the luma Y' of ITU-R BT.601."""
 
 PATCH = 8
 """The side of the patches that may be spots, and that a palette is made of."""

@@ -79,7 +79,10 @@ PAGES: Mapping[str, Page] = {
     ),
     "vgg": Page(
         "The VGG networks",
-        ("features", "VGG", "layer_names", "truncate", "normalize", "prepare_for_cpu"),
+        (
+            *("features", "VGG", "layer_names", "truncate", "normalize"),
+            *("prepare_for_cpu", "measure_mean_activations"),
+        ),
         module="jaxstyle.vgg",
     ),
     "scaling": Page(
@@ -97,8 +100,28 @@ PAGES: Mapping[str, Page] = {
         ),
         module="jaxstyle.training",
     ),
-    "files": Page("Files", ("load_settings",), module="jaxstyle.files"),
-    "convert": Page("Export", ("export_net", "to_onnx"), module="jaxstyle.convert"),
+    "data": Page(
+        "Photos to train on",
+        (
+            *("open_source", "hold_out", "make_batches", "validation_batches"),
+            *("Source", "Record"),
+        ),
+        module="jaxstyle.data",
+    ),
+    "files": Page(
+        "Files",
+        (
+            *("load_settings", "shipped_styles", "find_style", "load_style_file"),
+            *("load_params", "save_params", "digest_params", "save_vgg", "Origin"),
+            *("make_sheet", "cache_folder"),
+        ),
+        module="jaxstyle.files",
+    ),
+    "convert": Page(
+        "Other frameworks",
+        ("export_net", "to_onnx", "from_torch", "read_vgg"),
+        module="jaxstyle.convert",
+    ),
 }
 """The pages of the API reference by name, in order."""
 

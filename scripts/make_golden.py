@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 from torch_vgg import POOLINGS, Network, compute_features, gram_matrix, make_network
 
-from jaxstyle.files.published_vgg import from_onnx
+from jaxstyle.convert import read_vgg
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "tests" / "golden" / "vgg16.npz"
@@ -136,7 +136,7 @@ def make_golden(source: Path) -> Arrays:
         name: {kind: stored[f"{name}/{kind}"] for kind in ("kernel", "bias")}
         for name in names
     }
-    full = from_onnx(source)[1]
+    full = read_vgg(source)[1]
     original = {name: full[name] for name in names}
     scales = {name: float(stored[f"{name}/mean_activation"].mean()) for name in names}
     raw, float32, normalized = (

@@ -8,6 +8,7 @@ pictures go to ``docs/pictures``; without names, all are made.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
-from jaxstyle import load_image
-from jaxstyle.files.figures import Picture, make_sheet
-from jaxstyle.files.style_files import ALL, find_styles
+from jaxstyle.files import load_image, make_sheet, shipped_styles
+
+Picture = Float[np.ndarray, "_h _w 3"]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "jaxstyle" / "examples"
@@ -58,9 +60,9 @@ def main() -> None:
 def make_gallery(scratch: Path) -> Picture:
     """Return a row for each style that ships, and a column for each photo."""
     photos = (ASTRONAUT, CAT, CUP)
-    styles = [path.stem for path in find_styles([ALL])]
+    styles = [name for name in shipped_styles() if not re.search(r"-\d+$", name)]
     size = ("--max-size", str(WORK_SIDE))
-    run("stylize", *photos, "--style", ALL, "-o", scratch, *size)
+    run("stylize", *photos, "--style", "all", "-o", scratch, *size)
     rows = [
         [
             shrink(find_picture(scratch, photo=photo.stem, style=style))

@@ -13,6 +13,8 @@ import argparse
 import base64
 import hashlib
 import html
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,10 +26,8 @@ from functools import partial
 from pathlib import Path
 from string import Template
 
-from jaxstyle.cli.styles_command import load_facts
-from jaxstyle.convert.onnx_nets import to_onnx
-from jaxstyle.files.downloads import cache_folder
-from jaxstyle.files.style_files import find_styles, load_style
+from jaxstyle.convert import to_onnx
+from jaxstyle.files import cache_folder, find_style, load_style_file, shipped_styles
 
 SOURCES = Path(__file__).parent / "web"
 
@@ -48,6 +48,9 @@ RUNTIME_FILES = {
     "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
 }
 """The files of ONNX Runtime Web that the page needs, and what it calls them."""
+
+SMALLER = re.compile(r"-\d+$")
+"""How the names of smaller nets end: in their width."""
 
 Files = Mapping[str, bytes]
 """What is in files, by their paths in the page's folder."""
@@ -104,7 +107,9 @@ def make_page(styles: Sequence[str], output: Path, *, runtime: Path | None) -> N
     """Make everything, write it, and say what to do with it."""
     check_output(output)
     paths = name_styles(styles)
-    nets = {f"nets/{name}.onnx": to_onnx(load_style(paths[name])) for name in paths}
+    nets = {
+        f"nets/{name}.onnx": to_onnx(load_style_file(paths[name])[0]) for name in paths
+    }
     files = {
         **dict(read_runtime(runtime) if runtime else fetch_runtime()),
         **nets,
@@ -152,20 +157,39 @@ def read_sources(options: str) -> dict[str, bytes]:
 
 def name_styles(styles: Sequence[str]) -> dict[str, Path]:
     """Return the files of styles, by the names that their nets get."""
-    paths = find_styles(styles)
+    paths = list({path.resolve(): path for path in find_styles(styles)}.values())
     name, times = Counter(path.stem for path in paths).most_common(1)[0]
     if times > 1:
         raise ValueError(f"{times} styles are called {name}; give them other names")
     return {path.stem: path for path in paths}
 
 
+def find_styles(styles: Sequence[str]) -> Iterator[Path]:
+    """Yield the files of styles, of all shipped ones of full width for ``all``."""
+    for style in styles:
+        if style == "all":
+            shipped = shipped_styles()
+            yield from (shipped[name] for name in shipped if not SMALLER.search(name))
+        else:
+            yield find_style(style)
+
+
 def make_option(name: str, path: Path) -> str:
     """Return a line of the list of styles, with what is known of one."""
-    facts = load_facts(path)
-    known = [str(facts[key]) for key in ("title", "painter", "year") if key in facts]
-    about = html.escape(", ".join([*known, f"width {facts['width']}"]))
+    params, facts = load_style_file(path)
+    known = [decode(facts[key]) for key in ("title", "painter", "year") if key in facts]
+    width = params["conv1"]["kernel"].shape[-1]
+    about = html.escape(", ".join([*known, f"width {width}"]))
     name = html.escape(name)
     return f'<option value="{name}" data-about="{about}">{name}</option>'
+
+
+def decode(text: str) -> str:
+    """Decode JSON, as train writes it, or keep the text, as import writes it."""
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
 
 
 # --- ONNX Runtime Web ---------------------------------------------------------------

@@ -20,12 +20,16 @@ import jax
 import numpy as np
 from defects import Picture
 from jaxtyping import Float
-from trained_nets import Net, add_arguments, load_nets, load_photos, print_table
+from trained_nets import (
+    Net,
+    add_arguments,
+    load_nets,
+    load_photos,
+    positive_int,
+    print_table,
+)
 
-from jaxstyle.cli.runtime import use_compilation_cache
-from jaxstyle.files.image_files import load_image
-from jaxstyle.losses.config import positive_int
-from jaxstyle.nets import transform_net
+from jaxstyle import load_image, stylize
 
 Photos: TypeAlias = Float[np.ndarray, "n size size 3"]
 Stylize: TypeAlias = Callable[[Picture], Picture]
@@ -131,23 +135,23 @@ def measure_solids(stylize: Stylize, paintings: Sequence[Picture]) -> Cells:
 
 def measure_net(net: Net, photos: Photos, *, large: int) -> tuple[Cells, Cells]:
     """Measure a net on photos and on solid colors."""
-    program = jax.jit(transform_net.stylize)
+    program = jax.jit(stylize)
 
-    def stylize(image: Picture) -> Picture:
+    def paint(image: Picture) -> Picture:
         picture: Picture = np.clip(program(net.params, image), 0, 1)
         return picture
 
     paintings = [
         load_image(path, longest_side=net.settings.style_size) for path in net.paintings
     ]
-    pictures = np.stack([stylize(photo) for photo in photos])
+    pictures = np.stack([paint(photo) for photo in photos])
     name = {"style": net.name, "photos": str(len(photos))}
     return (
         name
         | measure_photos(pictures, photos, paintings)
         | measure_flat_regions(pictures, photos, paintings)
-        | measure_large(stylize, photos[0], size=large),
-        {"solid colors": net.name} | measure_solids(stylize, paintings),
+        | measure_large(paint, photos[0], size=large),
+        {"solid colors": net.name} | measure_solids(paint, paintings),
     )
 
 
@@ -169,7 +173,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the side to which one photo is enlarged (default: 2048)",
     )
     arguments = parser.parse_args(argv)
-    use_compilation_cache()
     measured = []
     try:
         check_size(arguments.size)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,16 +10,10 @@ from defects import Picture
 from jaxtyping import Float, UInt8
 from trained_nets import Net
 
-from jaxstyle.cli.settings import load_params, load_styles
-from jaxstyle.cli.train import training_programs
-from jaxstyle.images.arrays import Image
-from jaxstyle.losses.perceptual import Problem
-from jaxstyle.losses.targets import content_targets
-from jaxstyle.nets import transform_net
-from jaxstyle.optimize import steps
-from jaxstyle.optimize.optimizers import lbfgs
-from jaxstyle.optimize.steps import BEST
-from jaxstyle.training import loop
+import jaxstyle
+from jaxstyle.losses import LossConfig, Problem, Targets, Weights, make_targets
+from jaxstyle.optimize import init_state, keep_best, lbfgs, make_step
+from jaxstyle.training import evaluate
 
 
 class Pictures(NamedTuple):
@@ -49,27 +43,49 @@ class Programs:
 
     def __init__(self) -> None:
         optimizer = lbfgs()
-        self.evaluate = jax.jit(loop.evaluate)
-        self.stylize = jax.jit(transform_net.stylize)
-        self.find_content = jax.jit(find_content)
-        self.start = jax.jit(partial(steps.init_state, optimizer=optimizer))
-        self.step = jax.jit(steps.make_step(optimizer))
+        self.evaluate = jax.jit(evaluate)
+        self.stylize = jax.jit(jaxstyle.stylize)
+        self.add_content = jax.jit(add_content)
+        self.start = jax.jit(partial(init_state, optimizer=optimizer))
+        self.step = jax.jit(make_step(optimizer))
 
 
-def find_content(problem: Problem, photo: Image) -> dict[str, jax.Array]:
-    """Return the content targets of a photo."""
-    return content_targets(
-        problem.params, photo, problem.weights, objective=problem.targets.objective
-    )
+def add_content(problem: Problem, photo: jax.Array) -> Targets:
+    """Return the targets of a problem, with those of a photo."""
+    objective, weights = problem.targets.objective, problem.weights
+    content = make_targets(
+        problem.params,
+        photo,
+        (),
+        Weights(content=weights.content, style={}),
+        objective=objective,
+    ).content
+    return replace(problem.targets, content=content)
 
 
 def make_problem(net: Net) -> Problem:
     """Return the problem that the training of a net was to solve."""
-    settings = net.settings
-    params = load_params(settings.loss)
-    paintings = [str(path) for path in net.paintings]
-    styles = load_styles(paintings, settings.style_size, params)
-    return training_programs.make_problem(settings.loss, params, styles)
+    loss, size = net.settings.loss, net.settings.style_size
+    params = load_params(loss)
+    styles = [jaxstyle.load_image(path, longest_side=size) for path in net.paintings]
+    make = partial(
+        jaxstyle.training.make_problem,
+        style_weights=loss.blend,
+        objective=loss.objective(),
+    )
+    problem: Problem = jax.jit(make)(params, styles, loss.weights())
+    return problem
+
+
+def load_params(loss: LossConfig) -> dict[str, Any]:
+    """Load the network that a loss compares by, normalized, prepared for the device."""
+    layers = (*loss.content, *loss.style)
+    params = jaxstyle.vgg.truncate(jaxstyle.load_vgg(loss.vgg), layers)
+    if loss.activations != "raw":
+        params = jaxstyle.vgg.normalize(params, per=loss.activations)
+    if jax.default_backend() == "cpu":
+        params = jax.jit(jaxstyle.vgg.prepare_for_cpu)(params)
+    return dict(params)
 
 
 def compare(
@@ -100,12 +116,10 @@ def optimize(
     Returns:
         The loss and its parts at every iteration, and the picture with the lowest loss.
     """
-    content = programs.find_content(problem, photo)
-    targets = replace(problem.targets, content=content)
-    problem = problem._replace(targets=targets)
+    problem = problem._replace(targets=programs.add_content(problem, photo))
     state, history = programs.start(photo), []
     for _ in range(iterations):  # inside a program the CPU would take twice as long
         state, metrics = programs.step(state, problem)
         history.append(metrics)
     losses = jax.tree.map(lambda *values: np.array(values), *jax.device_get(history))
-    return losses, np.asarray(steps.kept_picture(state, BEST))
+    return losses, np.clip(keep_best().picture(state.kept), 0, 1)

@@ -18,8 +18,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from jaxstyle.files.atomic import atomic_path
-
 FOLDER = Path(__file__).resolve().parent
 
 PARAMETERS = "parameters"
@@ -38,8 +36,7 @@ def main(paths: list[Path]) -> None:
         notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         execute(notebook)
         notebook.metadata[EXECUTED] = digest_code(notebook)
-        with atomic_path(path) as temporary:
-            nbformat.write(notebook, temporary)  # type: ignore[no-untyped-call]
+        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

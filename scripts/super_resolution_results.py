@@ -21,7 +21,7 @@ from super_resolution import (
 )
 
 import jaxstyle
-from jaxstyle.files.figures import make_sheet
+from jaxstyle.files import make_sheet
 
 JUDGE = "relu4_3"
 """A layer that no net is trained on, and which is compared as VGG was trained."""

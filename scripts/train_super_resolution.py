@@ -19,17 +19,18 @@ table and all settings, and ``sheet.png``: bicubic enlargement, nets and origina
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import jax
 import numpy as np
 import optax
 from checkerboards import BLOCK
+from jaxtyping import UInt8
 from super_resolution import (
     FACTOR,
     LAYER,
@@ -50,17 +51,22 @@ from super_resolution_results import (
 from trained_nets import print_table
 
 import jaxstyle
-from jaxstyle.data.batches import Batches, make_batches, validation_batches
-from jaxstyle.data.sources import Source, hold_out, open_source
-from jaxstyle.files.atomic import atomic_path
-from jaxstyle.files.image_files import check_image_path
-from jaxstyle.files.param_files import save_params
+from jaxstyle.data import (
+    Source,
+    hold_out,
+    make_batches,
+    open_source,
+    validation_batches,
+)
+from jaxstyle.files import save_params
 
 SHORTER_SIDE = (192, 272)
 """The shorter side, in pixels, to which photos are shrunk so that crops are sharp."""
 
 EVERY = 50
 """Over how many steps the loss that is told is averaged."""
+
+Batches: TypeAlias = Generator[UInt8[np.ndarray, "b size size 3"], None, None]
 
 SHEET = "sheet.png"
 """The name of the sheet in the folder."""
@@ -130,7 +136,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.show is not None:
         shown = load_squares(open_source(arguments.show), size=arguments.size)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    check_image_path(arguments.output / SHEET)
+    if (sheet := arguments.output / SHEET).is_dir():
+        raise ValueError(f"cannot write the image {sheet}: it is a folder")
     vgg = jaxstyle.vgg.normalize(
         jaxstyle.vgg.truncate(jaxstyle.load_vgg(), [LAYER, JUDGE])
     )
@@ -140,15 +147,14 @@ def run(arguments: argparse.Namespace) -> None:
     net = SuperResolutionNet(arguments.width, arguments.blocks)
     table = measure(vgg, make_pictures(net, nets, held_out), held_out)
     pictures = make_pictures(net, nets, shown) | {"original": shown}
-    save_sheet(pictures, arguments.output / SHEET)
+    save_sheet(pictures, sheet)
     record = {
         "arguments": vars(arguments),
         "versions": {name: version(name) for name in PACKAGES},
         "losses": losses,
         "held out": table,
     }
-    with atomic_path(arguments.output / "metrics.json") as path:
-        path.write_text(to_json(record) + "\n")
+    (arguments.output / "metrics.json").write_text(to_json(record) + "\n")
     print_table(make_rows(table))
 
 

@@ -4,21 +4,20 @@ import argparse
 import json
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.cli.main import parse
-from jaxstyle.cli.options import describe_config, describe_options, read_config
-from jaxstyle.cli.train.training_settings import STYLE
-from jaxstyle.data.batches import validation_batches
-from jaxstyle.data.sources import Source, hold_out, open_source
-from jaxstyle.files.style_files import find_style, load_style_file, shipped_styles
-from jaxstyle.losses.config import positive_int
-from jaxstyle.nets.transform_net import Params
-from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
+from jaxstyle.data import Source, hold_out, open_source, validation_batches
+from jaxstyle.files import find_style, load_style_file, shipped_styles
+from jaxstyle.losses import LossConfig
+from jaxstyle.training import TrainConfig
+
+STYLE = "style.safetensors"
+"""The name of every net in the folder of its run."""
 
 
 class Net(NamedTuple):
@@ -34,11 +33,18 @@ class Net(NamedTuple):
     """
 
     name: str
-    params: Params
+    params: dict[str, Any]
     settings: TrainConfig
     paintings: list[Path]
     validation: int
     data: str
+
+
+def positive_int(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return int(text)
 
 
 def add_arguments(
@@ -127,26 +133,41 @@ def read_settings(
     for kind in ("total", "absolute"):
         if weight := recorded.pop(f"{kind}_variation", 0.0):
             recorded["variation"] = {kind: weight}
-    known = describe_config(TRAINING_PRESETS["default"])
-    unknown = sorted(recorded.keys() - known.keys())
-    if unknown:
+    loss = {each.name for each in fields(LossConfig)}
+    known = {each.name for each in fields(TrainConfig)} - {"loss"} | loss
+    if unknown := sorted(recorded.keys() - known):
         raise ValueError(
             f"{path} has settings of another version: {', '.join(unknown)}; known are "
-            f"{', '.join(known)}"
+            f"{', '.join(sorted(known))}"
         )
-    return read_config(TrainConfig, recorded)
+    return TrainConfig(
+        loss=LossConfig(**{key: recorded[key] for key in recorded.keys() & loss}),
+        **{key: recorded[key] for key in recorded.keys() - loss},
+    )
 
 
 def read_arguments(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """Return the arguments of a training; a style that ships tells its command only.
+    """Return the arguments of a training; of a style that ships, those asked for here.
 
     Raises:
         ValueError: there are none.
     """
     if "command" not in metadata:
         return _read(metadata, "arguments", path)
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--style", dest="styles", nargs="+")
+    parser.add_argument("--validation", type=int, default=32)
+    parser.add_argument("--blend", type=parse_blend)
     words = shlex.split(json.loads(metadata["command"]))
-    return describe_options(parse(words[1:])[1])
+    return vars(parser.parse_known_args(words)[0])
+
+
+def parse_blend(text: str) -> list[float] | dict[str, list[float]]:
+    """Parse the shares of styles, or by layer: ``relu1_1=2:1,relu4_1=0:1``."""
+    if "=" not in text:
+        return [float(share) for share in text.split(",")]
+    pairs = (part.split("=") for part in text.split(","))
+    return {layer: [float(x) for x in shares.split(":")] for layer, shares in pairs}
 
 
 def load_photos(

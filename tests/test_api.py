@@ -22,6 +22,16 @@ ITEMS = {
 # What users rely on. A change here is a change for them.
 API = ast.parse(
     """
+class Origin:
+    attribution: str
+    license: str
+
+class Record:
+    name: str
+    data: bytes
+
+class Source: ...
+
 class Execution:
     precision: str | None = None
     remat: bool = False
@@ -118,9 +128,79 @@ def absolute_variation(images: Images) -> Float[Array, "*n"]: ...
 
 def adam(*, learning_rate: float = 0.02) -> optax.GradientTransformationExtraArgs: ...
 
+def cache_folder() -> Path: ...
+
 def content_loss(
     features: Float[Array, "*n h w c"], target: Float[Array, "*n h w c"]
 ) -> Float[Array, "*n"]: ...
+
+def digest_params(params: Mapping[str, Any]) -> str: ...
+
+def find_style(name_or_path: str | Path) -> Path: ...
+
+def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]: ...
+
+def hold_out(source: Source, count: int) -> tuple[Source, Source]: ...
+
+def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]: ...
+
+def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]: ...
+
+def make_batches(
+    source: Source,
+    *,
+    size: int,
+    batch: int,
+    seed: int,
+    start: int = 0,
+    shorter_side: tuple[int, int] = SHORTER_SIDE,
+    report: Report | None = None,
+    workers: int | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Batches: ...
+
+def make_sheet(
+    rows: Sequence[Sequence[Picture]],
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+) -> Float[np.ndarray, "h w 3"]: ...
+
+def measure_mean_activations(
+    params: VGGParams, photos: Iterable[ArrayLike]
+) -> dict[str, Any]: ...
+
+def open_source(
+    data: str, *, data_dir: str | Path | None = None, split: str = "train"
+) -> Source: ...
+
+def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], Origin]: ...
+
+def save_params(
+    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None: ...
+
+def save_vgg(
+    params: Mapping[str, Any],
+    path: str | Path,
+    *,
+    network: str,
+    origin: Origin,
+    source: str,
+    photos: int,
+) -> None: ...
+
+def shipped_styles() -> dict[str, Path]: ...
+
+def validation_batches(
+    source: Source,
+    *,
+    size: int,
+    batch: int,
+    report: Report | None = None,
+    workers: int | None = None,
+) -> Batches: ...
 
 def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
 
@@ -311,8 +391,8 @@ def test_the_public_names_are_these() -> None:
         *("save_image", "save_style", "stylize"),
     ]
     assert [*PACKAGES] == [
-        *("convert", "files", "losses", "nets", "optimize", "scaling", "training"),
-        "vgg",
+        *("convert", "data", "files", "losses", "nets", "optimize", "scaling"),
+        *("training", "vgg"),
     ]
 
 

@@ -16,7 +16,7 @@ from jaxstyle.cli import file_commands, main
 from jaxstyle.cli.commands import COMMANDS
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions, make_sweep_parser
 from jaxstyle.cli.options import find_options, sweepable
-from jaxstyle.files.published_vgg import DOWNLOADS
+from jaxstyle.convert.published_vgg import DOWNLOADS
 from jaxstyle.losses.config import parse_blend, parse_shares, parse_weights
 from jaxstyle.optimize.presets import PRESETS
 from jaxstyle.optimize.scenes import INITS

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from command_line import run
 from safetensors import safe_open
-from trained_nets import read_settings
+from trained_nets import read_arguments, read_settings
 
 from jaxstyle.cli.main import parse
-from jaxstyle.cli.options import describe_options
 from jaxstyle.cli.train.training_settings import choose_settings
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.style_files import load_style_file, save_style, shipped_styles
@@ -338,10 +337,11 @@ def test_the_commands_of_a_shipped_style_are_of_this_version(name: str) -> None:
         meant = choose_settings(
             replace(arguments, init=arguments.init and str(SHIPPED[name]))
         )
-        record = {"settings": json.dumps(training["settings"])}
-        assert replace(meant, summary="") == read_settings(
-            record, describe_options(arguments), SHIPPED[name]
-        )
+        record = {key: json.dumps(training[key]) for key in ("settings", "command")}
+        known = read_arguments(record, SHIPPED[name])
+        assert replace(meant, summary="") == read_settings(record, known, SHIPPED[name])
+        assert known["styles"] == list(arguments.styles)
+        assert known["validation"] == arguments.validation
 
 
 @pytest.mark.parametrize("name", SHIPPED)

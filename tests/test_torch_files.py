@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch_writer as tw
 
-from jaxstyle.files.torch_checkpoints import load_torch_state_dict
+from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
 
 LAYOUTS = pytest.mark.parametrize("layout", tw.WRITERS)
 

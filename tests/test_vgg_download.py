@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import load_file
 from vgg_samples import make_convolutions, save_photo, write_published_keras
 
-from jaxstyle.files import published_vgg
+from jaxstyle.convert import published_vgg
+from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.files.downloads import cache_folder
 from jaxstyle.files.param_files import load_params
-from jaxstyle.files.published_vgg import download_vgg
 from jaxstyle.vgg import layers
 
 

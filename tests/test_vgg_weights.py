@@ -22,12 +22,12 @@ from vgg_samples import (
     write_published_keras,
 )
 
-from jaxstyle.files.param_files import load_params
-from jaxstyle.files.published_vgg import (
+from jaxstyle.convert.published_vgg import (
     from_keras,
     from_onnx,
     from_torchvision,
 )
+from jaxstyle.files.param_files import load_params
 from jaxstyle.vgg import layers
 from jaxstyle.vgg import network as vgg
 from jaxstyle.vgg.params import measure_mean_activations

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from jaxstyle.files.published_vgg import from_onnx
+from jaxstyle.convert.published_vgg import from_onnx
 from jaxstyle.vgg import layers
 
 Convolutions = dict[str, tuple[np.ndarray, np.ndarray]]

@@ -20,7 +20,7 @@ from jaxstyle.convert.torch_exports import dump_torch
 from jaxstyle.convert.torch_nets import from_torch
 from jaxstyle.data.sources import find_tfds, is_tfds_name
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
-from jaxstyle.files.published_vgg import download_vgg
+from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.files.style_files import save_style
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
 from jaxstyle.files.param_files import (
     find_problems,
     leaves,
@@ -31,7 +32,6 @@ from jaxstyle.files.param_files import (
     raise_problems,
 )
 from jaxstyle.files.style_files import likely_width
-from jaxstyle.files.torch_checkpoints import load_torch_state_dict
 from jaxstyle.nets.net_layers import Layer, flatten, make_layers
 from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD, net_shapes
 
@@ -73,7 +73,12 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
 
     Raises:
         ValueError: the file is missing or damaged, is no state dict, or holds no net of
-            a known layout; all that is missing, unexpected or wrong is named at once.
+            a known layout; all that is missing, surplus or wrong is named at once.
+
+    Examples:
+        >>> jaxstyle.convert.from_torch("photo.pth")
+        Traceback (most recent call last):
+        ValueError: no such PyTorch checkpoint: photo.pth
     """
     state = _without_prefix(_load_state_dict(path))
     title = _find_layout(state, path=path)

@@ -61,7 +61,7 @@ def make_batches(
     Pillow's warnings are silenced for the whole process.
 
     Args:
-        source: of `jaxstyle.data.sources.open_source`.
+        source: of `jaxstyle.data.open_source`.
         size: the side of the crops in pixels.
         batch: the number of crops in a batch of all processes.
         seed: from 0 to 2**32 - 1.
@@ -75,8 +75,16 @@ def make_batches(
         process_count: the number of processes that share each batch.
 
     Raises:
-        ValueError: an argument is out of range, or, from the iterator, no record can
-            be decoded.
+        ValueError: an argument is out of its range. The iterator raises one when no
+            record of the source can be decoded.
+
+    Examples:
+        >>> jaxstyle.save_image(photo, "photo.png")
+        >>> source = jaxstyle.data.open_source(".")
+        >>> batches = jaxstyle.data.make_batches(source, size=8, batch=4, seed=0)
+        >>> next(batches).shape
+        (4, 8, 8, 3)
+        >>> batches.close()
     """
     import grain
 
@@ -114,8 +122,19 @@ def validation_batches(
 ) -> Batches:
     """Yield the center square of every image once, uint8 ``[b, size, size, 3]``.
 
-    Records come in order, without those that cannot be decoded. All batches are full,
-    and the remainder is dropped, unless it is the only batch.
+    Records come in order; those that cannot be decoded are left out. All batches are
+    full: images left over at the end are dropped, unless there are fewer than one
+    batch in all, which then come as one smaller batch.
+
+    Raises:
+        ValueError: an argument is out of its range, or no record can be decoded.
+
+    Examples:
+        >>> jaxstyle.save_image(photo, "photo.png")
+        >>> source = jaxstyle.data.open_source(".")
+        >>> batches = jaxstyle.data.validation_batches(source, size=8, batch=1)
+        >>> [batch.shape for batch in batches]
+        [(1, 8, 8, 3)]
     """
     import grain
 

@@ -62,6 +62,13 @@ def open_source(
 
     Raises:
         ValueError: there is no such thing, it holds no images, or it cannot be read.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> examples = Path(jaxstyle.__file__).parent / "examples"
+        >>> source = jaxstyle.data.open_source(str(examples))
+        >>> source[0].name
+        'astronaut.jpg'
     """
     folder = Path(data).expanduser()
     if folder.is_dir():
@@ -176,6 +183,16 @@ def hold_out(source: Source, count: int) -> tuple[Source, Source]:
     """Split a source into records for training and ``count`` for validation.
 
     Those for validation are evenly spaced, so they depend on no seed.
+
+    Raises:
+        ValueError: ``count`` is negative, or leaves nothing for training.
+
+    Examples:
+        >>> jaxstyle.save_image(photo, "1.png")
+        >>> jaxstyle.save_image(painting, "2.png")
+        >>> source = jaxstyle.data.open_source(".")
+        >>> [len(part) for part in jaxstyle.data.hold_out(source, 1)]
+        [1, 1]
     """
     total = len(source)
     if not 0 <= count < total:

@@ -64,10 +64,14 @@ def missing_bytes(path: Path, length: int) -> int:
 
 
 def cache_folder() -> Path:
-    """Locate the folder of downloads, which need not exist yet.
+    """Find the folder of downloads and compiled programs.
 
     It is ``JAXSTYLE_CACHE``, else ``jaxstyle`` in ``XDG_CACHE_HOME``, else
-    ``~/.cache/jaxstyle``.
+    ``~/.cache/jaxstyle``. It need not exist yet.
+
+    Examples:
+        >>> jaxstyle.files.cache_folder().is_absolute()
+        True
     """
     if own := os.environ.get("JAXSTYLE_CACHE"):
         return Path(own)

@@ -38,8 +38,21 @@ def make_sheet(
 ) -> Float[np.ndarray, "h w 3"]:
     """Arrange images, in [0, 1] and of any sizes, in labeled rows and columns on white.
 
-    Each image is centered in its cell, and each cell as large as the largest image of
-    its row and column. Rows may differ in length.
+    A column is as wide as the widest that is in it, a row as high as the highest. Rows
+    may differ in length.
+
+    Args:
+        rows: images in [0, 1], of any sizes.
+        row_labels: what to write before the rows, if anything.
+        column_labels: what to write above the columns, if anything.
+
+    Raises:
+        ValueError: there is no image.
+
+    Examples:
+        >>> rows = [[photo, painting], [photo]]
+        >>> sheet = jaxstyle.files.make_sheet(rows, column_labels=["photo", "painting"])
+        >>> jaxstyle.save_image(sheet, "sheet.png")
     """
     heights = [len(image) for row in rows for image in row]
     if not heights:

@@ -20,7 +20,17 @@ def save_params(
 ) -> None:
     """Write nested dicts of arrays, and metadata, to a new or replaced file.
 
-    Arrays may have any dtype that safetensors supports; no key may contain a ``/``.
+    Args:
+        params: nested dicts of arrays of any dtype that safetensors knows; no key may
+            hold a ``/``.
+        path: the file; one that exists is replaced.
+        metadata: what `load_params` returns beside the tree.
+
+    Raises:
+        ValueError: the file cannot be written.
+
+    Examples:
+        >>> jaxstyle.files.save_params(net, "net.safetensors", metadata={"by": "me"})
     """
     from safetensors.numpy import save
 
@@ -34,7 +44,18 @@ def save_params(
 
 
 def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a tree of arrays, as float32, and its metadata."""
+    """Read a tree of arrays, widened to float32, and its metadata.
+
+    Raises:
+        ValueError: the file is missing, damaged or not safetensors, or its names do
+            not form a tree.
+
+    Examples:
+        >>> jaxstyle.files.save_params(net, "net.safetensors", metadata={"by": "me"})
+        >>> params, metadata = jaxstyle.files.load_params("net.safetensors")
+        >>> metadata
+        {'by': 'me'}
+    """
     with _open(path) as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _tree(arrays), dict(file.metadata() or {})
@@ -105,7 +126,13 @@ def _array_problems(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[s
 
 
 def digest_params(params: Mapping[str, Any]) -> str:
-    """Hash the names, order and values of a tree to 16 hexadecimal digits."""
+    """Compute 16 hexadecimal digits of the names, order and values of a tree.
+
+    Examples:
+        >>> same = jaxstyle.load_style("great-wave-8")
+        >>> jaxstyle.files.digest_params(same) == jaxstyle.files.digest_params(net)
+        True
+    """
     digest = hashlib.sha256()
     for name, array in leaves(params):
         digest.update(name.encode())

@@ -77,7 +77,18 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a net's parameters, in float32, and the metadata saved with them."""
+    """Read a net's parameters, in float32, and the metadata that were saved with them.
+
+    Raises:
+        ValueError: the file is missing or damaged, is no style, or its parameters are
+            no net's; all problems are named at once.
+
+    Examples:
+        >>> path = jaxstyle.files.find_style("the-scream")
+        >>> params, metadata = jaxstyle.files.load_style_file(path)
+        >>> metadata["painter"]
+        '"Edvard Munch"'
+    """
     params, metadata = load_params(path)
     _check_format(metadata, path=path)
     _check_params(params, metadata, path=path)
@@ -107,9 +118,17 @@ def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
 
 
 def find_style(name_or_path: str | Path) -> Path:
-    """Locate the file of a style, downloading it from the hub if needed.
+    """Find the file of a style; ``great_wave`` will do for ``great-wave``.
 
-    ``great_wave`` also names ``great-wave``.
+    Args:
+        name_or_path: as `load_style` takes it. A style on the hub is fetched.
+
+    Raises:
+        ValueError: there is no such style and no such file, or it cannot be fetched.
+
+    Examples:
+        >>> jaxstyle.files.find_style("great_wave").name
+        'great-wave.safetensors'
     """
     if is_address(name_or_path):
         return pull_style(str(name_or_path))
@@ -138,7 +157,15 @@ def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
 
 
 def shipped_styles() -> dict[str, Path]:
-    """List the files of the styles in the package, by name."""
+    """Find the files of the styles that are in the package, by name.
+
+    Raises:
+        ValueError: there is none.
+
+    Examples:
+        >>> list(jaxstyle.files.shipped_styles())[:2]
+        ['great-wave', 'great-wave-16']
+    """
     if shipped := _find_shipped():
         return shipped
     raise ValueError(

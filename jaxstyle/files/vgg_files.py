@@ -24,7 +24,7 @@ SHIPPED = ("vgg16",)
 
 
 class Origin(NamedTuple):
-    """The authors of weights, and their license."""
+    """Whose weights a VGG has, and what they may be used for."""
 
     attribution: str
     license: str
@@ -48,9 +48,21 @@ def save_vgg(
 ) -> None:
     """Write a VGG's parameters, with mean activations, to a new or replaced file.
 
-    Kernels may be float16. ``network`` is a key of `jaxstyle.vgg.layers.NETWORKS`,
-    ``source`` describes the file that the weights were converted from, and ``photos``
-    is the number of photographs behind the mean activations.
+    Args:
+        params: with mean activations; kernels may be in float16.
+        path: the file; one that exists is replaced.
+        network: its name, a key of `jaxstyle.vgg.layers.NETWORKS`.
+        origin: whose weights they are.
+        source: the file they were converted from, in free words.
+        photos: the number of photographs behind the mean activations.
+
+    Raises:
+        ValueError: the file cannot be written.
+
+    Examples:
+        >>> origin = jaxstyle.files.Origin(attribution="me", license="CC0")
+        >>> about = {"network": "vgg16", "source": "a drawer", "photos": 1}
+        >>> jaxstyle.files.save_vgg(vgg, "my.safetensors", origin=origin, **about)
     """
     metadata = {
         "format": FORMAT,

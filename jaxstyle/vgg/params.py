@@ -140,8 +140,19 @@ def measure_mean_activations(
 ) -> dict[str, Any]:
     """Add to each convolution its filters' mean ReLU output, under max pooling.
 
-    Photos ``[h, w, 3]`` are of any sizes, and every position of every one counts the
-    same. A ValueError says if there are none.
+    Args:
+        params: a VGG's parameters.
+        photos: images ``[h, w, 3]`` of any sizes, taken one by one; every position
+            of every one counts the same.
+
+    Raises:
+        ValueError: there are no photos.
+
+    Examples:
+        >>> vgg16 = jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu1_2"])
+        >>> measured = jaxstyle.vgg.measure_mean_activations(vgg16, [photo])
+        >>> measured["conv1_2"]["mean_activation"].shape
+        (64,)
     """
     on_device = jax.device_put(dict(params))
     names = [name for name in params if name.startswith("conv")]

@@ -13,12 +13,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.downloads import Checksum, cache_folder, download
 from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import check_params
-from jaxstyle.files.torch_checkpoints import load_torch_state_dict
-from jaxstyle.files.vgg_files import OXFORD, parameter_shapes, save_vgg, to_half
+from jaxstyle.files.vgg_files import (
+    OXFORD,
+    TORCHVISION,
+    Origin,
+    parameter_shapes,
+    save_vgg,
+    to_half,
+)
 from jaxstyle.vgg import layers as vgg_layers
 from jaxstyle.vgg.params import measure_mean_activations
 
@@ -69,6 +76,40 @@ TORCHVISION_INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 # --- readers ------------------------------------------------------------------------
+
+
+def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], Origin]:
+    """Read published VGG-16 or VGG-19 weights; the suffix tells whose they are.
+
+    Args:
+        path: an ``.onnx`` or ``.h5`` file with Oxford's weights for BGR pixels, as
+            Keras publishes them, or torchvision's ``.pth``. No code in it is executed.
+
+    Returns:
+        The network's name, its parameters without mean activations (see
+        `jaxstyle.vgg.measure_mean_activations`), and whose they are.
+
+    Raises:
+        ValueError: the file is missing, damaged, of another kind, or holds another
+            network.
+
+    Examples:
+        >>> jaxstyle.convert.read_vgg("vgg16.txt")
+        Traceback (most recent call last):
+        ValueError: cannot tell what vgg16.txt is: expected a suffix of .onnx, .h5, .pth
+    """
+    readers = {
+        ".onnx": (from_onnx, OXFORD),
+        ".h5": (from_keras, OXFORD),
+        ".pth": (from_torchvision, TORCHVISION),
+    }
+    suffix = Path(path).suffix
+    if suffix not in readers:
+        raise ValueError(
+            f"cannot tell what {path} is: expected a suffix of {', '.join(readers)}"
+        )
+    read, origin = readers[suffix]
+    return (*read(path), origin)
 
 
 def from_onnx(path: str | Path) -> Network:
