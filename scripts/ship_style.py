@@ -16,17 +16,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from past_trainings import describe_training
-from portable_records import check_no_paths
+from flax.traverse_util import flatten_dict
+from provenance import BEFORE, COMMAND, STYLE, check_no_paths, describe_training
 
-from jaxstyle.cli.styles_command import BEFORE, COMMAND
-from jaxstyle.cli.train.training_settings import STYLE
-from jaxstyle.files.image_files import example_photos, load_image
-from jaxstyle.files.param_files import leaves
-from jaxstyle.files.style_files import ALL, load_style_file, save_style
-from jaxstyle.nets.transform_net import Params, stylize
+from jaxstyle import load_image, save_style, stylize
+from jaxstyle.files import load_style_file
 
-STYLES = Path(__file__).parents[1] / "jaxstyle" / "styles"
+PACKAGE = Path(__file__).parents[1] / "jaxstyle"
+
+STYLES = PACKAGE / "styles"
+
+PHOTO = PACKAGE / "examples" / "astronaut.jpg"
+"""What the rounding is measured on."""
+
+Params = dict[str, Any]
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -50,9 +53,9 @@ def ship(arguments: argparse.Namespace) -> None:
 
 def check_name(name: str) -> None:
     """Raise a ValueError unless a style may have a name."""
-    if not NAME.fullmatch(name) or name == ALL:
+    if not NAME.fullmatch(name) or name == "all":
         raise ValueError(
-            f"a style's name is lower-case words with hyphens between, and not {ALL}; "
+            "a style's name is lower-case words with hyphens between, and not all; "
             f"got {name!r}"
         )
 
@@ -83,16 +86,16 @@ def to_half(array: np.ndarray) -> np.ndarray:
 
 def describe_rounding(params: Params, output: Path) -> Iterator[str]:
     """Say what is in float16, and what that does to a picture."""
+    arrays = flatten_dict(params, sep="/")  # type: ignore[no-untyped-call]
     halves = {
-        name: to_half(array).dtype == np.float16 for name, array in leaves(params)
+        name: to_half(array).dtype == np.float16 for name, array in arrays.items()
     }
     yield f"{sum(halves.values())} of {len(halves)} arrays are in float16"
     if kept := ", ".join(name for name, half in halves.items() if not half):
         yield f"in float32, since float16 can not hold them: {kept}"
-    photo = example_photos()[0]
-    largest, mean = measure_difference(params, load_style_file(output)[0], photo)
+    largest, mean = measure_difference(params, load_style_file(output)[0], PHOTO)
     yield (
-        f"float16 changes the levels of {photo.name} by {largest} of 255 at most, "
+        f"float16 changes the levels of {PHOTO.name} by {largest} of 255 at most, "
         f"{mean:.4f} on average"
     )
 

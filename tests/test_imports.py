@@ -10,13 +10,22 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from public_names import PUBLIC
+from public_names import PACKAGES, PUBLIC, names_of
 
 import jaxstyle
 from jaxstyle.files.param_files import save_params
 from jaxstyle.files.style_files import FORMAT, FORMAT_VERSION
 
 PACKAGE = Path(jaxstyle.__file__).parent
+
+SCRIPTS = sorted((PACKAGE.parent / "scripts").glob("*.py"))
+
+PUBLIC_NAMES = {f"jaxstyle.{name}" for name in names_of(jaxstyle)} | {
+    f"jaxstyle.{package}.{name}"
+    for package, module in PACKAGES.items()
+    for name in names_of(module)
+}
+"""All that may be imported of the package, in each place where it is."""
 
 FOLDERS = (
     *("images", "kernels", "scaling", "vgg", "losses", "optimize", "nets", "training"),
@@ -119,6 +128,14 @@ def test_the_core_needs_few_libraries(module: str) -> None:
     libraries = {name.partition(".")[0] for name in IMPORTS[module]}
     allowed = CORE_LIBRARIES | sys.stdlib_module_names | {"jaxstyle"}
     assert libraries <= allowed
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_scripts_use_public_names_and_the_command_line(script: Path) -> None:
+    names = {name for name in imported_by(script) if folder_of(name) == "jaxstyle"}
+    packages = {"jaxstyle", *(f"jaxstyle.{name}" for name in PACKAGES)}
+    command_line = {"jaxstyle.cli.main", "jaxstyle.cli.main.main"}
+    assert names <= packages | PUBLIC_NAMES | command_line
 
 
 def test_modules_import_each_other_by_name() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ship_style
 from command_line import run
-from portable_records import check_no_paths, make_command, portable_arguments
+from provenance import check_no_paths, make_command, portable_arguments
 from safetensors.numpy import load_file
 from training_runs import TINY, save_data
 
