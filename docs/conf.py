@@ -33,6 +33,7 @@ nitpick_ignore = [
     # What the Wasserstein losses compare with: made for users, and never by them.
     ("py:class", "jaxstyle.losses.style.Gaussian"),
     ("py:class", "jaxstyle.scaling.sharding.Tree"),  # a type variable
+    ("py:class", "jaxstyle.data.crops.Report"),  # for the command line
 ]
 
 autodoc_typehints_format = "short"

@@ -15,12 +15,12 @@ from jaxstyle.cli.commands import (
 from jaxstyle.cli.runtime import make_say
 from jaxstyle.cli.style_inputs import load_style
 from jaxstyle.convert.onnx_nets import to_onnx
+from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.convert.stablehlo import export_net
 from jaxstyle.convert.torch_exports import dump_torch
 from jaxstyle.convert.torch_nets import from_torch
 from jaxstyle.data.sources import find_tfds, is_tfds_name
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
-from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.files.style_files import save_style
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width

@@ -69,7 +69,7 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         path: a checkpoint of ``torch.save``, or a ``.safetensors`` file.
 
     Returns:
-        The name of its layout, a key of `LAYOUTS`, and its parameters.
+        The name of its layout, such as ``pytorch/examples``, and its parameters.
 
     Raises:
         ValueError: the file is missing or damaged, is no state dict, or holds no net of

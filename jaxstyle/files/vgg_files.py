@@ -51,7 +51,7 @@ def save_vgg(
     Args:
         params: with mean activations; kernels may be in float16.
         path: the file; one that exists is replaced.
-        network: its name, a key of `jaxstyle.vgg.layers.NETWORKS`.
+        network: its name, ``"vgg16"`` or ``"vgg19"``.
         origin: whose weights they are.
         source: the file they were converted from, in free words.
         photos: the number of photographs behind the mean activations.
