@@ -51,10 +51,10 @@ def open_source(
 ) -> Source:
     """Open a folder of images, or a TFDS data set that is prepared on disk.
 
-        An existing folder takes precedence. One with ``dataset_info.json`` is read by TFDS;
-    in any other, and in its subfolders, all files of the known suffixes except hidden ones
-    are read, in the order of their names.
-    
+    An existing folder takes precedence. One with ``dataset_info.json`` is read by TFDS;
+    in any other, and in its subfolders, all image files except hidden ones are read, in
+    the order of their names.
+
     Args:
         data: a folder, or a name such as ``coco/2014`` or ``coco/2014:1.1.0``.
         data_dir: the folder of TFDS data sets; by default that of TFDS.
