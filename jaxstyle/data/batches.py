@@ -70,7 +70,7 @@ def make_batches(
             raised to ``size``.
         report: counts damaged records.
         workers: the number of decoding threads; by default that of the cores, at most
-            `MOST_THREADS`.
+            16.
         process_index: the number of this process.
         process_count: the number of processes that share each batch.
 

@@ -121,7 +121,7 @@ def find_style(name_or_path: str | Path) -> Path:
     """Find the file of a style; ``great_wave`` will do for ``great-wave``.
 
     Args:
-        name_or_path: as `load_style` takes it. A style on the hub is fetched.
+        name_or_path: as `jaxstyle.load_style` takes it. A style on the hub is fetched.
 
     Raises:
         ValueError: there is no such style and no such file, or it cannot be fetched.
