@@ -1,0 +1,251 @@
+"""The decoder: five blocks that lead from each level of features down to pixels.
+
+Block k takes relu{k}_1 to relu{k-1}_1, block 1 takes relu1_1 to pixels. Blocks 5 to 2
+are the sum of two branches, and a ReLU::
+
+    linear       3x3 -> r channels -> 1x1 -> 2x2 positions for each one
+    nonlinear    3x3, ReLU -> bilinear x2 -> (3x3, ReLU ->) 3x3
+
+The linear branch has a closed form (see `jaxstyle.anypainting.closed_form`), whose rank
+is r. The nonlinear one mirrors a block of VGG-16; its last convolution is zero at
+first, so that a decoder starts where the closed form ends. Both see channels of mean 0
+and variance 1: activations are positive, and their common mean would make gradient
+descent slow. Block 1 is one 3x3 convolution, since relu1_1 determines pixels almost
+linearly. All convolutions pad by reflection.
+
+Source: the decoder of Chiu & Gurari (2022), "PhotoWCT2", trained block by block and
+with bilinear upsampling. The linear branches are not in the paper.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxstyle.anypainting.encoder import LEVELS
+from jaxstyle.convolutions import Geometry, convolve, spread_blocks
+from jaxstyle.images import Images
+from jaxstyle.vgg_layers import NETWORKS
+
+Params: TypeAlias = Mapping[str, Any]
+
+Maps: TypeAlias = Float[Array, "*n h w c"]
+"""Features of one level, or pixels."""
+
+DEPTHS = NETWORKS["vgg16"][:4]
+"""The numbers of convolutions in the nonlinear branches of blocks 2 to 5."""
+
+
+class Convolution(nn.Module):
+    """A 3x3 convolution with reflection padding and bias."""
+
+    width: int
+    init: nn.initializers.Initializer = nn.initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
+        """Apply the convolution in the precision of its input."""
+        kernel = self.param("kernel", self.init, (3, 3, x.shape[-1], self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return convolve(x, kernel.astype(x.dtype), Geometry(3)) + bias.astype(x.dtype)
+
+
+class Standardization(nn.Module):
+    """Shift and scale channels by constants, which no gradient moves."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        """Return channels of mean 0 and variance 1 over photographs."""
+        mean = self.param("mean", nn.initializers.zeros, x.shape[-1:])
+        std = self.param("std", nn.initializers.ones, x.shape[-1:])
+        mean, std = lax.stop_gradient((mean, std))
+        return (x - mean.astype(x.dtype)) / std.astype(x.dtype)
+
+
+class Linear(nn.Module):
+    """A linear map of a rank from 3x3 positions to 2x2 positions for each one."""
+
+    width: int
+    rank: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w d"]:
+        """Apply the map."""
+        x = Convolution(self.rank, name="reduce")(x)
+        return spread_blocks(nn.Dense(4 * self.width, name="expand")(x), 2)
+
+
+class Block(nn.Module):
+    """A block that doubles height and width."""
+
+    width: int
+    hidden: int
+    rank: int
+    depth: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w d"]:
+        """Return features of the level below."""
+        x = Standardization(name="input")(x)
+        linear = Linear(self.width, self.rank, name="linear")(x)
+        y = double(nn.relu(Convolution(self.hidden, name="conv1")(x)))
+        for index in range(2, self.depth):
+            y = nn.relu(Convolution(self.hidden, name=f"conv{index}")(y))
+        last = Convolution(self.width, nn.initializers.zeros, name=f"conv{self.depth}")
+        return nn.relu(linear + last(y))
+
+
+class LastBlock(nn.Module):
+    """The block that leads to pixels."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
+        """Return pixels, which are not clipped."""
+        x = Standardization(name="input")(x)
+        return Convolution(3, name="linear")(x)
+
+
+def double(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
+    """Double height and width by bilinear interpolation."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        margins = [(1, 1) if a == axis else (0, 0) for a in range(x.ndim)]
+        padded = jnp.pad(x, margins, "edge")
+        before = lax.slice_in_dim(padded, 0, size, axis=axis)
+        after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
+        pairs = jnp.stack([(3 * x + before) / 4, (3 * x + after) / 4], axis + 1)
+        x = pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
+
+
+# --- parameters ---------------------------------------------------------------------
+
+
+def hidden_channels(channels: Sequence[int], *, width: float) -> list[int]:
+    """Return how many channels blocks 2 to 5 have inside.
+
+    Args:
+        channels: those of the features, from level 1 to level 5.
+        width: a share of those that a block returns; with 1 a block mirrors VGG-16's.
+
+    Raises:
+        ValueError: the width is not positive.
+    """
+    if not width > 0:
+        raise ValueError(f"the width must be more than 0, got {width}")
+    return [max(1, round(width * below)) for below in channels[:-1]]
+
+
+def init_decoder(
+    key: Array, channels: Sequence[int], *, hidden: Sequence[int]
+) -> dict[str, Any]:
+    """Return the parameters of a new decoder.
+
+    Its tree holds ``block1`` to ``block5``. Everything about a decoder is read off it.
+
+    Args:
+        key: from `jax.random.key`.
+        channels: those of the features, from level 1 to level 5.
+        hidden: those inside blocks 2 to 5, which are the ranks of their linear branches
+            too.
+    """
+    blocks: list[Block | LastBlock] = [LastBlock()]
+    for below, inside, depth in zip(channels[:-1], hidden, DEPTHS, strict=True):
+        blocks.append(Block(below, inside, inside, depth))
+    params = {}
+    for number, (block, count) in enumerate(zip(blocks, channels, strict=True), 1):
+        x = jax.ShapeDtypeStruct((1, 4, 4, count), jnp.float32)  # type: ignore[no-untyped-call]
+        own = jax.random.fold_in(key, number)
+        params[f"block{number}"] = block.lazy_init(own, x)["params"]
+    return params
+
+
+def make_block(params: Params) -> Block | LastBlock:
+    """Return the module that the parameters of a block belong to."""
+    depth = sum(name.startswith("conv") for name in params)
+    if depth == 0:
+        return LastBlock()
+    linear = params["linear"]
+    return Block(
+        width=linear["expand"]["bias"].size // 4,
+        hidden=params["conv1"]["bias"].size,
+        rank=linear["reduce"]["bias"].size,
+        depth=depth,
+    )
+
+
+# --- use ----------------------------------------------------------------------------
+
+
+def decode_block(
+    params: Params, features: Maps, *, level: int, size: tuple[int, int]
+) -> Maps:
+    """Return what a block makes of the features of a level.
+
+    Args:
+        params: a decoder's.
+        features: of the level, ``[*n, h, w, c]``.
+        level: from 5 to 1.
+        size: height and width of the result. Pooling drops the last row or column of an
+            odd number; the one before is repeated in its place.
+
+    Returns:
+        The features of the level below, or pixels at level 1.
+    """
+    own = params[f"block{level}"]
+    flat = features.reshape(-1, *features.shape[-3:])
+    result = make_block(own).apply({"params": own}, flat)
+    rows, columns = (
+        new - old for new, old in zip(size, result.shape[1:3], strict=True)
+    )
+    result = jnp.pad(result, ((0, 0), (0, rows), (0, columns), (0, 0)), "edge")
+    return result.reshape(*features.shape[:-3], *result.shape[1:])
+
+
+def decode_levels(
+    params: Params, features: Maps, *, level: int, size: tuple[int, int]
+) -> list[Maps]:
+    """Return all that a decoder makes of the features of a level, down to pixels.
+
+    Args:
+        params: a decoder's.
+        features: of the level, ``[*n, h, w, c]``.
+        level: from 5 to 1.
+        size: height and width of the image.
+
+    Returns:
+        The features of all levels below, from the highest to the lowest, and pixels.
+    """
+    found: list[Maps] = []
+    for number in range(level, 0, -1):
+        stride = 2 ** max(number - 2, 0)
+        target = size[0] // stride, size[1] // stride
+        features = decode_block(params, features, level=number, size=target)
+        found.append(features)
+    return found
+
+
+def decode(
+    params: Params, features: Maps, *, level: int, size: tuple[int, int]
+) -> Images:
+    """Return the image that features of a level belong to, as far as they tell.
+
+    Args:
+        params: a decoder's.
+        features: of the level, ``[*n, h, w, c]``.
+        level: from 5 to 1.
+        size: height and width of the image.
+
+    Returns:
+        RGB, ``[*n, h, w, 3]``, not clipped to [0, 1].
+    """
+    return decode_levels(params, features, level=level, size=size)[-1]
+
+
+def level_of(layer: str) -> int:
+    """Return the number of a level."""
+    return LEVELS.index(layer) + 1

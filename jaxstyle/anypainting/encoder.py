@@ -1,0 +1,78 @@
+"""The encoder: VGG-16 to relu5_1, with reflection padding at every convolution.
+
+`jaxstyle.vgg` pads with zeros, as the network was trained. Here zeros would do harm:
+features along the border have statistics of their own then, which a map between
+statistics amplifies. All official encoders of arbitrary style transfer reflect (Li et
+al., 2017; Huang & Belongie, 2017).
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxstyle import winograd
+from jaxstyle.images import Images, check_images
+from jaxstyle.pooling import max_pool
+from jaxstyle.vgg import Features
+from jaxstyle.vgg_layers import Params, block_number, convolutions
+
+LEVELS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+"""The layers of the features, from level 1 to level 5."""
+
+SMALLEST_SIDE = 16
+"""The least height and width of an image, in pixels: one position in relu5_1."""
+
+
+def encode(params: Params, images: Images) -> Features:
+    """Return the features of images at all levels.
+
+    Source: the encoder of Li et al. (2017), "Universal style transfer via feature
+    transforms", which is VGG-19's; this is VGG-16's. Maps of a single row or column
+    cannot be reflected; their border is repeated.
+
+    Args:
+        params: a VGG's parameters down to relu5_1, normalized by layer, perhaps
+            prepared by `jaxstyle.prepare_for_cpu`.
+        images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
+
+    Returns:
+        The activations of the `LEVELS`, ``[*n, h // 2^(k-1), w // 2^(k-1), c]`` at
+        level k, in the precision of the images.
+
+    Raises:
+        TypeError: the images are not floating-point.
+        ValueError: the shape is wrong, or an image is too small.
+    """
+    check_images(images, smallest=SMALLEST_SIDE)
+    mean, std = (params[name].astype(images.dtype) for name in ("mean", "std"))
+    x = ((images - mean) / std).reshape(-1, *images.shape[-3:])
+    block, features = 1, {}
+    for name in convolutions(params):
+        if block_number(name) > block:
+            block, x = block_number(name), max_pool(x)
+        x = _convolve(x, params[name])
+        layer = name.replace("conv", "relu")
+        if layer in LEVELS:
+            features[layer] = x.reshape(*images.shape[:-3], *x.shape[1:])
+    return features
+
+
+def reflect(x: Float[Array, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
+    """Pad by one position of reflection; where there is but one, it is repeated."""
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+
+
+def _convolve(x: Float[Array, "n h w c"], layer: Params) -> Float[Array, "n h w d"]:
+    """Apply a convolution of VGG and its ReLU."""
+    if "winograd_kernel" in layer:
+        y = winograd.correlate(reflect(x), layer["winograd_kernel"].astype(x.dtype))
+    else:
+        y = lax.conv_general_dilated(
+            reflect(x),
+            layer["kernel"].astype(x.dtype),
+            (1, 1),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+    return nn.relu(y + layer["bias"].astype(x.dtype))

@@ -1,0 +1,90 @@
+"""How well a decoder does on photographs that it has not seen."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxstyle.anypainting.decoder import Params, decode_levels
+from jaxstyle.anypainting.encoder import LEVELS
+from jaxstyle.anypainting.training import encode_photos
+from jaxstyle.sheets import make_sheet
+
+Squares = UInt8[np.ndarray, "n h w 3"]
+
+BATCH = 4
+"""How many photographs are decoded at a time."""
+
+SHOWN = 4
+"""How many are on a sheet."""
+
+
+def reconstruct(
+    params: Params, vgg: Mapping[str, Any], photos: UInt8[Array, "n h w 3"]
+) -> tuple[Float[Array, "5 n h w 3"], Float[Array, "5 n"], Float[Array, "5 n 2"]]:
+    """Decode photos from each level.
+
+    Returns:
+        From level 1 to 5: the pictures, clipped; their PSNR in dB; and of the first
+        block alone the squared error and the squared deviation from the mean.
+    """
+    maps = encode_photos(vgg, photos)
+    pictures, ratios, errors = [], [], []
+    for level in range(1, len(LEVELS) + 1):
+        found = decode_levels(params, maps[level], level=level, size=photos.shape[1:3])
+        pictures.append(jnp.clip(found[-1], 0, 1))
+        error = jnp.square(pictures[-1] - maps[0]).mean((1, 2, 3))
+        ratios.append(-10 * jnp.log10(error))
+        target = maps[level - 1]
+        deviation = target - target.mean((0, 1, 2))
+        parts = [jnp.square(x).mean((1, 2, 3)) for x in (found[0] - target, deviation)]
+        errors.append(jnp.stack(parts, -1))
+    return jnp.stack(pictures), jnp.stack(ratios), jnp.stack(errors)
+
+
+class Judge:
+    """Photographs to measure decoders by."""
+
+    def __init__(self, vgg: Mapping[str, Any], squares: Squares) -> None:
+        """Take parameters of a VGG, and photographs of one size."""
+        self._vgg, self._squares = vgg, squares
+        self._reconstruct = jax.jit(reconstruct)
+
+    def measure(
+        self, params: Params
+    ) -> tuple[dict[str, float], Float[np.ndarray, "h w 3"]]:
+        """Return measures of a decoder, and a sheet of its pictures.
+
+        ``psnr{k}`` is the mean over photographs of the peak signal-to-noise ratio of
+        what is decoded from level k, in dB; ``explained{k}`` the share of the variance
+        of level k - 1 that block k alone explains.
+        """
+        parts = [
+            jax.device_get(self._reconstruct(params, self._vgg, batch))
+            for batch in np.split(
+                self._squares, range(BATCH, len(self._squares), BATCH)
+            )
+        ]
+        pictures, ratios, errors = (
+            np.concatenate(found, 1) for found in zip(*parts, strict=True)
+        )
+        missed, variance = np.moveaxis(errors.mean(1), -1, 0)
+        measures = {}
+        for level in range(1, len(LEVELS) + 1):
+            measures[f"psnr{level}"] = float(ratios[level - 1].mean())
+            explained = 1 - missed[level - 1] / variance[level - 1]
+            measures[f"explained{level}"] = float(explained)
+        return measures, self._sheet(pictures)
+
+    def _sheet(
+        self, pictures: Float[np.ndarray, "5 n h w 3"]
+    ) -> Float[np.ndarray, "h w 3"]:
+        originals = self._squares[:SHOWN] / np.float32(255)
+        rows = [
+            [original, *(pictures[level][i] for level in range(len(LEVELS)))]
+            for i, original in enumerate(originals)
+        ]
+        return make_sheet(rows, column_labels=["photo", *LEVELS])
