@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="1 for blocks as wide as VGG's",
     )
     add("--echo", type=positive_int, default=4, help="times that crops are gone over")
-    add("--fitted", type=positive_int, default=30, help="batches for the closed form")
+    add("--fitted", type=positive_int, default=12, help="batches for the closed form")
     add("--evaluate-every", type=positive_int, default=500, help="steps")
     add("--seed", type=seed, default=0, help="of parameters and crops")
     add("--quiet", action="store_true", help="say nothing")

@@ -56,7 +56,9 @@ def solve(moments: Moments) -> Float[np.ndarray, "i o"]:
     """Return the matrix of ridge regression, in float64."""
     covariance, cross = moments.covariances()
     ridge = RIDGE * np.trace(covariance) / len(covariance)
-    return np.linalg.solve(covariance + ridge * np.eye(len(covariance)), cross)
+    ridged = covariance + ridge * np.eye(len(covariance))
+    weights: np.ndarray = np.linalg.solve(ridged, cross)
+    return weights
 
 
 def reduce_rank(
@@ -118,7 +120,7 @@ def _fit_block(params: Mapping[str, Any], moments: Moments) -> Params:
             "expand": {"kernel": expand, "bias": mean_y},
         }
     constants = {"mean": mean_x.reshape(9, -1).mean(0), "std": std}
-    return {**params, "input": constants, "linear": _single(linear)}
+    return {**params, **_single({"input": constants, "linear": linear})}
 
 
 def _kernel(weights: np.ndarray, channels: int) -> np.ndarray:
@@ -129,7 +131,8 @@ def _standard_deviations(moments: Moments) -> Float[np.ndarray, " c"]:
     """Return those of each channel; one that is silent is given the least of others."""
     covariance, _ = moments.covariances()
     variances = np.diag(covariance).reshape(9, -1).mean(0)
-    return np.sqrt(np.maximum(variances, 1e-3 * variances.mean()))
+    deviations: np.ndarray = np.sqrt(np.maximum(variances, 1e-3 * variances.mean()))
+    return deviations
 
 
 def _single(tree: Any) -> Any:

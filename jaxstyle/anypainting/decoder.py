@@ -44,12 +44,12 @@ class Convolution(nn.Module):
     """A 3x3 convolution with reflection padding and bias."""
 
     width: int
-    init: nn.initializers.Initializer = nn.initializers.he_normal()
+    first: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
         """Apply the convolution in the precision of its input."""
-        kernel = self.param("kernel", self.init, (3, 3, x.shape[-1], self.width))
+        kernel = self.param("kernel", self.first, (3, 3, x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         return convolve(x, kernel.astype(x.dtype), Geometry(3)) + bias.astype(x.dtype)
 
@@ -182,7 +182,7 @@ def make_block(params: Params) -> Block | LastBlock:
 
 
 def decode_block(
-    params: Params, features: Maps, *, level: int, size: tuple[int, int]
+    params: Params, features: Maps, *, level: int, size: Sequence[int]
 ) -> Maps:
     """Return what a block makes of the features of a level.
 
@@ -198,7 +198,7 @@ def decode_block(
     """
     own = params[f"block{level}"]
     flat = features.reshape(-1, *features.shape[-3:])
-    result = make_block(own).apply({"params": own}, flat)
+    result: Array = make_block(own).apply({"params": own}, flat)  # type: ignore[assignment]
     rows, columns = (
         new - old for new, old in zip(size, result.shape[1:3], strict=True)
     )
@@ -207,7 +207,7 @@ def decode_block(
 
 
 def decode_levels(
-    params: Params, features: Maps, *, level: int, size: tuple[int, int]
+    params: Params, features: Maps, *, level: int, size: Sequence[int]
 ) -> list[Maps]:
     """Return all that a decoder makes of the features of a level, down to pixels.
 
@@ -230,7 +230,7 @@ def decode_levels(
 
 
 def decode(
-    params: Params, features: Maps, *, level: int, size: tuple[int, int]
+    params: Params, features: Maps, *, level: int, size: Sequence[int]
 ) -> Images:
     """Return the image that features of a level belong to, as far as they tell.
 

@@ -15,7 +15,6 @@ from jaxtyping import UInt8
 
 from jaxstyle.files import atomic_path
 from jaxstyle.image_files import load_image, to_8_bit
-from jaxstyle.images import check_images
 from jaxstyle.sources import SUFFIXES, make_fingerprint
 
 PIXELS, INDEX = "photos.bin", "photos.json"
@@ -95,12 +94,20 @@ def _make_album(
         for path in paths:
             try:
                 photo = _load(path)
-                check_images(photo / np.float32(255), name=str(path), smallest=smallest)
             except ValueError as error:
                 notes.append(str(error))
                 continue
-            size, start = photo.shape[:2], file.tell()
-            entries.append({"name": _name(path), "size": size, "start": start})
+            height, width, _ = photo.shape
+            if min(height, width) < smallest:
+                notes.append(
+                    f"{path} of {width}x{height} pixels is too small: at least "
+                    f"{smallest}x{smallest} are needed"
+                )
+                continue
+            start = file.tell()
+            entries.append(
+                {"name": _name(path), "size": [height, width], "start": start}
+            )
             file.write(photo.tobytes())
     if not entries:
         raise ValueError(f"no photograph can be used: {'; '.join(notes[:3])}")

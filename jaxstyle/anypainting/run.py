@@ -89,7 +89,9 @@ FITTED = {"batch": 8, "crop": 256}
 SAMPLES = 2048
 """How many positions are taken of a level and a batch, for the closed form."""
 
-Advance: TypeAlias = Callable[[State], tuple[State, Metrics]]
+Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
+"""Makes the step of a number."""
+
 Say: TypeAlias = Callable[[str], None]
 
 
@@ -277,16 +279,17 @@ def blocks_advance(run: Run) -> Advance:
         partial(_draw, run),
         partial(jax.jit(encode_photos), run.vgg),
     )
-    step = jax.jit(
+    step: Any = jax.jit(
         partial(train_blocks, schedule=settings.schedule()),
         static_argnames="levels",
         donate_argnums=0,
     )
 
-    def advance(state: State) -> tuple[State, Metrics]:
-        number = int(state.step)
+    def advance(state: State, number: int) -> tuple[State, Metrics]:
         levels = TRAINED if number % RARELY else (*TRAINED, ALSO)
-        return step(state, replay.maps(number), plan.chosen(number), levels=levels)
+        maps, chosen = replay.maps(number), plan.chosen(number)
+        made: tuple[State, Metrics] = step(state, maps, chosen, levels=levels)
+        return made
 
     return advance
 
@@ -294,16 +297,17 @@ def blocks_advance(run: Run) -> Advance:
 def chain_advance(run: Run) -> Advance:
     """Return what trains all blocks as one."""
     settings = run.settings
-    step = jax.jit(
+    step: Any = jax.jit(
         partial(train_chain, schedule=settings.schedule()),
         static_argnames="level",
         donate_argnums=0,
     )
 
-    def advance(state: State) -> tuple[State, Metrics]:
-        number = int(state.step)
+    def advance(state: State, number: int) -> tuple[State, Metrics]:
         level = draw_level(CHAINS, seed=settings.seed, step=number)
-        return step(state, _draw(run, number), run.vgg, level=level)
+        photos = _draw(run, number)
+        made: tuple[State, Metrics] = step(state, photos, run.vgg, level=level)
+        return made
 
     return advance
 
@@ -334,7 +338,7 @@ def train(run: Run, state: State, *, seconds: float) -> State:
             evaluate(run, state, log)
             save(run, state, log)
         while step < steps:
-            state, metrics = advance(state)
+            state, metrics = advance(state, step)
             step += 1
             recent.append(metrics)
             if step % LOGGED and step < steps:

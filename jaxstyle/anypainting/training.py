@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxstyle.anypainting.decoder import Params, decode_block, decode_levels
+from jaxstyle.anypainting.decoder import Params, decode, decode_block
 from jaxstyle.anypainting.encoder import LEVELS, encode
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
@@ -153,9 +153,7 @@ def train_chain(
     features = encode(vgg, images)[layer]
 
     def loss_of(trained: Params) -> tuple[Array, Metrics]:
-        decoded = decode_levels(trained, features, level=level, size=images.shape[1:3])[
-            -1
-        ]
+        decoded = decode(trained, features, level=level, size=images.shape[1:3])
         again = encode(vgg, decoded)[layer]
         parts = {
             f"pixels{level}": jnp.square(decoded - images).mean(),
