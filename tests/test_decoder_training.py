@@ -35,7 +35,9 @@ from jaxstyle.checkpoints import find_checkpoints
 from jaxstyle.param_files import load_params
 from jaxstyle.run_log import read_metrics
 
-pytestmark = pytest.mark.usefixtures("narrow_vgg", "plain_convolutions")
+pytestmark = pytest.mark.usefixtures(
+    "narrow_vgg", "plain_convolutions", "program_cache"
+)
 
 TINY = (
     *("--photos", "photos", "--out", "run", "--batch", "2", "--crop", "32"),

@@ -24,7 +24,11 @@ Rows = Float[np.ndarray, "s c"]
 
 
 class Moments:
-    """Sums over pairs of vectors: products in float64, accumulated batch by batch."""
+    """Sums over pairs of vectors, batch by batch, of their differences from an origin.
+
+    Products are those of the vectors' own precision, and add up in float64. The origin
+    is the mean of the first batch, so that means do not drown what varies.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.count = 0
@@ -33,6 +37,9 @@ class Moments:
 
     def add(self, x: Float[np.ndarray, "s i"], y: Float[np.ndarray, "s o"]) -> None:
         """Add pairs; a constant is appended to each x."""
+        if self.count == 0:
+            self.origin = x.mean(0), y.mean(0)
+        x, y = x - self.origin[0], y - self.origin[1]
         x = np.concatenate([x, np.ones_like(x[:, :1])], axis=1)
         self.products += x.T @ x
         self.cross += x.T @ y
@@ -40,16 +47,21 @@ class Moments:
 
     def means(self) -> tuple[Float[np.ndarray, " i"], Float[np.ndarray, " o"]]:
         """Return the means of x and y."""
-        return self.products[-1, :-1] / self.count, self.cross[-1] / self.count
+        shift_x, shift_y = self._shifts()
+        return self.origin[0] + shift_x, self.origin[1] + shift_y
 
     def covariances(self) -> tuple[Float[np.ndarray, "i i"], Float[np.ndarray, "i o"]]:
         """Return the covariance of x, and that of x and y."""
-        mean_x, mean_y = self.means()
+        shift_x, shift_y = self._shifts()
         products, cross = self.products[:-1, :-1], self.cross[:-1]
         return (
-            products / self.count - np.outer(mean_x, mean_x),
-            cross / self.count - np.outer(mean_x, mean_y),
+            products / self.count - np.outer(shift_x, shift_x),
+            cross / self.count - np.outer(shift_x, shift_y),
         )
+
+    def _shifts(self) -> tuple[Float[np.ndarray, " i"], Float[np.ndarray, " o"]]:
+        """Return the means of x and y from the origin on."""
+        return self.products[-1, :-1] / self.count, self.cross[-1] / self.count
 
 
 def solve(moments: Moments) -> Float[np.ndarray, "i o"]:
@@ -105,10 +117,12 @@ def _fit_block(params: Mapping[str, Any], moments: Moments) -> Params:
     weights = solve(moments)
     mean_x, mean_y = moments.means()
     channels = len(mean_x) // 9
-    std = _standard_deviations(moments)
+    mean, std = mean_x.reshape(9, -1).mean(0), _standard_deviations(moments)
     scaled = weights * np.tile(std, 9)[:, None]  # for inputs of variance 1
+    # The nine positions' means are not quite the same.
+    bias = mean_y + (np.tile(mean, 9) - mean_x) @ weights
     if "conv1" not in params:
-        linear: Params = {"kernel": _kernel(scaled, channels), "bias": mean_y}
+        linear: Params = {"kernel": _kernel(scaled, channels), "bias": bias}
     else:
         rank = params["linear"]["reduce"]["bias"].size
         _, expand = reduce_rank(weights, moments, rank)
@@ -117,9 +131,9 @@ def _fit_block(params: Mapping[str, Any], moments: Moments) -> Params:
                 "kernel": _kernel(scaled @ expand.T, channels),
                 "bias": np.zeros(rank),
             },
-            "expand": {"kernel": expand, "bias": mean_y},
+            "expand": {"kernel": expand, "bias": bias},
         }
-    constants = {"mean": mean_x.reshape(9, -1).mean(0), "std": std}
+    constants = {"mean": mean, "std": std}
     return {**params, **_single({"input": constants, "linear": linear})}
 
 
