@@ -9,7 +9,7 @@ starts from a closed form and trains each of the five blocks on VGG's own featur
 second one trains all of them as a chain, down to pixels.
 
 It may be ended at any time, and goes on exactly when it is started by the same command
-again. `jaxstyle.anypainting.run` says what the folder gets.
+again. `jaxstyle.cli.decoder.decoder_run` says what the folder gets.
 """
 
 import argparse
@@ -18,11 +18,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jaxstyle
-from jaxstyle.anypainting.run import STAGES, Settings, open_run, start, train
-from jaxstyle.cli import Parser
 from jaxstyle.commands.argument_types import positive_float, positive_int, seed
-from jaxstyle.commands.runtime import make_say, use_compilation_cache
+
+import jaxstyle
+from jaxstyle.cli.decoder.decoder_run import STAGES, Settings, open_run, start, train
+from jaxstyle.cli.main import Parser
+from jaxstyle.cli.runtime import make_say, use_compilation_cache
 
 STRIDE = 16
 """Crops are of a multiple of this many pixels."""

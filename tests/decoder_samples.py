@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from vgg_samples import make_convolutions
 
-from jaxstyle import vgg_layers
-from jaxstyle.anypainting.decoder import hidden_channels, init_decoder
-from jaxstyle.vgg_weights import measure_mean_activations
+from jaxstyle.transport.decoder import hidden_channels, init_decoder
+from jaxstyle.vgg import layers as vgg_layers
+from jaxstyle.vgg.params import measure_mean_activations
 
 Tree = dict[str, Any]
 

@@ -10,10 +10,11 @@ import pytest
 from decoder_samples import make_decoder, make_maps, make_vgg
 
 import jaxstyle
-from jaxstyle import vgg_layers
-from jaxstyle.anypainting import closed_form
-from jaxstyle.anypainting.closed_form import Moments, fit_decoder, reduce_rank, solve
-from jaxstyle.anypainting.decoder import (
+from jaxstyle.files.decoder_files import load_decoder, save_decoder
+from jaxstyle.files.param_files import save_params
+from jaxstyle.transport import closed_form
+from jaxstyle.transport.closed_form import Moments, fit_decoder, reduce_rank, solve
+from jaxstyle.transport.decoder import (
     decode,
     decode_block,
     decode_levels,
@@ -21,9 +22,8 @@ from jaxstyle.anypainting.decoder import (
     hidden_channels,
     make_block,
 )
-from jaxstyle.anypainting.decoder_files import load_decoder, save_decoder
-from jaxstyle.anypainting.encoder import LEVELS, encode
-from jaxstyle.param_files import save_params
+from jaxstyle.transport.encoder import LEVELS, encode
+from jaxstyle.vgg import layers as vgg_layers
 
 pytestmark = pytest.mark.usefixtures("narrow_vgg", "plain_convolutions")
 
@@ -55,7 +55,10 @@ def test_a_plain_image_has_no_border() -> None:
 
 def test_far_from_the_border_features_are_those_of_vgg() -> None:
     vgg, image = make_vgg(), make_maps(48, 48, 3) / 3
-    ours, theirs = jax.jit(encode)(vgg, image), jax.jit(jaxstyle.features)(vgg, image)
+    ours, theirs = (
+        jax.jit(encode)(vgg, image),
+        jax.jit(jaxstyle.vgg.features)(vgg, image),
+    )
     inside = slice(5, -5)
     for layer in ("relu1_1", "relu2_1", "relu3_1"):
         np.testing.assert_allclose(
@@ -183,7 +186,7 @@ def test_files_keep_decoders_in_half_precision(tmp_path: Path) -> None:
     save_decoder(decoder, path, metadata={"step": "7"})
     found, metadata = load_decoder(path)
     assert metadata["step"] == "7"
-    assert metadata["licence"] == "MIT"
+    assert metadata["license"] == "MIT"
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
         dict(decoder),

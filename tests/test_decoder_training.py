@@ -12,18 +12,20 @@ from decoder_samples import make_decoder, make_vgg, save_photographs
 from train_decoder import main
 
 import jaxstyle
-from jaxstyle import vgg_layers
-from jaxstyle.anypainting import run
-from jaxstyle.anypainting.decoder_files import load_decoder
-from jaxstyle.anypainting.photos import (
-    centre_squares,
+from jaxstyle.cli.decoder import decoder_run as run
+from jaxstyle.cli.decoder.photo_album import (
+    center_squares,
     draw_crops,
     hold_out,
     open_album,
     prepare_album,
 )
-from jaxstyle.anypainting.replay import Plan
-from jaxstyle.anypainting.training import (
+from jaxstyle.cli.decoder.replay import Plan
+from jaxstyle.files.checkpoints import find_checkpoints
+from jaxstyle.files.decoder_files import load_decoder
+from jaxstyle.files.param_files import load_params
+from jaxstyle.files.run_log import read_metrics
+from jaxstyle.transport.decoder_steps import (
     Schedule,
     draw_level,
     encode_photos,
@@ -31,9 +33,7 @@ from jaxstyle.anypainting.training import (
     train_blocks,
     train_chain,
 )
-from jaxstyle.checkpoints import find_checkpoints
-from jaxstyle.param_files import load_params
-from jaxstyle.run_log import read_metrics
+from jaxstyle.vgg import layers as vgg_layers
 
 pytestmark = pytest.mark.usefixtures(
     "narrow_vgg", "plain_convolutions", "program_cache"
@@ -98,7 +98,7 @@ def test_held_out_photographs_are_not_trained_on(album: Path) -> None:
     assert held.digest != hold_out(photos, 1)[1].digest
     with pytest.raises(ValueError, match="cannot hold out 6"):
         hold_out(photos, 6)
-    assert centre_squares(held, 32).shape == (2, 32, 32, 3)
+    assert center_squares(held, 32).shape == (2, 32, 32, 3)
 
 
 def test_crops_depend_on_seed_and_step_alone(album: Path) -> None:
@@ -129,7 +129,7 @@ def make_photos() -> jax.Array:
 
 
 def test_steps_lower_the_loss_of_the_blocks_in_use() -> None:
-    vgg = jaxstyle.normalize(make_vgg())
+    vgg = jaxstyle.vgg.normalize(make_vgg())
     state = start = init_state(make_decoder())
     maps = jax.jit(encode_photos)(vgg, make_photos())
     schedule = Schedule(30, first=1e-2, warmup=1)
@@ -151,7 +151,7 @@ def test_steps_lower_the_loss_of_the_blocks_in_use() -> None:
 
 
 def test_chains_lower_their_loss() -> None:
-    vgg = jaxstyle.normalize(make_vgg())
+    vgg = jaxstyle.vgg.normalize(make_vgg())
     state, photos = init_state(make_decoder()), make_photos()
     schedule = Schedule(20, first=1e-2, warmup=1)
     step = jax.jit(partial(train_chain, level=3, schedule=schedule))

@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxstyle.anypainting.decoder import Params, init_decoder
-from jaxstyle.param_files import check_params, load_params, save_params
+from jaxstyle.files.param_files import check_params, load_params, save_params
+from jaxstyle.transport.decoder import Params, init_decoder
 
 FORMAT, FORMAT_VERSION = "jaxstyle-decoder", "1"
 
 ORIGIN = {
     "source": "trained from photographs with scripts/train_decoder.py",
-    "licence": "MIT",
+    "license": "MIT",
     "attribution": "the jaxstyle authors; the features are those of VGG-16, Karen "
     "Simonyan and Andrew Zisserman, Visual Geometry Group, University of Oxford",
 }

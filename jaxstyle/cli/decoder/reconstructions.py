@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxstyle.anypainting.decoder import Params, decode_levels
-from jaxstyle.anypainting.encoder import LEVELS
-from jaxstyle.anypainting.training import encode_photos
-from jaxstyle.sheets import make_sheet
+from jaxstyle.files.figures import make_sheet
+from jaxstyle.transport.decoder import Params, decode_levels
+from jaxstyle.transport.decoder_steps import encode_photos
+from jaxstyle.transport.encoder import LEVELS
 
 Squares = UInt8[np.ndarray, "n h w 3"]
 

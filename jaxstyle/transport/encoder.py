@@ -11,11 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxstyle import winograd
-from jaxstyle.images import Images, check_images
-from jaxstyle.pooling import max_pool
-from jaxstyle.vgg import Features
-from jaxstyle.vgg_layers import Params, block_number, convolutions
+from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.kernels import winograd
+from jaxstyle.vgg.layers import VGGParams, block_number, convolutions, max_pool
+from jaxstyle.vgg.network import Features
 
 LEVELS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """The layers of the features, from level 1 to level 5."""
@@ -24,7 +23,7 @@ SMALLEST_SIDE = 16
 """The least height and width of an image, in pixels: one position in relu5_1."""
 
 
-def encode(params: Params, images: Images) -> Features:
+def encode(params: VGGParams, images: Images) -> Features:
     """Return the features of images at all levels.
 
     Source: the encoder of Li et al. (2017), "Universal style transfer via feature
@@ -33,7 +32,7 @@ def encode(params: Params, images: Images) -> Features:
 
     Args:
         params: a VGG's parameters down to relu5_1, normalized by layer, perhaps
-            prepared by `jaxstyle.prepare_for_cpu`.
+            prepared by `jaxstyle.vgg.prepare_for_cpu`.
         images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
 
     Returns:
@@ -63,7 +62,7 @@ def reflect(x: Float[Array, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
 
 
-def _convolve(x: Float[Array, "n h w c"], layer: Params) -> Float[Array, "n h w d"]:
+def _convolve(x: Float[Array, "n h w c"], layer: VGGParams) -> Float[Array, "n h w d"]:
     """Apply a convolution of VGG and its ReLU."""
     if "winograd_kernel" in layer:
         y = winograd.correlate(reflect(x), layer["winograd_kernel"].astype(x.dtype))

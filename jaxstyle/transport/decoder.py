@@ -6,7 +6,7 @@ are the sum of two branches, and a ReLU::
     linear       3x3 -> r channels -> 1x1 -> 2x2 positions for each one
     nonlinear    3x3, ReLU -> bilinear x2 -> (3x3, ReLU ->) 3x3
 
-The linear branch has a closed form (see `jaxstyle.anypainting.closed_form`), whose rank
+The linear branch has a closed form (see `jaxstyle.transport.closed_form`), whose rank
 is r. The nonlinear one mirrors a block of VGG-16; its last convolution is zero at
 first, so that a decoder starts where the closed form ends. Both see channels of mean 0
 and variance 1: activations are positive, and their common mean would make gradient
@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxstyle.anypainting.encoder import LEVELS
-from jaxstyle.convolutions import Geometry, convolve, spread_blocks
-from jaxstyle.images import Images
-from jaxstyle.vgg_layers import NETWORKS
+from jaxstyle.images.arrays import Images
+from jaxstyle.kernels.convolutions import Geometry, convolve, spread_blocks
+from jaxstyle.transport.encoder import LEVELS
+from jaxstyle.vgg.layers import NETWORKS
 
 Params: TypeAlias = Mapping[str, Any]
 

@@ -18,8 +18,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxstyle.anypainting.decoder import Params, decode, decode_block
-from jaxstyle.anypainting.encoder import LEVELS, encode
+from jaxstyle.transport.decoder import Params, decode, decode_block
+from jaxstyle.transport.encoder import LEVELS, encode
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
 

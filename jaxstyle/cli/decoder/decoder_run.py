@@ -18,23 +18,35 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxstyle.commands.interrupts import catch_interrupts
 
-from jaxstyle import vgg_params
-from jaxstyle.anypainting.closed_form import fit_decoder
-from jaxstyle.anypainting.decoder import hidden_channels, init_decoder
-from jaxstyle.anypainting.decoder_files import save_decoder
-from jaxstyle.anypainting.encoder import LEVELS
-from jaxstyle.anypainting.evaluation import Judge
-from jaxstyle.anypainting.photos import (
+from jaxstyle.cli.decoder.photo_album import (
     Album,
-    centre_squares,
+    center_squares,
     draw_crops,
     hold_out,
     open_album,
     prepare_album,
 )
-from jaxstyle.anypainting.replay import Plan, Replay
-from jaxstyle.anypainting.training import (
+from jaxstyle.cli.decoder.reconstructions import Judge
+from jaxstyle.cli.decoder.replay import Plan, Replay
+from jaxstyle.files.checkpoints import (
+    find_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from jaxstyle.files.decoder_files import save_decoder
+from jaxstyle.files.image_files import save_image
+from jaxstyle.files.param_files import (
+    check_params,
+    digest_params,
+    load_params,
+    save_params,
+)
+from jaxstyle.files.run_log import RunLog
+from jaxstyle.transport.closed_form import fit_decoder
+from jaxstyle.transport.decoder import hidden_channels, init_decoder
+from jaxstyle.transport.decoder_steps import (
     Metrics,
     Schedule,
     State,
@@ -44,16 +56,8 @@ from jaxstyle.anypainting.training import (
     train_blocks,
     train_chain,
 )
-from jaxstyle.checkpoints import find_checkpoints, load_checkpoint, save_checkpoint
-from jaxstyle.commands.interrupts import catch_interrupts
-from jaxstyle.image_files import save_image
-from jaxstyle.param_files import (
-    check_params,
-    digest_params,
-    load_params,
-    save_params,
-)
-from jaxstyle.run_log import RunLog
+from jaxstyle.transport.encoder import LEVELS
+from jaxstyle.vgg import params as vgg_params
 
 STAGES = ("blocks", "chain")
 
@@ -180,7 +184,7 @@ def open_run(
     vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
     if jax.default_backend() == "cpu":
         vgg = jax.jit(vgg_params.prepare_for_cpu)(vgg)
-    judge = Judge(vgg, centre_squares(unseen, SQUARE))
+    judge = Judge(vgg, center_squares(unseen, SQUARE))
     return Run(folder, vgg, album, judge, settings, every, say)
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.files import atomic_path
-from jaxstyle.image_files import load_image, to_8_bit
-from jaxstyle.sources import SUFFIXES, make_fingerprint
+from jaxstyle.data.sources import SUFFIXES, make_fingerprint
+from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.image_files import load_image, to_8_bit
 
 PIXELS, INDEX = "photos.bin", "photos.json"
 
@@ -233,7 +233,7 @@ def _cut(photo: Photo, generator: np.random.Generator, crop: int) -> Photo:
     return pixels[:, ::-1] if generator.integers(2) else pixels
 
 
-def centre_squares(album: Album, side: int) -> UInt8[np.ndarray, "n side side 3"]:
+def center_squares(album: Album, side: int) -> UInt8[np.ndarray, "n side side 3"]:
     """Return the middle of each photograph, shrunk first if its shorter side is longer.
 
     Raises:
