@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from decoder_samples import make_decoder, make_vgg, save_photographs
-from train_decoder import main
 
 import jaxstyle
+from jaxstyle.cli.decoder import decoder_command
 from jaxstyle.cli.decoder import decoder_run as run
+from jaxstyle.cli.decoder.decoder_command import main
 from jaxstyle.cli.decoder.photo_album import (
     center_squares,
     draw_crops,
@@ -35,9 +36,7 @@ from jaxstyle.transport.decoder_steps import (
 )
 from jaxstyle.vgg import layers as vgg_layers
 
-pytestmark = pytest.mark.usefixtures(
-    "narrow_vgg", "plain_convolutions", "program_cache"
-)
+pytestmark = pytest.mark.usefixtures("narrow_vgg", "plain_convolutions")
 
 TINY = (
     *("--photos", "photos", "--out", "run", "--batch", "2", "--crop", "32"),
@@ -54,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run, "SQUARE", 32)
     monkeypatch.setattr(run, "FITTED", {"batch": 2, "crop": 32})
     vgg = make_vgg()
-    monkeypatch.setattr(jaxstyle, "load_vgg", lambda: vgg)
+    monkeypatch.setattr(decoder_command, "load_vgg", lambda: vgg)
     return tmp_path
 
 

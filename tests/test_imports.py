@@ -29,9 +29,12 @@ PUBLIC_NAMES = {f"jaxstyle.{name}" for name in names_of(jaxstyle)} | {
 
 FOLDERS = (
     *("images", "kernels", "scaling", "vgg", "losses", "optimize", "nets", "training"),
-    *("files", "data", "convert", "cli"),
+    *("transport", "files", "data", "convert", "cli"),
 )
 """The sub-packages; each imports only itself and those before it."""
+
+DECODER = ("decoder.decoder_command", "decoder.decoder_command.main")
+"""The program of ``scripts/train_decoder.py``, which is no command of users."""
 
 PURE = FOLDERS[: FOLDERS.index("files")]
 """Those of pure functions."""
@@ -134,7 +137,7 @@ def test_the_core_needs_few_libraries(module: str) -> None:
 def test_scripts_use_public_names_and_the_command_line(script: Path) -> None:
     names = {name for name in imported_by(script) if folder_of(name) == "jaxstyle"}
     packages = {"jaxstyle", *(f"jaxstyle.{name}" for name in PACKAGES)}
-    command_line = {"jaxstyle.cli.main", "jaxstyle.cli.main.main"}
+    command_line = {f"jaxstyle.cli.{x}" for x in ("main", "main.main", *DECODER)}
     assert names <= packages | PUBLIC_NAMES | command_line
 
 

@@ -1,1 +1,1 @@
-"""Any painting in one pass: encode a photo, change its features, and decode them."""
+"""Any painting in one pass: the encoder, and decoders of its features."""

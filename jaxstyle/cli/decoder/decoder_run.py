@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxstyle.commands.interrupts import catch_interrupts
 
 from jaxstyle.cli.decoder.photo_album import (
     Album,
@@ -30,6 +29,7 @@ from jaxstyle.cli.decoder.photo_album import (
 )
 from jaxstyle.cli.decoder.reconstructions import Judge
 from jaxstyle.cli.decoder.replay import Plan, Replay
+from jaxstyle.cli.runtime import catch_interrupts
 from jaxstyle.files.checkpoints import (
     find_checkpoints,
     load_checkpoint,

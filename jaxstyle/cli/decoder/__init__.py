@@ -1,0 +1,1 @@
+"""The training of the decoder, by ``scripts/train_decoder.py``."""
