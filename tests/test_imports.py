@@ -18,7 +18,7 @@ from jaxstyle.files.style_files import FORMAT, FORMAT_VERSION
 
 PACKAGE = Path(jaxstyle.__file__).parent
 
-SCRIPTS = sorted((PACKAGE.parent / "scripts").glob("*.py"))
+SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
 
 PUBLIC_NAMES = {f"jaxstyle.{name}" for name in names_of(jaxstyle)} | {
     f"jaxstyle.{package}.{name}"
