@@ -159,7 +159,7 @@ def test_other_settings_give_another_net(data: Path) -> None:
     assert (net_norm(params), net_width(params)) == ("batch", 3)
     assert params["negative_slope"] == 0
     assert params["norm1"]["mean"].any()
-    assert json.loads(found["settings"])["absolute_variation"] == 5
+    assert json.loads(found["settings"])["variation"] == {"absolute": 5}
     assert lines(data / "other")[1]["total_variation"] > 0
     assert checkpoints(data / "other") == [0, 2]
 

@@ -11,6 +11,7 @@ import pytest
 
 from jaxstyle.cli.options import find_options
 from jaxstyle.losses.objective import PRECISIONS
+from jaxstyle.losses.style import STYLE_LOSSES
 from jaxstyle.losses.terms import absolute_variation
 from jaxstyle.nets.transform_net import IMAGENET_STD, NORMS
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
@@ -29,7 +30,8 @@ def test_presets_name_known_things(preset: TrainConfig) -> None:
     options = {option.name: option.info for option in find_options(TrainConfig)}
     assert options["norm"].choices == tuple(NORMS)
     assert options["precision"].choices == tuple(PRECISIONS)
-    for name in ("activations", "pooling", "padding", "style_loss"):
+    assert preset.loss.style_loss in STYLE_LOSSES
+    for name in ("activations", "pooling", "padding"):
         assert getattr(preset.loss, name) in options[name].choices
 
 
