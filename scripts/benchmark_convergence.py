@@ -9,15 +9,20 @@ optimizers of this package. PyTorch must be installed, but for ``--only``.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import benchmark_optimize
 import numpy as np
 import optax
+from benchmark_optimize import Image
 
 import jaxstyle
+from jaxstyle.losses import LossConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AT = (30, 100, 300)
 
@@ -53,13 +58,17 @@ def print_row(name: str, losses: Sequence[float]) -> None:
 
 
 def torch_losses(
-    content: Any, style: Any, params: Any, preset: Any, evaluations: int
+    content: Image,
+    style: Image,
+    params: Mapping[str, Any],
+    loss: LossConfig,
+    evaluations: int,
 ) -> list[float]:
     """Return the loss at every evaluation by PyTorch's L-BFGS."""
     import torch
     import torch_vgg
 
-    objective = benchmark_optimize.torch_objective(content, style, params, preset)
+    objective = benchmark_optimize.torch_objective(content, style, params, loss)
     image = torch_vgg.to_tensor(content).requires_grad_()
     losses: list[float] = []
     optimizer = torch.optim.LBFGS(
@@ -71,22 +80,22 @@ def torch_losses(
         history_size=100,
     )
 
-    def closure() -> Any:
+    def closure() -> "Tensor":
         optimizer.zero_grad()
-        loss = objective(image)
-        loss.backward()
-        losses.append(float(loss.detach()))
-        return loss
+        value = objective(image)
+        value.backward()
+        losses.append(float(value.detach()))
+        return value
 
     optimizer.step(closure)
     return losses
 
 
 def jaxstyle_losses(
-    content: Any,
-    style: Any,
-    params: Any,
-    preset: Any,
+    content: Image,
+    style: Image,
+    params: Mapping[str, Any],
+    loss: LossConfig,
     evaluations: int,
     optimizer: optax.GradientTransformation,
 ) -> list[float]:
@@ -96,7 +105,7 @@ def jaxstyle_losses(
     known at the steps only, and repeated in between.
     """
     state, problem, run = benchmark_optimize.jaxstyle_run(
-        content, style, params, preset, optimizer, capacity=1
+        content, style, params, loss, optimizer, capacity=1
     )
     losses: list[float] = []
     while len(losses) < evaluations:

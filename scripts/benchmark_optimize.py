@@ -11,11 +11,27 @@ the end of a round. PyTorch must be installed, and memory is read as Linux repor
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import jax
+import optax
 from benchmarking import add_torch_options, compare, measure, torch_mode
+from jaxtyping import Array, Float
+
+import jaxstyle
+from jaxstyle.losses import Execution, LossConfig, Problem
+from jaxstyle.optimize import State
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Image: TypeAlias = Float[Array, "h w 3"]
+
+Steps: TypeAlias = Callable[[State, Problem, int], tuple[State, Mapping[str, Array]]]
+"""``steps(state, problem, n) -> (state, metrics of each step)``."""
 
 
 def main() -> None:
@@ -29,8 +45,6 @@ def main() -> None:
 
 def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure ``jaxstyle.optimize.run_steps`` as the command line uses it."""
-    import jaxstyle
-
     state, problem, run = jaxstyle_run(
         *load_inputs(arguments.size),
         jaxstyle.optimize.lbfgs(),
@@ -47,32 +61,26 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def jaxstyle_run(
-    content: Any,
-    style: Any,
-    params: Any,
-    preset: Any,
-    optimizer: Any,
+    content: Image,
+    style: Image,
+    params: Mapping[str, Any],
+    loss: LossConfig,
+    optimizer: optax.GradientTransformation,
     *,
     capacity: int,
     precision: str | None = None,
-) -> tuple[Any, Any, Callable[..., Any]]:
+) -> tuple[State, Problem, Steps]:
     """Return the first state, the problem, and jitted steps."""
-    from functools import partial
-
-    import jax
-
-    import jaxstyle
-
-    weights = jaxstyle.Weights(preset.content, preset.style)
+    weights = loss.weights()
     if jax.default_backend() == "cpu":
         params = jax.jit(jaxstyle.vgg.prepare_for_cpu)(params)
-    execution = jaxstyle.losses.Execution(precision=precision)
+    execution = Execution(precision=precision)
     make_targets = partial(jaxstyle.losses.make_targets, execution=execution)
     targets = jax.jit(make_targets)(params, content, [style], weights)
     state = jax.jit(partial(jaxstyle.optimize.init_state, optimizer=optimizer))(content)
     step = jaxstyle.optimize.make_step(optimizer, execution=execution)
     run_steps = partial(jaxstyle.optimize.run_steps, step, capacity=capacity)
-    problem = jaxstyle.losses.Problem(params, targets, weights)
+    problem = Problem(params, targets, weights)
     return state, problem, jax.jit(run_steps, donate_argnums=0)
 
 
@@ -82,16 +90,16 @@ def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
         import torch
         import torch_vgg
 
-        content, style, params, preset = load_inputs(arguments.size)
-        objective = prepare(torch_objective(content, style, params, preset))
+        content, style, params, loss = load_inputs(arguments.size)
+        objective = prepare(torch_objective(content, style, params, loss))
         image = torch_vgg.to_tensor(content).requires_grad_()
         optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=100)
 
-        def closure() -> torch.Tensor:
+        def closure() -> "Tensor":
             optimizer.zero_grad()
-            loss = objective(image)
-            loss.backward()
-            return loss
+            value = objective(image)
+            value.backward()
+            return value
 
         def step() -> float:
             return float(optimizer.step(closure).detach())
@@ -99,8 +107,10 @@ def measure_torch(arguments: argparse.Namespace) -> dict[str, Any]:
         return measure(step, arguments.steps)
 
 
-def torch_objective(content: Any, style: Any, params: Any, preset: Any) -> Any:
-    """Return the preset's loss as a function of a tensor."""
+def torch_objective(
+    content: Image, style: Image, params: Mapping[str, Any], loss: LossConfig
+) -> "Callable[[Tensor], Tensor]":
+    """Return the loss of content and style as a function of a tensor."""
     import torch_vgg
 
     layers = {name: layer for name, layer in params.items() if name[:4] == "conv"}
@@ -108,26 +118,22 @@ def torch_objective(content: Any, style: Any, params: Any, preset: Any) -> Any:
         torch_vgg.make_network(layers, params, {}),
         torch_vgg.to_tensor(content),
         torch_vgg.to_tensor(style),
-        content_weights=preset.content,
-        style_weights=preset.style,
+        content_weights=loss.content,
+        style_weights=loss.style,
     )
 
 
-def load_inputs(size: int) -> tuple[Any, Any, Any, Any]:
-    """Return the content, the style, the normalized network and the seed preset."""
-    import jax
-
-    import jaxstyle
-
-    preset = jaxstyle.optimize.PRESETS["seed"]
+def load_inputs(size: int) -> tuple[Image, Image, Mapping[str, Any], LossConfig]:
+    """Return the content, the style, the normalized network and the seed's loss."""
+    loss = jaxstyle.optimize.PRESETS["seed"].loss
     examples = Path(jaxstyle.__file__).parent / "examples"
     content, style = (
         jax.image.resize(jaxstyle.load_image(examples / name), (size, size, 3), "cubic")
         for name in ("astronaut.jpg", "starry_night.jpg")
     )
-    layers = (*preset.loss.content, *preset.loss.style)
+    layers = (*loss.content, *loss.style)
     params = jaxstyle.vgg.normalize(jaxstyle.vgg.truncate(jaxstyle.load_vgg(), layers))
-    return content, style, params, preset
+    return content, style, params, loss
 
 
 if __name__ == "__main__":

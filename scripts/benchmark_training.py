@@ -23,7 +23,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from benchmarking import (
     add_torch_options,
     compare,
@@ -31,6 +34,21 @@ from benchmarking import (
     measure_calls,
     torch_mode,
     traced,
+)
+
+import jaxstyle
+from jaxstyle.convert import from_torch
+from jaxstyle.data import open_source, validation_batches
+from jaxstyle.losses import LossConfig, Problem
+from jaxstyle.training import (
+    TRAINING_PRESETS,
+    State,
+    Step,
+    init_state,
+    make_problem,
+    make_step,
+    run_steps,
+    take_batch,
 )
 
 LEARNING_RATE = 1e-3
@@ -63,8 +81,6 @@ def main() -> None:
 
 def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the step that ``jaxstyle train`` makes."""
-    import jax
-
     state, problem, one_step = make_training(arguments)
     photos, _ = load_images(arguments)
     improve = jax.jit(one_step, donate_argnums=0)
@@ -83,10 +99,6 @@ def measure_jaxstyle(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def measure_cached(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the steps that it makes on photos in memory, many in one call."""
-    import jax
-
-    from jaxstyle.training import run_steps, take_batch
-
     state, problem, one_step = make_training(arguments)
     batch, size = arguments.batch, arguments.size
     larger = {"size": 9 * size // 8, "batch": max(batch, CACHED)}
@@ -113,27 +125,18 @@ def measure_cached(arguments: argparse.Namespace) -> dict[str, Any]:
     return measured
 
 
-def make_training(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+def make_training(arguments: argparse.Namespace) -> tuple[State, Problem, Step]:
     """Return jaxstyle's state before the first step, its problem, and its step."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    import jaxstyle
-    from jaxstyle.convert import from_torch
-    from jaxstyle.training import init_state, make_problem, make_step
-
     with TemporaryDirectory() as folder:
         path = Path(folder) / "net.pth"
         save_torch_net(path)
         _, net = from_torch(path)
-    vgg_params, preset = load_vgg()
-    weights = jaxstyle.Weights(preset.content, preset.style)
+    vgg_params, loss = load_vgg()
     optimizer = optax.adam(LEARNING_RATE)
     _, style = load_images(arguments)
     if jax.default_backend() == "cpu":
         vgg_params = jax.jit(jaxstyle.vgg.prepare_for_cpu)(vgg_params)
-    problem = jax.jit(make_problem)(vgg_params, [style], weights)
+    problem = jax.jit(make_problem)(vgg_params, [style], loss.weights())
     net = jax.tree.map(jnp.asarray, net)
     state = jax.jit(lambda net: init_state(net, optimizer))(net)
     dtype = jnp.bfloat16 if arguments.bfloat16 else jnp.float32
@@ -170,24 +173,24 @@ def torch_loss(arguments: argparse.Namespace) -> tuple[Any, Callable[[], Any]]:
     import torch_nets
     import torch_vgg
 
-    params, preset = load_vgg()
+    params, loss = load_vgg()
     layers = {name: layer for name, layer in params.items() if name[:4] == "conv"}
     vgg = torch_vgg.make_network(layers, params, {})
-    shallow = vgg._replace(convolutions=down_to(vgg.convolutions, *preset.content))
+    shallow = vgg._replace(convolutions=down_to(vgg.convolutions, *loss.content))
     photos, style = load_images(arguments)
     images = torch.tensor(photos).permute(0, 3, 1, 2).contiguous() / 255
     with torch.no_grad():
         painted = torch_vgg.compute_features(vgg, torch_vgg.to_tensor(style), "max")
-    grams = {layer: torch_vgg.gram_matrix(painted[layer]) for layer in preset.style}
+    grams = {layer: torch_vgg.gram_matrix(painted[layer]) for layer in loss.style}
     net = make_torch_net()
 
     def loss_of() -> Any:
         with torch.no_grad():
             kept = torch_vgg.compute_features(shallow, images, "max")
         found = torch_vgg.compute_features(vgg, torch_nets.run_net(net, images), "max")
-        content = weighted(preset.content, lambda layer: found[layer] - kept[layer])
+        content = weighted(loss.content, lambda layer: found[layer] - kept[layer])
         style = weighted(
-            preset.style,
+            loss.style,
             lambda layer: torch_vgg.gram_matrix(found[layer]) - grams[layer],
         )
         return content + style
@@ -223,22 +226,16 @@ def save_torch_net(path: Path) -> None:
     torch.save(make_torch_net().state_dict(), path)
 
 
-def load_vgg() -> tuple[Any, Any]:
-    """Return the normalized network and the preset johnson2016."""
-    import jaxstyle
-    from jaxstyle.training import TRAINING_PRESETS
-
-    preset = TRAINING_PRESETS["johnson2016"]
-    layers = (*preset.loss.content, *preset.loss.style)
+def load_vgg() -> tuple[Mapping[str, Any], LossConfig]:
+    """Return the normalized network and the loss of the preset johnson2016."""
+    loss = TRAINING_PRESETS["johnson2016"].loss
+    layers = (*loss.content, *loss.style)
     params = jaxstyle.vgg.truncate(jaxstyle.load_vgg(), layers)
-    return jaxstyle.vgg.normalize(params), preset
+    return jaxstyle.vgg.normalize(params), loss
 
 
 def load_images(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """Return a batch of 8-bit photos, and a painting in [0, 1]."""
-    import jaxstyle
-    from jaxstyle.data import open_source, validation_batches
-
     examples = Path(jaxstyle.__file__).parent / "examples"
     source = open_source(str(examples))
     photos = next(validation_batches(source, size=arguments.size, batch=len(source)))

@@ -125,6 +125,13 @@ PAGES: Mapping[str, Page] = {
 }
 """The pages of the API reference by name, in order."""
 
+MEMBERS = [
+    "   :members:",
+    "   :member-order: bysource",
+    "   :special-members: __len__, __getitem__",
+]
+"""The options of a directive that documents what a protocol requires, too."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
@@ -215,7 +222,8 @@ def write_name(name: str, item: Any) -> list[str]:
         return [f".. autodata:: {name}", "   :no-value:", "", *entries, ""]
     if inspect.isclass(item) or inspect.isfunction(item):
         kind = "class" if inspect.isclass(item) else "function"
-        return [f".. auto{kind}:: {name}", ""]
+        options = MEMBERS if getattr(item, "_is_protocol", False) else []
+        return [f".. auto{kind}:: {name}", *options, ""]
     return [f".. autodata:: {name}", "   :no-value:", ""]
 
 

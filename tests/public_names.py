@@ -2,7 +2,7 @@
 
 from inspect import isclass, isfunction, ismodule
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import jaxstyle
 
@@ -32,3 +32,15 @@ PUBLIC: dict[str, Any] = {f"jaxstyle.{name}": item for name, item in TOP.items()
 FUNCTIONS = {name: item for name, item in PUBLIC.items() if isfunction(item)}
 
 CLASSES = {name: item for name, item in PUBLIC.items() if isclass(item)}
+
+PROTOCOLS = {
+    name: item for name, item in CLASSES.items() if getattr(item, "_is_protocol", False)
+}
+
+MEMBERS: dict[str, Any] = {
+    f"{name}.{member}": item
+    for name, protocol in PROTOCOLS.items()
+    for member, item in vars(protocol).items()
+    if (isfunction(item) or isinstance(item, property)) and member not in dir(Protocol)
+}
+"""What the protocols require."""

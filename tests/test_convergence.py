@@ -20,13 +20,14 @@ TORCH = 301.1
 def test_lbfgs_gets_further_than_torch() -> None:
     # A process of its own: the suite's compiler options make slow programs.
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    output = subprocess.run(
+    run = subprocess.run(
         [sys.executable, SCRIPT, "--only", "lbfgs", "--evaluations", EVALUATIONS],
         env=environment,
-        check=True,
         capture_output=True,
         text=True,
-    ).stdout
-    header, *_, row = ([c.strip() for c in x.split("|")] for x in output.splitlines())
+    )
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    header, *_, row = ([cell.strip() for cell in line.split("|")] for line in lines)
     reached = dict(zip(header, row, strict=False))
     assert float(reached[f"loss at {EVALUATIONS}"]) < TORCH

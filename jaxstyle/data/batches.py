@@ -74,6 +74,9 @@ def make_batches(
         process_index: the number of this process.
         process_count: the number of processes that share each batch.
 
+    Returns:
+        An endless iterator; its ``close`` ends the threads.
+
     Raises:
         ValueError: an argument is out of its range. The iterator raises one when no
             record of the source can be decoded.
@@ -125,6 +128,16 @@ def validation_batches(
     Records come in order; those that cannot be decoded are left out. All batches are
     full: images left over at the end are dropped, unless there are fewer than one
     batch in all, which then come as one smaller batch.
+
+    Args:
+        source: of `jaxstyle.data.open_source`.
+        size: the side of the squares in pixels.
+        batch: the number of squares in a batch.
+        report: counts damaged records.
+        workers: the number of decoding threads, as in `make_batches`.
+
+    Returns:
+        An iterator; its ``close`` ends the threads early.
 
     Raises:
         ValueError: an argument is out of its range, or no record can be decoded.

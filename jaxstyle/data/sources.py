@@ -22,7 +22,13 @@ _NAME = re.compile(r"[A-Za-z]\w*(/[\w.\-]+)?(:[\d.*]+)?")
 
 
 class Record(NamedTuple):
-    """An encoded image, and its name in reports."""
+    """An encoded image.
+
+    Attributes:
+        name: what reports call it: the file's path in its folder, or the data set and
+            the record's number.
+        data: the bytes of the image file, in any format that Pillow reads.
+    """
 
     name: str
     data: bytes
@@ -59,6 +65,9 @@ def open_source(
         data: a folder, or a name such as ``coco/2014`` or ``coco/2014:1.1.0``.
         data_dir: the folder of TFDS data sets; by default that of TFDS.
         split: the split of a TFDS data set, or a part: ``train[:90%]``.
+
+    Returns:
+        A source of at least one record.
 
     Raises:
         ValueError: there is no such thing, it holds no images, or it cannot be read.
@@ -183,6 +192,13 @@ def hold_out(source: Source, count: int) -> tuple[Source, Source]:
     """Split a source into records for training and ``count`` for validation.
 
     Those for validation are evenly spaced, so they depend on no seed.
+
+    Args:
+        source: of `open_source`.
+        count: the number of records to hold out, at least 0.
+
+    Returns:
+        A source to train on and one to validate on, both in the order of ``source``.
 
     Raises:
         ValueError: ``count`` is negative, or leaves nothing for training.

@@ -67,7 +67,10 @@ def cache_folder() -> Path:
     """Find the folder of downloads and compiled programs.
 
     It is ``JAXSTYLE_CACHE``, else ``jaxstyle`` in ``XDG_CACHE_HOME``, else
-    ``~/.cache/jaxstyle``. It need not exist yet.
+    ``~/.cache/jaxstyle``.
+
+    Returns:
+        The folder, which need not exist yet.
 
     Examples:
         >>> jaxstyle.files.cache_folder().is_absolute()

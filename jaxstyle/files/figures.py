@@ -46,6 +46,9 @@ def make_sheet(
         row_labels: what to write before the rows, if anything.
         column_labels: what to write above the columns, if anything.
 
+    Returns:
+        An image ``[h, w, 3]`` in [0, 1].
+
     Raises:
         ValueError: there is no image.
 

@@ -115,7 +115,13 @@ def save_image(
 
 
 def load_settings(path: str | Path) -> dict[str, object]:
-    """Read the settings that `jaxstyle.save_image` recorded; tuples become lists.
+    """Read the settings that `jaxstyle.save_image` recorded in an image file.
+
+    Args:
+        path: a picture that jaxstyle has written.
+
+    Returns:
+        The settings by name; tuples have become lists.
 
     Raises:
         ValueError: the file cannot be read, or holds no settings.

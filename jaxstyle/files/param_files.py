@@ -44,7 +44,13 @@ def save_params(
 
 
 def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a tree of arrays, widened to float32, and its metadata.
+    """Read a tree of arrays and its metadata from a safetensors file.
+
+    Args:
+        path: the file, such as `save_params` writes.
+
+    Returns:
+        The arrays, widened to float32, and the metadata.
 
     Raises:
         ValueError: the file is missing, damaged or not safetensors, or its names do
@@ -126,7 +132,13 @@ def _array_problems(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[s
 
 
 def digest_params(params: Mapping[str, Any]) -> str:
-    """Compute 16 hexadecimal digits of the names, order and values of a tree.
+    """Digest the names, the order and the values of a tree of arrays.
+
+    Args:
+        params: a tree of arrays, compared in float32.
+
+    Returns:
+        16 hexadecimal digits.
 
     Examples:
         >>> same = jaxstyle.load_style("great-wave-8")

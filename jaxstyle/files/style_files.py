@@ -77,7 +77,13 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a net's parameters, in float32, and the metadata that were saved with them.
+    """Read a net's parameters and metadata.
+
+    Args:
+        path: the file, such as `jaxstyle.save_style` writes.
+
+    Returns:
+        The parameters in float32, and the metadata that were saved with them.
 
     Raises:
         ValueError: the file is missing or damaged, is no style, or its parameters are
@@ -123,6 +129,9 @@ def find_style(name_or_path: str | Path) -> Path:
     Args:
         name_or_path: as `jaxstyle.load_style` takes it. A style on the hub is fetched.
 
+    Returns:
+        The path of a file that exists.
+
     Raises:
         ValueError: there is no such style and no such file, or it cannot be fetched.
 
@@ -157,7 +166,10 @@ def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
 
 
 def shipped_styles() -> dict[str, Path]:
-    """Find the files of the styles that are in the package, by name.
+    """Find the files of the styles that ship in the package.
+
+    Returns:
+        Their paths by name, in alphabetical order.
 
     Raises:
         ValueError: there is none.

@@ -24,7 +24,12 @@ SHIPPED = ("vgg16",)
 
 
 class Origin(NamedTuple):
-    """Whose weights a VGG has, and what they may be used for."""
+    """Whose weights a VGG has, and what they may be used for.
+
+    Attributes:
+        attribution: the authors of the weights.
+        license: the name of the license.
+    """
 
     attribution: str
     license: str

@@ -26,7 +26,6 @@ class TrainConfig:
 
     Attributes:
         summary: what the preset is, in one line.
-        loss: what is minimized.
         style_size: longer side of the paintings as the VGG sees them, in pixels. It
             sets how large the strokes are.
         size: side of the square crops, in pixels.
@@ -36,6 +35,7 @@ class TrainConfig:
             for a ReLU.
         precision: ``"float32"`` or ``"bfloat16"``, of activations.
         stability: weight of how much noise in a photo changes the picture.
+        loss: what is minimized.
         steps: how many batches the net is trained on.
         batch: photos in a batch.
         learning_rate: of Adam.

@@ -145,6 +145,10 @@ def measure_mean_activations(
         photos: images ``[h, w, 3]`` of any sizes, taken one by one; every position
             of every one counts the same.
 
+    Returns:
+        Parameters of the same structure, with ``mean_activation``, ``[c]``, in each
+        convolution.
+
     Raises:
         ValueError: there are no photos.
 
