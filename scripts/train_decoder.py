@@ -9,12 +9,12 @@ starts from a closed form and trains each of the five blocks on VGG's own featur
 second one trains all of them as a chain, down to pixels.
 
 It may be ended at any time, and goes on exactly when it is started by the same command
-again. `jaxstyle.cli.decoder.decoder_run` says what the folder gets.
+again. `jaxstyle.cli.train.decoder_run` says what the folder gets.
 """
 
 import sys
 
-from jaxstyle.cli.decoder.decoder_command import main
+from jaxstyle.cli.train.decoder_command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,17 +11,15 @@ import pytest
 from decoder_samples import make_decoder, make_vgg, save_photographs
 
 import jaxstyle
-from jaxstyle.cli.decoder import decoder_command
-from jaxstyle.cli.decoder import decoder_run as run
-from jaxstyle.cli.decoder.decoder_command import main
-from jaxstyle.cli.decoder.photo_album import (
+from jaxstyle.cli.train import decoder_command, decoder_run
+from jaxstyle.cli.train.decoder_command import GROUP, choose, main, make_replay
+from jaxstyle.data.photo_album import (
+    Album,
     center_squares,
     draw_crops,
     hold_out,
     open_album,
-    prepare_album,
 )
-from jaxstyle.cli.decoder.replay import Plan
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.decoder_files import load_decoder
 from jaxstyle.files.param_files import load_params
@@ -49,9 +47,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Go to a folder with photographs, where runs are small."""
     monkeypatch.chdir(tmp_path)
     save_photographs(tmp_path / "photos", 6)
-    monkeypatch.setattr(run, "HELD_OUT", 2)
-    monkeypatch.setattr(run, "SQUARE", 32)
-    monkeypatch.setattr(run, "FITTED", {"batch": 2, "crop": 32})
+    monkeypatch.setattr(decoder_run, "HELD_OUT", 2)
+    monkeypatch.setattr(decoder_run, "SQUARE", 32)
+    monkeypatch.setattr(decoder_run, "FITTED", {"batch": 2, "crop": 32})
     vgg = make_vgg()
     monkeypatch.setattr(decoder_command, "load_vgg", lambda: vgg)
     return tmp_path
@@ -69,40 +67,41 @@ def without_times(path: Path) -> list[dict[str, float]]:
 
 def test_photographs_are_decoded_once(folder: Path) -> None:
     (folder / "photos" / "broken.jpg").write_bytes(b"no image")
-    album = folder / "album"
-    notes = prepare_album([folder / "photos"], album, smallest=49)
+    notes: list[str] = []
+    open_photos = partial(
+        open_album, folder / "album", [folder / "photos"], smallest=49, say=notes.append
+    )
+    photos = open_photos()
     assert len(notes) == 2
     assert "48" in notes[0]
     assert "broken.jpg" in notes[1]
-    photos = open_album(album)
     assert photos.names == [f"photos/{i:02d}.png" for i in range(1, 6)]
     assert photos.photos[2].shape == (51, 51, 3)
-    assert prepare_album([folder / "photos"], album, smallest=49) == []
+    again = open_photos()
+    assert (again.names, again.digest) == (photos.names, photos.digest)
+    assert len(notes) == 2
     (folder / "photos" / "00.png").unlink()
     with pytest.raises(ValueError, match="other photographs"):
-        prepare_album([folder / "photos"], album, smallest=49)
+        open_photos()
 
 
 @pytest.fixture
-def album(folder: Path) -> Path:
-    prepare_album([folder / "photos"], folder / "album", smallest=32)
-    return folder / "album"
+def album(folder: Path) -> Album:
+    return open_album(folder / "album", [folder / "photos"], smallest=32, say=print)
 
 
-def test_held_out_photographs_are_not_trained_on(album: Path) -> None:
-    photos = open_album(album)
-    kept, held = hold_out(photos, 2)
-    assert sorted(kept.names + held.names) == photos.names
+def test_held_out_photographs_are_not_trained_on(album: Album) -> None:
+    kept, held = hold_out(album, 2)
+    assert sorted(kept.names + held.names) == album.names
     assert len(held.names) == 2
-    assert held.digest != hold_out(photos, 1)[1].digest
+    assert held.digest != hold_out(album, 1)[1].digest
     with pytest.raises(ValueError, match="cannot hold out 6"):
-        hold_out(photos, 6)
+        hold_out(album, 6)
     assert center_squares(held, 32).shape == (2, 32, 32, 3)
 
 
-def test_crops_depend_on_seed_and_step_alone(album: Path) -> None:
-    photos = open_album(album)
-    draw = partial(draw_crops, photos, batch=4, crop=32)
+def test_crops_depend_on_seed_and_step_alone(album: Album) -> None:
+    draw = partial(draw_crops, album, batch=4, crop=32)
     first = draw(seed=3, step=5)
     assert first.shape == (4, 32, 32, 3)
     np.testing.assert_array_equal(first, draw(seed=3, step=5))
@@ -111,11 +110,20 @@ def test_crops_depend_on_seed_and_step_alone(album: Path) -> None:
 
 
 def test_steps_of_a_group_share_its_crops() -> None:
-    plan = Plan(batch=3, batches=2, echo=2, seed=1)
-    assert [plan.group(step) for step in range(6)] == [0, 0, 0, 0, 1, 1]
-    for turn in (0, 2):
-        met = np.concatenate([plan.chosen(turn), plan.chosen(turn + 1)])
-        assert sorted(met) == list(range(6))
+    drawn: list[int] = []
+
+    def draw(number: int) -> np.ndarray:
+        drawn.append(number)
+        return np.full(3, number)
+
+    maps_of = make_replay(draw, lambda crops: [jnp.asarray(crops)], echo=2)
+    groups = [maps_of(step)[0].tolist() for step in range(2 * GROUP + 1)]
+    assert groups[:-1] == 2 * GROUP * [[n for n in range(GROUP) for _ in range(3)]]
+    assert drawn == list(range(2 * GROUP))
+    for turn in range(2):
+        steps = range(turn * GROUP, (turn + 1) * GROUP)
+        met = np.concatenate([choose(step, batch=3, seed=1) for step in steps])
+        assert sorted(met) == list(range(3 * GROUP))
 
 
 # --- steps --------------------------------------------------------------------------
@@ -182,8 +190,8 @@ def test_learning_rates_rise_and_fall() -> None:
 
 @pytest.fixture
 def checkpoints_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "SECONDS", 0.0)
-    monkeypatch.setattr(run, "LOGGED", 2)
+    monkeypatch.setattr(decoder_command, "SECONDS", 0.0)
+    monkeypatch.setattr(decoder_command, "LOGGED", 2)
 
 
 @pytest.mark.usefixtures("checkpoints_often")
@@ -226,8 +234,8 @@ def test_a_run_leaves_a_decoder_and_its_pictures(folder: Path) -> None:
 
 
 PROBLEMS = {
-    "no folder": (["--photos", "nowhere"], "there is no folder of photographs"),
-    "no image": (["--photos", "empty"], "no photographs in the folder"),
+    "no folder": (["--photos", "nowhere"], "no images in the folder nowhere"),
+    "no image": (["--photos", "empty"], "no images in the folder empty"),
     "a wrong crop": (["--crop", "33"], "a multiple of 16"),
     "output among photographs": (["--out", "photos/run"], "within the photographs"),
     "photographs too small": (["--crop", "64"], "no photograph can be used"),

@@ -33,7 +33,7 @@ FOLDERS = (
 )
 """The sub-packages; each imports only itself and those before it."""
 
-DECODER = ("decoder.decoder_command", "decoder.decoder_command.main")
+DECODER = ("train.decoder_command", "train.decoder_command.main")
 """The program of ``scripts/train_decoder.py``, which is no command of users."""
 
 PURE = FOLDERS[: FOLDERS.index("files")]

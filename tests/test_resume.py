@@ -153,9 +153,11 @@ def last_state(folder: Path) -> State:
     like = state_shapes(choose_settings(parsed), None)
     manifest = folder / "checkpoints" / str(STEPS) / "manifest.json"
     configuration = json.loads(manifest.read_text())["configuration"]
-    restored = load_checkpoint(folder / "checkpoints", lambda _: like, configuration)
-    assert int(restored.state.step) == STEPS
-    return restored.state
+    state = load_checkpoint(
+        folder / "checkpoints", lambda _: like, configuration, say=print
+    )
+    assert int(state.step) == STEPS
+    return state
 
 
 def test_the_log_is_that_of_a_run_without_interruptions(

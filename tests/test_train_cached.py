@@ -15,6 +15,7 @@ from command_line import contents
 from training_runs import TINY, Finished, checkpoints, lines, timeless, train
 
 from jaxstyle.cli.main import parse
+from jaxstyle.cli.runtime import NotFiniteError
 from jaxstyle.cli.settings import load_params, load_styles
 from jaxstyle.cli.train import train_command, training_run
 from jaxstyle.cli.train.training_programs import (
@@ -23,11 +24,7 @@ from jaxstyle.cli.train.training_programs import (
     init_state,
     make_problem,
 )
-from jaxstyle.cli.train.training_run import (
-    NotFiniteError,
-    PendingSteps,
-    log_metrics,
-)
+from jaxstyle.cli.train.training_run import PendingSteps, log_metrics
 from jaxstyle.cli.train.training_settings import choose_settings, make_optimizer
 from jaxstyle.data.batches import read_squares
 from jaxstyle.data.sources import hold_out, open_source

@@ -14,8 +14,8 @@ from full_disk import small_files
 from PIL import Image
 from training_runs import Finished, checkpoints, lines, save_data, timeless, train
 
+from jaxstyle.cli.runtime import NotFiniteError, check_finite
 from jaxstyle.cli.train import train_command
-from jaxstyle.cli.train.training_run import NotFiniteError, check_finite
 from jaxstyle.cli.train.training_settings import make_optimizer
 from jaxstyle.data.batches import validation_batches
 from jaxstyle.data.sources import hold_out, open_source

@@ -25,13 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, options = parse(argv)
     # Styles are small: bars of huggingface_hub would only stand between our lines.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    return report(f"jaxstyle {command}", lambda: load_command(command)(options))
+
+
+def report(program: str, run: Callable[[], int]) -> int:
+    """Run a program and return its exit code; print an error in one line."""
     try:
-        return int(load_command(command)(options))
+        return run()
     except (ValueError, OSError) as error:
         code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
-    print(f"jaxstyle {command}: {message}", file=sys.stderr)
+    print(f"{program}: {message}", file=sys.stderr)
     return code
 
 
@@ -45,9 +50,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[str, Any]:
 def load_command(name: str) -> Callable[[Options], int]:
     """Import the function that runs a command, with all that it needs."""
     module, _, function = COMMANDS[name].run.partition(":")
-    imported = import_module(f"jaxstyle.cli.{module}")
-    run: Callable[[Options], int] = getattr(imported, function)
-    return run
+    return getattr(import_module(f"jaxstyle.cli.{module}"), function)
 
 
 def build_parser() -> argparse.ArgumentParser:

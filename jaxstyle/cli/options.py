@@ -57,8 +57,7 @@ class Option(NamedTuple):
     @property
     def info(self) -> OptionInfo:
         """The information for the command line."""
-        info: OptionInfo = self.field.metadata["option"]
-        return info
+        return self.field.metadata["option"]
 
     @property
     def name(self) -> str:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
+import numpy as np
 
 from jaxstyle.files.downloads import cache_folder
 from jaxstyle.scaling.memory import TooLargeError
@@ -69,6 +70,21 @@ def explain_lack_of_memory(*, what: str, advice: str) -> Iterator[None]:
 def make_say(*, quiet: bool) -> Callable[[str], None]:
     """Make a function that prints progress to standard error, or nothing if quiet."""
     return (lambda _: None) if quiet else partial(print, file=sys.stderr)
+
+
+class NotFiniteError(ValueError):
+    """A loss, a gradient or a part of a state is not finite."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(f"{what} is not finite at step {step}")
+
+
+def check_finite(state: Any) -> None:
+    """Raise a NotFiniteError that names a part of a state, if one is not finite."""
+    for path, leaf in jax.tree.leaves_with_path(state):
+        if not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise NotFiniteError(name, int(state.step))
 
 
 def until_halt(step: int, end: int, intervals: Iterable[int]) -> int:

@@ -130,5 +130,4 @@ def _mix(nets: Sequence[Params], networks: Sequence[Network], shares: Shares) ->
         check_related(nets)
     except ValueError as error:
         raise ValueError(f"cannot mix {names}: {error}") from error
-    mixture: Params = jax.jit(mix_styles)(nets, list(shares.values()))
-    return mixture
+    return jax.jit(mix_styles)(nets, list(shares.values()))

@@ -139,12 +139,7 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
         self._folder = folder
-        self._files = _image_files(folder)
-        if not self._files:
-            raise ValueError(
-                f"no images in the folder {folder}: expected files that end in "
-                f"{', '.join(SUFFIXES)}"
-            )
+        self._files = list_images(folder)
         self.fingerprint = make_fingerprint(
             f"{file} {(folder / file).stat().st_size}" for file in self._files
         )
@@ -232,8 +227,12 @@ def make_fingerprint(parts: Iterable[object]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _image_files(folder: Path) -> list[str]:
-    """List the images in a folder by relative POSIX path, sorted."""
+def list_images(folder: Path) -> list[str]:
+    """List the images in a folder by relative POSIX path, sorted.
+
+    Raises:
+        ValueError: there is none.
+    """
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -242,4 +241,9 @@ def _image_files(folder: Path) -> list[str]:
             for name in files
             if name.lower().endswith(SUFFIXES) and not name.startswith(".")
         ]
+    if not found:
+        raise ValueError(
+            f"no images in the folder {folder}: expected files that end in "
+            f"{', '.join(SUFFIXES)}"
+        )
     return sorted(found)

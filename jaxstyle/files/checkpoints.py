@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, SupportsInt, TypeAlias, TypeVar
+from typing import Any, Protocol, SupportsInt, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -53,13 +53,6 @@ class Stepped(Protocol):
 State = TypeVar("State", bound=Stepped)
 
 
-class Restored(NamedTuple, Generic[State]):
-    """A state from a checkpoint, and notes on newer ones that are damaged."""
-
-    state: State
-    notes: list[str]
-
-
 def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) -> None:
     """Write a checkpoint of a state, and delete the oldest.
 
@@ -89,11 +82,16 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
 
 
 def load_checkpoint(
-    folder: Path, like: Callable[[int], State], configuration: Configuration
-) -> Restored[State]:
+    folder: Path,
+    like: Callable[[int], State],
+    configuration: Configuration,
+    *,
+    say: Callable[[str], object],
+) -> State:
     """Read the newest undamaged checkpoint, into arrays of the host.
 
-    ``like`` maps a step to a state of the same structure, or to its shapes.
+    ``like`` maps a step to a state of the same structure, or to its shapes. ``say`` is
+    told of newer checkpoints that are damaged.
 
     Raises:
         ValueError: there is no checkpoint, none can be read, or it has another
@@ -113,7 +111,9 @@ def load_checkpoint(
                 f"the checkpoints in {folder} are of another configuration: "
                 f"{', '.join(differences)}"
             )
-        return Restored(_read_state(folder, step, like(step)), notes)
+        for note in notes:
+            say(note)
+        return _read_state(folder, step, like(step))
     if not notes:
         raise ValueError(f"there is no checkpoint in {folder}")
     raise ValueError(f"no checkpoint in {folder} can be read: {'; '.join(notes)}")

@@ -65,8 +65,7 @@ def _expected_shapes(channels: list[int], hidden: list[int]) -> dict[str, Any]:
     def init() -> dict[str, Any]:
         return init_decoder(jax.random.key(0), channels, hidden=hidden)
 
-    shapes: dict[str, Any] = jax.tree.map(lambda x: x.shape, jax.eval_shape(init))
-    return shapes
+    return jax.tree.map(lambda x: x.shape, jax.eval_shape(init))
 
 
 def _channels(params: Params) -> list[int]:

@@ -227,8 +227,7 @@ def _map(source: Matrix, target: Matrix) -> Matrix:
     """
     left, right = jnp.linalg.cholesky(source), jnp.linalg.cholesky(target)
     inverse, middle = jnp.linalg.inv(left), _absolute(right.T @ left)
-    linear: Matrix = inverse.T @ middle @ inverse
-    return linear
+    return inverse.T @ middle @ inverse
 
 
 @jax.custom_jvp

@@ -101,10 +101,9 @@ def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
         >>> jax.tree.map(jnp.shape, jaxstyle.scaling.unshard_images(tree, 16, mesh))
         {'image': (16, 16, 3)}
     """
-    sharded: Tree = jax.tree.map(
+    return jax.tree.map(
         lambda x: pad_and_shard_rows(x, mesh) if is_image(x, height) else x, tree
     )
-    return sharded
 
 
 def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
@@ -129,8 +128,7 @@ def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
     def cut(x: Array) -> Array:
         return shard_rows(x[..., :height, :, :], mesh) if is_image(x, padded) else x
 
-    whole: Tree = jax.tree.map(cut, tree)
-    return whole
+    return jax.tree.map(cut, tree)
 
 
 def padded_height(height: int, mesh: Mesh) -> int:
@@ -233,11 +231,10 @@ class ShardedLayout(Layout):
     def fetch(self, tree: Tree) -> Tree:
         """Bring a tree to the host, without the rows that were appended."""
         padded = padded_height(self.height, self.rows)
-        whole: Tree = jax.tree.map(
+        return jax.tree.map(
             lambda x: x[..., : self.height, :, :] if is_image(x, padded) else x,
             jax.tree.map(np.asarray, tree),
         )
-        return whole
 
 
 def make_layout(height: int, mesh: Mesh | None) -> Layout:
@@ -293,10 +290,8 @@ def put_replicated(tree: Tree, placement: Placement) -> Tree:
     """Put a tree of arrays, the same in all processes, on each device."""
 
     def put(leaf: jax.typing.ArrayLike) -> jax.Array:
-        array: jax.Array = jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
+        return jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
             placement.replicated, np.asarray(leaf)
         )
-        return array
 
-    placed: Tree = jax.tree.map(put, tree)
-    return placed
+    return jax.tree.map(put, tree)

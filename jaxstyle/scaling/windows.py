@@ -77,8 +77,7 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
     def add(total: Tree, window: Window) -> tuple[Tree, None]:
         return jax.tree.map(jnp.add, total, evaluate(window)), None
 
-    total: Tree = lax.scan(add, nothing, windows)[0]
-    return total
+    return lax.scan(add, nothing, windows)[0]
 
 
 # --- where windows lie --------------------------------------------------------------

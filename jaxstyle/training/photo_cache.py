@@ -80,12 +80,11 @@ def shuffle(
 
     def order(row: Array) -> Array:
         own = jax.random.fold_in(key, epoch + row)
-        drawn: Array = lax.cond(
+        return lax.cond(
             row * count <= offset[-1],
             lambda: jax.random.permutation(own, count),
             lambda: jnp.zeros(count, jnp.int32),
         )
-        return drawn
 
     orders = jnp.asarray(lax.map(order, jnp.arange(1 + -(-(length - 1) // count))))
     return orders[offset // count, offset % count]

@@ -234,8 +234,7 @@ def in_masks(picture: Image, scene: Scene) -> Image:
     cover = jnp.clip(jnp.stack(list(scene.masks)).sum(0), 0, 1)
     cover = jax.image.resize(cover, size, "linear")[..., None]
     content = resize_image(scene.content, size)
-    covered: Image = (1 - cover) * content + cover * picture
-    return covered
+    return (1 - cover) * content + cover * picture
 
 
 def save_sheet(path: str, run: Run, picture: Image) -> None:

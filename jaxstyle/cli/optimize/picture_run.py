@@ -138,10 +138,12 @@ def restore(run: Run) -> Progress:
         _, layout, _, state = run.programs.scales[run.programs.find_scale(step)]
         return Progress(jax.eval_shape(layout.unshard, state), losses)
 
-    restored = load_checkpoint(run.checkpoints, shapes, run.configuration)
-    for line in restored.notes:
-        print(f"jaxstyle optimize: {line}", file=sys.stderr)
-    progress = Progress(*restored.state)
+    progress = load_checkpoint(
+        run.checkpoints,
+        shapes,
+        run.configuration,
+        say=lambda line: print(f"jaxstyle optimize: {line}", file=sys.stderr),
+    )
     layout = run.programs.layout(progress.step)
     return progress._replace(state=layout.put(progress.state))
 

@@ -85,8 +85,7 @@ def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
     if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
     where = None if mesh is None else replicated(mesh)
-    prepared: network.VGGParams = jax.device_put(params, where)
-    return prepared
+    return jax.device_put(params, where)
 
 
 # --- one scale ----------------------------------------------------------------------
@@ -244,8 +243,7 @@ class Programs:
     def kept_picture(self, state: steps.State) -> ArrayLike:
         """Fetch the picture that is kept, in [0, 1], ``[h, w, 3]``."""
         kept = steps.kept_picture(state, self.options.keeper)
-        picture: ArrayLike = self.layout(int(state.step)).fetch(kept)
-        return picture
+        return self.layout(int(state.step)).fetch(kept)
 
 
 def make_programs(
@@ -282,8 +280,7 @@ def make_programs(
         def make_problem(scene: Scene, weights: Weights) -> Problem:
             problem = Problem(params, compiled(params, scene, weights), weights)
             where = problem_shardings(scale.layout, problem)
-            placed: Problem = jax.device_put(problem, where)
-            return placed
+            return jax.device_put(problem, where)
 
         problem = Problem(params, lowered.out_info, weights)
         enter, run_steps = None, compile_steps(options, scale, problem)

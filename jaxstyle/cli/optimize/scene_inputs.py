@@ -91,8 +91,7 @@ def load_inputs(
 def resize(inputs: Inputs, scale: int) -> Scene:
     """Resize the scene to a scale."""
     longest, style_scale = inputs.sizes[scale], inputs.style_scale
-    scene: Scene = _resize(inputs.scene, longest, style_scale=style_scale)
-    return scene
+    return _resize(inputs.scene, longest, style_scale=style_scale)
 
 
 _resize = jax.jit(resize_scene, static_argnames=("longest", "style_scale"))

@@ -173,8 +173,7 @@ def paint(
 ) -> Images:
     """Stylize images, finish them, and mix them with the originals."""
     stylized = finish(images, form(params, images, sizes))
-    mixed: jax.Array = images + strength * (stylized - images)
-    return mixed
+    return images + strength * (stylized - images)
 
 
 def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
@@ -233,8 +232,7 @@ class Painter:
         if key not in self._strategies:
             self._strategies[key] = self._choose(style, batch)
         program, arguments = self._prepare(self._strategies[key], style, batch)
-        painted: jax.Array = program(*arguments)
-        return painted
+        return program(*arguments)
 
     def _choose(self, style: Style, batch: Batch) -> Strategy:
         """Choose the first strategy whose program fits in memory."""

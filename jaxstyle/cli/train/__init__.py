@@ -1,1 +1,1 @@
-"""``jaxstyle train``."""
+"""``jaxstyle train``, and the training of the decoder."""

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxstyle.cli.runtime import (
+    NotFiniteError,
     explain_lack_of_memory,
     make_say,
     use_compilation_cache,
@@ -41,7 +42,6 @@ from jaxstyle.cli.train.training_programs import (
     state_shapes,
 )
 from jaxstyle.cli.train.training_run import (
-    NotFiniteError,
     Run,
     open_session,
     save,
@@ -125,11 +125,13 @@ def find_start(
 
 def restore(folder: Path, settings: TrainConfig, inputs: Inputs) -> State:
     """Read the last checkpoint that is not damaged, and name the damaged ones."""
-    like, configuration = state_shapes(settings, inputs.start), inputs.configuration
-    restored = load_checkpoint(folder / CHECKPOINTS, lambda _: like, configuration)
-    for line in restored.notes:
-        print(f"jaxstyle train: {line}", file=sys.stderr)
-    return restored.state
+    like = state_shapes(settings, inputs.start)
+    return load_checkpoint(
+        folder / CHECKPOINTS,
+        lambda _: like,
+        inputs.configuration,
+        say=lambda line: print(f"jaxstyle train: {line}", file=sys.stderr),
+    )
 
 
 def prepare(

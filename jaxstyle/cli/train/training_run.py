@@ -13,7 +13,9 @@ from tqdm import tqdm
 from jaxstyle.cli.runtime import (
     SECONDS_PER_CALL,
     Interrupts,
+    NotFiniteError,
     catch_interrupts,
+    check_finite,
     until_halt,
 )
 from jaxstyle.cli.train.processes import agree_on_steps, is_first
@@ -79,13 +81,6 @@ class PendingSteps(NamedTuple):
     start: int
     steps: int
     metrics: Metrics
-
-
-class NotFiniteError(Exception):
-    """A loss, a gradient or a part of the state is not finite."""
-
-    def __init__(self, what: str, step: int) -> None:
-        super().__init__(f"{what} is not finite at step {step}")
 
 
 @contextmanager
@@ -250,11 +245,3 @@ def save(run: Run, state: State) -> None:
     check_finite(state)
     if is_first():
         save_checkpoint(run.folder / CHECKPOINTS, state, run.inputs.configuration)
-
-
-def check_finite(state: State) -> None:
-    """Raise a NotFiniteError that names a part of a state, if one is not finite."""
-    for path, leaf in jax.tree.leaves_with_path(state):
-        if not np.isfinite(leaf).all():
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise NotFiniteError(name, int(state.step))

@@ -1,1 +1,0 @@
-"""The training of the decoder, by ``scripts/train_decoder.py``."""
