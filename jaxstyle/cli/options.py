@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from jaxstyle.losses.config import OptionInfo
+from jaxstyle.losses.config import COUNTS, OptionInfo
 
 T = TypeVar("T")
 
@@ -131,7 +131,8 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
     else:
         parse = info.parse if info.parse_for is None else info.parse_for(cls)
         how["type"], how["nargs"] = _checked(parse, info.choices), info.nargs
-        how["metavar"] = info.metavar or "|".join(info.choices) or None
+        standard = "N" if info.parse in COUNTS else None
+        how["metavar"] = info.metavar or "|".join(info.choices) or standard
     if info.repeated:
         how["action"] = "append"
     if info.positional:

@@ -1,17 +1,18 @@
 """The settings of the loss, and how a setting is declared: importable without JAX.
 
-A setting is one line in a dataclass::
+A setting is one line in a class that `config` makes a dataclass::
 
     steps: int = option(300, "how often the loss is evaluated", parse=positive_int)
 
 `jaxstyle.cli.options` makes ``--steps`` of it, with help and checks; presets and
-records hold it.
+records hold it, and the class's docstring lists it.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
     from jaxstyle.losses.objective import Objective, Weights
@@ -34,7 +35,7 @@ class OptionInfo:
         parse_for: makes ``parse`` of the dataclass of all options of a command, for a
             value that names other options.
         choices: the names that the value may have.
-        metavar: stands for the value in the help.
+        metavar: stands for the value in the help; N by default for whole numbers.
         name: the name of the option, if it differs from that of the field.
         short: a second, short flag.
         positional: whether there is no flag.
@@ -76,6 +77,27 @@ def option(default: T, help: str, **info: Any) -> T:
     return field(default=default, metadata=metadata)
 
 
+def setting(default: T, help: str) -> T:
+    """Declare a field that the command line does not offer."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(option, setting)
+)
+def config(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass, and list its fields with their help in its docstring."""
+    made = dataclass(frozen=True, kw_only=True)(cls)
+    lines = [inspect.cleandoc(made.__doc__ or ""), "", "Attributes:"]
+    for each in fields(made):  # type: ignore[arg-type]
+        info = each.metadata.get("option")
+        text = each.metadata["help"] if info is None else info.help
+        known = f" ({', '.join(info.choices)})" if info and info.choices else ""
+        lines.append(f"    {each.name}: {text}{known}")
+    made.__doc__ = "\n".join(lines)
+    return made
+
+
 # --- the values of options ----------------------------------------------------------
 
 
@@ -87,6 +109,10 @@ def positive_int(text: str) -> int:
 def seed_number(text: str) -> int:
     """Parse a whole number that seeds a random generator."""
     return _whole_number(text, least=0, most=2**32 - 1)
+
+
+COUNTS = (positive_int, seed_number)
+"""The parsers of whole numbers."""
 
 
 def _whole_number(text: str, *, least: int, most: int) -> int:
@@ -202,24 +228,9 @@ def parse_style_loss(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class LossConfig:
     """What the perceptual loss compares, and how much each part counts.
-
-    Attributes:
-        content: weight of the content loss by layer.
-        style: weight of the style loss by layer.
-        variation: weight of the variations by kind: ``"total"``, ``"absolute"`` or
-            ``"isotropic"``; see `jaxstyle.losses.total_variation` and its neighbors.
-        style_loss: a key of `jaxstyle.losses.STYLE_LOSSES`.
-        blend: how much each of several styles counts, in all layers or by layer; all
-            count the same by default.
-        vgg: the network, as `jaxstyle.load_vgg` takes it.
-        activations: ``"layer"`` or ``"filter"``, the granularity at which mean
-            activations are normalized to 1 (see `jaxstyle.vgg.normalize`), or
-            ``"raw"``.
-        pooling: the network's pooling, as in `jaxstyle.vgg.VGG`.
-        padding: the same for its padding.
 
     Examples:
         >>> loss = jaxstyle.optimize.PRESETS["default"].loss
@@ -231,7 +242,7 @@ class LossConfig:
 
     content: Mapping[str, float] = option(
         REQUIRED,
-        "more keeps more of the photo",
+        "weight of the content loss by layer: more keeps more of the photo",
         name="content_weight",
         metavar="W",
         parse=parse_weights,
@@ -241,7 +252,7 @@ class LossConfig:
     )
     style: Mapping[str, float] = option(
         REQUIRED,
-        "more gives more style",
+        "weight of the style loss by layer: more gives more style",
         name="style_weight",
         metavar="W",
         parse=parse_weights,
@@ -250,7 +261,8 @@ class LossConfig:
     )
     variation: Mapping[str, float] = option(
         {"total": 0.0},
-        "of the total variation: more gives a smoother picture",
+        "weight of the variation by kind, total, absolute or isotropic: more gives a "
+        "smoother picture",
         name="tv_weight",
         metavar="W",
         parse=nonnegative_float,

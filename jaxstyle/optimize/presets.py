@@ -7,15 +7,18 @@ resumed run follow from it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jaxstyle.losses.config import (
+    REQUIRED,
     LossConfig,
+    config,
     fraction,
     option,
     positive_float,
     positive_int,
+    setting,
 )
 
 if TYPE_CHECKING:
@@ -31,35 +34,9 @@ _SHALLOW_STYLE = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class OptimizeConfig:
     """All that shapes a picture except the images and the seed.
-
-    Attributes:
-        summary: what the preset is, in one line.
-        size: the picture's longer side in pixels.
-        strength: from 0, faint, to 1, wild; see ``weights``.
-        style_scale: the paintings' longer side relative to the picture's.
-        style_size: the same in pixels, instead of ``style_scale``.
-        init: the image to start from: ``"content"``, ``"noise"``, ``"gray"``,
-            ``"style-stats"``, noise in the style's colors, or a file.
-        preserve_color: whether only the photo's brightness is painted.
-        match_color: how the paintings are given the photo's colors first:
-            ``"covariance"`` or ``"histogram"``.
-        loss: what is minimized.
-        steps: how many times the loss and its gradient are evaluated, at all scales
-            together.
-        coarsest: the longer side of the coarsest scale, in pixels; ``None`` for a
-            single scale.
-        ratio: the size of each scale relative to the one before.
-        last_scale_factor: the steps of the last scale relative to those before it.
-        optimizer: ``"lbfgs"`` or ``"adam"``, for `jaxstyle.optimize.lbfgs` or
-            `jaxstyle.optimize.adam`.
-        keep: which picture is kept, ``"best"`` or ``"average"``, for
-            `jaxstyle.optimize.keep_best` or `jaxstyle.optimize.keep_average`.
-        learning_rate: of Adam; its own default if ``None``.
-        history: how many past steps L-BFGS remembers; its own default if ``None``.
-        precision: what the network computes in, ``"float32"`` or ``"bfloat16"``.
 
     Examples:
         >>> config = jaxstyle.optimize.PRESETS["default"]
@@ -68,7 +45,7 @@ class OptimizeConfig:
         (128, 256, 512)
     """
 
-    summary: str = ""
+    summary: str = setting("", "what the preset is, in one line")
     size: int = option(
         512,
         "the picture's longer side",
@@ -110,11 +87,10 @@ class OptimizeConfig:
         "pixels, or the histograms",
         choices=("covariance", "histogram"),
     )
-    loss: LossConfig
+    loss: LossConfig = setting(REQUIRED, "what is minimized")
     steps: int = option(
         300,
         "how many times the loss is evaluated, at all scales together",
-        metavar="N",
         parse=positive_int,
         group="optimization",
     )
@@ -124,8 +100,12 @@ class OptimizeConfig:
         metavar="PIXELS",
         parse=positive_int,
     )
-    ratio: float = math.sqrt(2)
-    last_scale_factor: int = 1
+    ratio: float = setting(
+        math.sqrt(2), "the size of each scale relative to the one before"
+    )
+    last_scale_factor: int = setting(
+        1, "the steps of the last scale relative to those before it"
+    )
     optimizer: str = option(
         "lbfgs", "the method that updates the pixels", choices=("lbfgs", "adam")
     )
@@ -145,7 +125,6 @@ class OptimizeConfig:
         None,
         "how many past steps shape the next one of lbfgs; each takes the memory of two "
         "pictures (default: 50)",
-        metavar="N",
         parse=positive_int,
     )
     precision: str = option(

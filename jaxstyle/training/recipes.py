@@ -1,14 +1,16 @@
 """The settings of training, and presets: plain data, importable without JAX."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from jaxstyle.losses.config import (
+    REQUIRED,
     LossConfig,
+    config,
     nonnegative_float,
     option,
     positive_float,
     positive_int,
+    setting,
 )
 
 # The layers of the presets of style optimization except relu5_1, which adds little and
@@ -20,30 +22,11 @@ _SHALLOW_STYLE = {
 _JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
 
-@dataclass(frozen=True, kw_only=True)
+@config
 class TrainConfig:
-    """All that shapes a net except the images and the seed.
+    """All that shapes a net except the images and the seed."""
 
-    Attributes:
-        summary: what the preset is, in one line.
-        style_size: longer side of the paintings as the VGG sees them, in pixels. It
-            sets how large the strokes are.
-        size: side of the square crops, in pixels.
-        width: channels of the net's first convolution.
-        norm: as in `jaxstyle.nets.init_net`.
-        negative_slope: of the leaky ReLU that ends each residual branch: 1 for none, 0
-            for a ReLU.
-        precision: ``"float32"`` or ``"bfloat16"``, of activations.
-        stability: weight of how much noise in a photo changes the picture.
-        loss: what is minimized.
-        steps: how many batches the net is trained on.
-        batch: photos in a batch.
-        learning_rate: of Adam.
-        halve_every: after how many steps the learning rate is halved, repeatedly;
-            never if ``None``.
-    """
-
-    summary: str = ""
+    summary: str = setting("", "what the preset is, in one line")
     style_size: int = option(
         384,
         "the paintings' longer side: larger gives larger strokes",
@@ -57,13 +40,14 @@ class TrainConfig:
         metavar="PIXELS",
         parse=positive_int,
     )
-    width: int = option(
-        32, "channels of the net's first layer", metavar="N", parse=positive_int
-    )
+    width: int = option(32, "channels of the net's first layer", parse=positive_int)
     norm: str = option(
         "affine", "how the net normalizes", choices=("affine", "instance", "batch")
     )
-    negative_slope: float = 1.0
+    negative_slope: float = setting(
+        1.0,
+        "of the leaky ReLU that ends each residual branch: 1 for none, 0 for a ReLU",
+    )
     precision: str = option(
         "float32", "of activations", choices=("float32", "bfloat16")
     )
@@ -74,26 +58,16 @@ class TrainConfig:
         metavar="W",
         parse=nonnegative_float,
     )
-    loss: LossConfig
+    loss: LossConfig = setting(REQUIRED, "what is minimized")
     steps: int = option(
-        40_000,
-        "how many batches to train on",
-        metavar="N",
-        parse=positive_int,
-        group="steps",
+        40_000, "how many batches to train on", parse=positive_int, group="steps"
     )
     batch: int = option(
-        4,
-        "photos in a batch, which all devices share",
-        metavar="N",
-        parse=positive_int,
+        4, "photos in a batch, which all devices share", parse=positive_int
     )
     learning_rate: float = option(1e-3, "of Adam", metavar="RATE", parse=positive_float)
     halve_every: int | None = option(
-        None,
-        "halve the learning rate every N steps",
-        metavar="N",
-        parse=positive_int,
+        None, "halve the learning rate every N steps", parse=positive_int
     )
 
 

@@ -82,14 +82,11 @@ class OptimizeOptions(Options):
         metavar="IMAGE|all",
         nargs="+",
     )
-    seed: int = option(
-        0, "of the noise", metavar="N", parse=seed_number, sweep=True, group="run"
-    )
+    seed: int = option(0, "of the noise", parse=seed_number, sweep=True, group="run")
     devices: int | None = option(
         None,
         "share the rows of the picture among N devices: the same picture, in an Nth "
         "of the memory of each (default: one, or all if its memory is too small)",
-        metavar="N",
         parse=positive_int,
     )
     tile: int | None = option(
@@ -107,7 +104,6 @@ class OptimizeOptions(Options):
     save_every: int | None = option(
         None,
         "write the picture so far every N steps, as OUT with the step's number",
-        metavar="N",
         parse=positive_int,
         group="more to look at",
     )

@@ -9,20 +9,7 @@ from jaxstyle.losses.config import REQUIRED, fraction, option, positive_int
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeOptions(Options):
-    """All that ``jaxstyle stylize`` is told.
-
-    Attributes:
-        photos: files, folders, patterns, or ``-`` for standard input.
-        styles: names, files, addresses on the hub, or mixtures.
-        output: a picture, a folder, or ``-`` for standard output.
-        contact_sheet: whether one picture shows the photo in all styles.
-        max_size: the longer side that larger photos are shrunk to, in pixels.
-        strength: from 0, the photo, to 1, the full style.
-        preserve_color: whether only the photo's brightness is stylized.
-        devices: how many devices share batches and the rows of large photos.
-        tile: the side of the tiles that are computed one after the other, in pixels.
-        quiet: whether no progress is shown.
-    """
+    """The options of ``jaxstyle stylize``."""
 
     photos: Sequence[str] = option(
         REQUIRED,
@@ -73,7 +60,6 @@ class StylizeOptions(Options):
         None,
         "use N devices: they share batches of photos, and the rows of large ones "
         "(default: one, or all for photos too large for its memory)",
-        metavar="N",
         parse=positive_int,
     )
     tile: int | None = option(

@@ -22,27 +22,7 @@ DATA_DIR_HELP = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(Options):
-    """All that ``jaxstyle train`` is told.
-
-    Attributes:
-        styles: the paintings.
-        output: the folder of the run.
-        data: a folder of photos, or the name of a data set.
-        data_dir: where data sets are kept.
-        data_cache: ``"none"``, or ``"device"`` for all photos in memory.
-        config: what shapes the net.
-        init: the style whose net training starts from.
-        seed: of the net and of the crops.
-        validation: how many photos are held out to measure the loss on.
-        validate_every: after how many steps the loss is measured on them.
-        picture_every: after how many steps a sheet of pictures is written.
-        checkpoint_every: after how many steps a checkpoint is written.
-        resume: whether the run in the folder is continued.
-        quiet: whether no progress is shown.
-        coordinator: the address of the first process.
-        num_processes: how many processes there are.
-        process_id: which of them this is.
-    """
+    """The options of ``jaxstyle train``."""
 
     styles: Sequence[str] = option(
         REQUIRED,
@@ -81,31 +61,25 @@ class TrainOptions(Options):
     config: TrainConfig = field(
         default=TRAINING_PRESETS["default"], metadata={"presets": TRAINING_PRESETS}
     )
-    seed: int = option(0, "of the net and of the crops", metavar="N", parse=seed_number)
+    seed: int = option(0, "of the net and of the crops", parse=seed_number)
     validation: int = option(
         32,
         "how many photos are held out to measure the loss on",
-        metavar="N",
         parse=positive_int,
         group="run",
     )
     validate_every: int = option(
         500,
         "measure the loss on them every N steps, and at the end",
-        metavar="N",
         parse=positive_int,
     )
     picture_every: int = option(
         500,
         "write a sheet of pictures every N steps, and at the end",
-        metavar="N",
         parse=positive_int,
     )
     checkpoint_every: int = option(
-        500,
-        "write a checkpoint every N steps, and at the end",
-        metavar="N",
-        parse=positive_int,
+        500, "write a checkpoint every N steps, and at the end", parse=positive_int
     )
     resume: bool = option(
         False, "continue from the last checkpoint in the folder of the run"
@@ -121,7 +95,7 @@ class TrainOptions(Options):
         group="several processes",
     )
     num_processes: int | None = option(
-        None, "how many processes there are", metavar="N", parse=positive_int
+        None, "how many processes there are", parse=positive_int
     )
     process_id: int | None = option(
         None, "which of them this is, from 0", metavar="I", parse=int
