@@ -12,8 +12,7 @@ from training_runs import TINY, save_data
 
 from jaxstyle import load_image
 from jaxstyle.cli import strategies
-from jaxstyle.cli.train.training_inputs import check_cache_fits
-from jaxstyle.cli.train.training_programs import CachedPhotos
+from jaxstyle.cli.train.training_programs import CachedPhotos, check_cache_fits
 from jaxstyle.nets.transform_net import Params
 from jaxstyle.scaling import memory
 from jaxstyle.scaling.memory import (

@@ -23,8 +23,8 @@ from training_runs import (
 )
 
 from jaxstyle.cli.main import parse
+from jaxstyle.cli.train.training_inputs import choose_settings
 from jaxstyle.cli.train.training_programs import state_shapes
-from jaxstyle.cli.train.training_settings import choose_settings
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.run_log import read_metrics

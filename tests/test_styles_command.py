@@ -16,7 +16,7 @@ from safetensors import safe_open
 from trained_nets import read_arguments, read_settings
 
 from jaxstyle.cli.main import parse
-from jaxstyle.cli.train.training_settings import choose_settings
+from jaxstyle.cli.train.training_inputs import choose_settings
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.style_files import load_style_file, save_style, shipped_styles
 from jaxstyle.nets.networks import NETWORKS, Network

@@ -18,14 +18,15 @@ from jaxstyle.cli.main import parse
 from jaxstyle.cli.runtime import NotFiniteError
 from jaxstyle.cli.settings import load_params, load_styles
 from jaxstyle.cli.train import train_command, training_run
+from jaxstyle.cli.train.training_inputs import choose_settings
 from jaxstyle.cli.train.training_programs import (
     Programs,
     compile_programs,
     init_state,
+    make_optimizer,
     make_problem,
 )
 from jaxstyle.cli.train.training_run import PendingSteps, log_metrics
-from jaxstyle.cli.train.training_settings import choose_settings, make_optimizer
 from jaxstyle.data.batches import read_squares
 from jaxstyle.data.sources import hold_out, open_source
 from jaxstyle.files.param_files import leaves

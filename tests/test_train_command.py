@@ -16,7 +16,7 @@ from training_runs import Finished, checkpoints, lines, save_data, timeless, tra
 
 from jaxstyle.cli.runtime import NotFiniteError, check_finite
 from jaxstyle.cli.train import train_command
-from jaxstyle.cli.train.training_settings import make_optimizer
+from jaxstyle.cli.train.training_programs import make_optimizer
 from jaxstyle.data.batches import validation_batches
 from jaxstyle.data.sources import hold_out, open_source
 from jaxstyle.files.image_files import load_image

@@ -8,12 +8,12 @@ from command_line import contents, save_network
 from training_runs import TINY, train
 
 from jaxstyle.cli.main import parse
-from jaxstyle.cli.train.training_settings import (
+from jaxstyle.cli.train.training_inputs import (
     check_arguments,
     choose_settings,
     describe_settings,
-    make_optimizer,
 )
+from jaxstyle.cli.train.training_programs import make_optimizer
 from jaxstyle.losses.config import LossConfig
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 

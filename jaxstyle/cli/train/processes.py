@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,17 @@ def join_processes(arguments: TrainOptions) -> None:
 def is_first() -> bool:
     """Tell whether this is the process that writes the files."""
     return jax.process_index() == 0
+
+
+def is_quiet(arguments: TrainOptions) -> bool:
+    """Tell whether this process shows no progress."""
+    return arguments.quiet or not is_first()
+
+
+def say(arguments: TrainOptions, line: str) -> None:
+    """Print progress to standard error, unless this process is quiet."""
+    if not is_quiet(arguments):
+        print(line, file=sys.stderr)
 
 
 @contextmanager
@@ -136,19 +147,14 @@ def leaving_when_lost() -> Iterator[None]:
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         if jax.process_count() == 1 or not LOST.match(str(error)):
             raise
-        _leave()
-
-
-def _leave() -> NoReturn:
-    """Exit without waiting for the lost process, as JAX would for minutes."""
-    print(
-        "jaxstyle train: error: another process is lost; start all of them again with "
-        "--resume",
-        file=sys.stderr,
-    )
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+        print(
+            "jaxstyle train: error: another process is lost; start all of them again "
+            "with --resume",
+            file=sys.stderr,
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # without waiting for the lost process, as JAX would for minutes
 
 
 @partial(jax.jit, static_argnums=1)

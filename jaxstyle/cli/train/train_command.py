@@ -13,49 +13,32 @@ import numpy as np
 from jaxstyle.cli.runtime import (
     NotFiniteError,
     explain_lack_of_memory,
-    make_say,
     use_compilation_cache,
 )
-from jaxstyle.cli.train.processes import (
-    check_alike,
-    describe_devices,
-    failing_together,
-    is_first,
-    join_processes,
-    leaving_when_lost,
-    share,
-)
+from jaxstyle.cli.train import processes
+from jaxstyle.cli.train.processes import failing_together, is_first, say
 from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
 from jaxstyle.cli.train.training_inputs import (
+    CHECKPOINTS,
+    PLOT,
+    SETTINGS,
+    STYLE,
     Inputs,
-    cache_photos,
+    check_arguments,
+    choose_settings,
     load_inputs,
+    make_folder,
     make_record,
 )
 from jaxstyle.cli.train.training_programs import (
-    CachedPhotos,
-    Programs,
+    cache_photos,
     cache_shapes,
     compile_programs,
     init_state,
     make_problem,
     state_shapes,
 )
-from jaxstyle.cli.train.training_run import (
-    Run,
-    open_session,
-    save,
-    train,
-)
-from jaxstyle.cli.train.training_settings import (
-    CHECKPOINTS,
-    PLOT,
-    SETTINGS,
-    STYLE,
-    check_arguments,
-    choose_settings,
-    make_folder,
-)
+from jaxstyle.cli.train.training_run import Run, open_session, save, train
 from jaxstyle.files import run_log
 from jaxstyle.files.atomic import atomic_path
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
@@ -68,44 +51,41 @@ from jaxstyle.training.recipes import TrainConfig
 
 def run(arguments: TrainOptions) -> int:
     """Train a net, or continue training; return the exit code."""
-    join_processes(arguments)
+    processes.join_processes(arguments)
     with failing_together():
         settings = choose_settings(arguments)
         if is_first():
             check_arguments(arguments)
     what = f"--batch {settings.batch} at --size {settings.size}"
-    advice = "use a smaller --batch or --size"
-    with explain_lack_of_memory(what=what, advice=advice), leaving_when_lost():
+    lacking = explain_lack_of_memory(
+        what=what, advice="use a smaller --batch or --size"
+    )
+    with lacking, processes.leaving_when_lost():
         return train_net(arguments, settings)
 
 
 def train_net(arguments: TrainOptions, settings: TrainConfig) -> int:
     """Read the files, restore, compile, and train; return the exit code."""
-    quiet = arguments.quiet or not is_first()
     folder = Path(arguments.output)
     with failing_together():
         placement = place(settings.batch)
         inputs = load_inputs(arguments, settings)
         if is_first():
             make_folder(folder)
-    check_alike(inputs.configuration)
+    processes.check_alike(inputs.configuration)
     use_compilation_cache()
     problem = make_problem(settings.loss, inputs.params, inputs.styles)
     with failing_together():
-        state, finished = find_start(arguments, settings, inputs)
-    state, finished = share((state, finished))
+        start = find_start(arguments, settings, inputs)
+    state, finished = processes.share(start)
     if finished:
         if is_first():
             print(f"{folder / STYLE}: nothing to do, {state.step} steps are made")
         return 0
     if arguments.resume:
-        make_say(quiet=quiet)(f"going on from step {state.step}")
+        say(arguments, f"going on from step {state.step}")
     state, problem = put_replicated((state, problem), placement)
-    programs, cached = prepare(
-        arguments, settings, inputs, state, problem, placement, quiet=quiet
-    )
-    run = Run(arguments, settings, inputs, placement, problem, programs, cached)
-    return drive(run, state, quiet=quiet)
+    return drive(prepare(arguments, settings, inputs, placement, problem, state), state)
 
 
 def find_start(
@@ -113,61 +93,50 @@ def find_start(
 ) -> tuple[State, bool]:
     """Find the state to start from, and whether training is finished.
 
-    That of the first process counts.
+    That of the first process counts. It names checkpoints that are damaged.
     """
     if not (arguments.resume and is_first()):
         key = jax.random.key(arguments.seed)
         return jax.jit(partial(init_state, settings, inputs.start))(key), False
-    folder = Path(arguments.output)
-    state = restore(folder, settings, inputs)
-    return state, int(state.step) >= settings.steps and has_results(folder, state)
-
-
-def restore(folder: Path, settings: TrainConfig, inputs: Inputs) -> State:
-    """Read the last checkpoint that is not damaged, and name the damaged ones."""
-    like = state_shapes(settings, inputs.start)
-    return load_checkpoint(
+    folder, like = Path(arguments.output), state_shapes(settings, inputs.start)
+    state = load_checkpoint(
         folder / CHECKPOINTS,
         lambda _: like,
         inputs.configuration,
         say=lambda line: print(f"jaxstyle train: {line}", file=sys.stderr),
     )
+    step, style = int(state.step), folder / STYLE
+    if step < settings.steps or not style.exists():
+        return state, False
+    _, metadata = load_style_file(style)
+    return state, metadata.get("steps") == json.dumps(step)
 
 
 def prepare(
     arguments: TrainOptions,
     settings: TrainConfig,
     inputs: Inputs,
-    state: State,
-    problem: Problem,
     placement: Placement,
-    *,
-    quiet: bool,
-) -> tuple[Programs, CachedPhotos | None]:
+    problem: Problem,
+    state: State,
+) -> Run:
     """Compile, and read all photos into memory if they are to be cached."""
-    say = make_say(quiet=quiet)
     shape = f"{settings.batch}x{settings.size}x{settings.size}"
-    say(f"compiling for {shape} pixels on {describe_devices(placement)} ...")
+    devices = processes.describe_devices(placement)
+    say(arguments, f"compiling for {shape} pixels on {devices} ...")
     started = time.perf_counter()
-    cached = arguments.data_cache != NO_CACHE
-    shapes = cache_shapes(settings, len(inputs.photos)) if cached else None
+    shapes = cached = None
+    if arguments.data_cache != NO_CACHE:
+        shapes = cache_shapes(settings, len(inputs.photos))
     programs = compile_programs(settings, state, problem, placement, shapes)
-    say(f"compiled in {time.perf_counter() - started:.1f} s")
-    if shapes is None:
-        return programs, None
-    with failing_together():
-        photos = cache_photos(
-            inputs,
-            shapes,
-            programs.step,
-            placement,
-            seed=arguments.seed,
-            quiet=quiet,
-        )
-    return programs, photos
+    say(arguments, f"compiled in {time.perf_counter() - started:.1f} s")
+    if shapes is not None:
+        with failing_together():
+            cached = cache_photos(arguments, inputs, shapes, programs.step, placement)
+    return Run(arguments, settings, inputs, placement, problem, programs, cached)
 
 
-def drive(run: Run, state: State, *, quiet: bool) -> int:
+def drive(run: Run, state: State) -> int:
     """Train to the end, to an interrupt or to what is not finite, and save."""
     if int(state.step) == 0:
         save(run, state)  # from here on there is something to resume
@@ -176,10 +145,14 @@ def drive(run: Run, state: State, *, quiet: bool) -> int:
         with atomic_path(run.folder / SETTINGS) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n")
     try:
-        with open_session(run, state, quiet=quiet) as session:
+        with open_session(run, state) as session:
             state = train(run, state, session)
     except NotFiniteError as error:
-        return _report_not_finite(error, run.folder)
+        if is_first():
+            last = find_checkpoints(run.folder / CHECKPOINTS)[-1]
+            message = f"{error}; the last checkpoint is of step {last}"
+            print(f"jaxstyle train: error: {message}", file=sys.stderr)
+        return 1
     step, steps = int(state.step), run.settings.steps
     if is_first():
         losses = save_results(run, state, record)
@@ -195,18 +168,6 @@ def drive(run: Run, state: State, *, quiet: bool) -> int:
             file=sys.stderr,
         )
     return 130
-
-
-def _report_not_finite(error: NotFiniteError, folder: Path) -> int:
-    """Name the checkpoint to resume from; return 1."""
-    if is_first():
-        last = find_checkpoints(folder / CHECKPOINTS)[-1]
-        message = f"{error}; the last checkpoint is of step {last}"
-        print(f"jaxstyle train: error: {message}", file=sys.stderr)
-    return 1
-
-
-# --- results ------------------------------------------------------------------------
 
 
 def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, float]:
@@ -229,12 +190,3 @@ def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, fl
     params = jax.tree.map(np.asarray, dict(state.params))
     save_style(params, run.folder / STYLE, metadata=metadata)
     return losses
-
-
-def has_results(folder: Path, state: State) -> bool:
-    """Tell whether the net of a state is written."""
-    path = folder / STYLE
-    if not path.exists():
-        return False
-    _, metadata = load_style_file(path)
-    return metadata.get("steps") == json.dumps(int(state.step))

@@ -1,42 +1,128 @@
-"""What ``jaxstyle train`` reads: paintings, photos, a VGG, a net to start from."""
+"""What ``jaxstyle train`` reads: settings, paintings, photos, a VGG, a first net."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.typing import ArrayLike
 from jaxtyping import UInt8
-from tqdm import tqdm
 
 from jaxstyle.cli.options import describe_config, describe_options
-from jaxstyle.cli.runtime import explain_lack_of_memory, make_say, versions
-from jaxstyle.cli.settings import load_params, load_styles
+from jaxstyle.cli.runtime import versions
+from jaxstyle.cli.settings import check_blend, load_params, load_styles
 from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
-from jaxstyle.cli.train.training_programs import CachedPhotos
-from jaxstyle.cli.train.training_settings import describe_settings
-from jaxstyle.data.batches import (
-    Batches,
-    Report,
-    make_batches,
-    prefetch_to_device,
-    read_squares,
-    validation_batches,
-)
+from jaxstyle.data.batches import Report, validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
+from jaxstyle.files import run_log
+from jaxstyle.files.atomic import explained
+from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.param_files import digest_params
-from jaxstyle.files.style_files import load_style
+from jaxstyle.files.style_files import (
+    check_transform_net,
+    find_style,
+    load_style,
+    load_style_file,
+)
 from jaxstyle.images.arrays import Image
-from jaxstyle.nets import transform_net
-from jaxstyle.scaling import memory
-from jaxstyle.scaling.sharding import Placement, put_replicated
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, Params, net_norm, net_width
 from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import layers, network
+
+CHECKPOINTS, PICTURES = "checkpoints", "pictures"
+SETTINGS, STYLE, PLOT = "settings.json", "style.safetensors", "loss.png"
+"""The contents of the folder of a run, beside the logs."""
+
+OUTPUTS = (SETTINGS, STYLE, PLOT, PICTURES, run_log.METRICS, CHECKPOINTS)
+
+# --- settings -----------------------------------------------------------------------
+
+
+def choose_settings(arguments: TrainOptions) -> TrainConfig:
+    """Complete the settings by those of the net that training starts from.
+
+    Raises:
+        ValueError: that net is not the one that is asked for, or the crops are too
+            small.
+    """
+    settings = arguments.config
+    if arguments.init:
+        settings = replace(settings, **_describe_start(arguments, arguments.init))
+    if settings.size < SMALLEST_SIDE:
+        raise ValueError(
+            f"--size {settings.size} is too small: nets need {SMALLEST_SIDE} pixels or "
+            "more"
+        )
+    return settings
+
+
+def _describe_start(arguments: TrainOptions, init: str) -> dict[str, Any]:
+    """Read the settings of the net that training starts from."""
+    net, metadata = load_style_file(find_style(init))
+    check_transform_net(metadata, name=init)
+    found = {"width": net_width(net), "norm": net_norm(net)}
+    for name, value in found.items():
+        wanted = arguments.given.get(name, value)
+        if wanted != value:
+            raise ValueError(
+                f"--{name} {wanted}, but {init} has {value}; leave out --{name} or "
+                "--init"
+            )
+    return {**found, "negative_slope": float(net["negative_slope"])}
+
+
+def describe_settings(settings: TrainConfig) -> dict[str, Any]:
+    """Record the settings that shape the numbers, and so not that of steps."""
+    values = describe_config(settings)
+    del values["steps"]
+    return values
+
+
+# --- the folder of a run ------------------------------------------------------------
+
+
+def check_arguments(arguments: TrainOptions) -> None:
+    """Raise a ValueError unless no input is lost and the run may be in its folder."""
+    loss = arguments.config.loss
+    check_blend(loss.blend, arguments.styles)
+    folder = Path(arguments.output)
+    for path in (*arguments.styles, loss.vgg, arguments.init or ""):
+        resolved = Path(path).resolve()
+        for name in OUTPUTS:
+            if (folder / name).resolve() in (resolved, *resolved.parents):
+                raise ValueError(f"{path} is an input; the run would write over it")
+    data = Path(arguments.data).resolve()
+    if data.is_dir() and data in (folder.resolve(), *folder.resolve().parents):
+        raise ValueError(
+            f"the folder of the run, {folder}, lies in the data, {arguments.data}; "
+            "its pictures would become data; choose another folder"
+        )
+    begun = find_checkpoints(folder / CHECKPOINTS)
+    if arguments.resume and not begun:
+        raise ValueError(
+            f"there is no checkpoint in {folder} to go on from; start a run there "
+            "without --resume"
+        )
+    found = [name for name in OUTPUTS if (folder / name).exists()]
+    if not begun and CHECKPOINTS in found:  # a run was killed before it had begun
+        found.remove(CHECKPOINTS)
+    if found and not arguments.resume:
+        raise ValueError(
+            f"{folder} holds a run already ({', '.join(found)}); go on with it by "
+            "--resume, or choose another folder"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run; a ValueError if no file can be written there."""
+    with explained(f"cannot write to the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+# --- files --------------------------------------------------------------------------
 
 
 class Inputs(NamedTuple):
@@ -47,16 +133,16 @@ class Inputs(NamedTuple):
         params: the VGG's.
         start: the net to start from, unless it is a new one.
         photos: what to train on.
-        held_out: what to measure the loss on, ``[n, size, size, 3]``.
+        held_out: what to measure the loss on.
         report: which photos were repaired or skipped so far.
         configuration: all that shapes the numbers, for checkpoints.
     """
 
     styles: list[Image]
     params: network.VGGParams
-    start: transform_net.Params | None
+    start: Params | None
     photos: Source
-    held_out: UInt8[np.ndarray, "n h w 3"]
+    held_out: UInt8[np.ndarray, "n size size 3"]
     report: Report
     configuration: Mapping[str, Any]
 
@@ -64,26 +150,35 @@ class Inputs(NamedTuple):
 def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
     """Read and check the VGG, the paintings and the data."""
     params = load_params(settings.loss)
-    _check_crops(settings.size, params)
+    deepest, smallest = layers.layer_names(params)[-1], layers.smallest_side(params)
+    if settings.size < smallest:
+        raise ValueError(
+            f"--size {settings.size} is too small: {deepest} needs {smallest} pixels "
+            "or more"
+        )
     styles = load_styles(arguments.styles, settings.style_size, params)
     start = load_style(arguments.init) if arguments.init else None
     source = open_source(arguments.data, data_dir=arguments.data_dir)
-    _check_count(source, batch=settings.batch, held_out=arguments.validation)
+    if len(source) < settings.batch + arguments.validation:
+        raise ValueError(
+            f"{source.name} holds {len(source)} images, too few for a batch of "
+            f"{settings.batch} beside {arguments.validation} held out; use a smaller "
+            "--batch or --validation"
+        )
     photos, validation = hold_out(source, arguments.validation)
     report = Report()
-    held_out = np.concatenate(
-        list(validation_batches(validation, size=settings.size, batch=1, report=report))
-    )
-    cache = arguments.data_cache
+    squares = validation_batches(validation, size=settings.size, batch=1, report=report)
+    cache, files = arguments.data_cache, map(Path, arguments.styles)
     configuration = {
         **describe_settings(settings),
         "vgg": digest_params(params),
-        "styles": [_digest_file(path) for path in arguments.styles],
+        "styles": [hashlib.sha256(x.read_bytes()).hexdigest()[:16] for x in files],
         "data": photos.fingerprint,
         "data_cache": None if cache == NO_CACHE else cache,
         "seed": arguments.seed,
         "init": start and digest_params(start),
     }
+    held_out = np.concatenate(list(squares))
     return Inputs(styles, params, start, photos, held_out, report, configuration)
 
 
@@ -99,120 +194,3 @@ def make_record(
         "start": inputs.configuration["init"],
         "versions": versions(),
     }
-
-
-def _check_crops(size: int, params: network.VGGParams) -> None:
-    deepest, smallest = layers.layer_names(params)[-1], layers.smallest_side(params)
-    if size < smallest:
-        raise ValueError(
-            f"--size {size} is too small: {deepest} needs {smallest} pixels or more"
-        )
-
-
-def _check_count(source: Source, *, batch: int, held_out: int) -> None:
-    if len(source) < batch + held_out:
-        raise ValueError(
-            f"{source.name} holds {len(source)} images, too few for a batch of {batch} "
-            f"beside {held_out} held out; use a smaller --batch or --validation"
-        )
-
-
-def _digest_file(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-
-
-# --- photos for the steps -----------------------------------------------------------
-
-
-@contextmanager
-def open_batches(
-    inputs: Inputs, settings: TrainConfig, placement: Placement, *, seed: int, step: int
-) -> Iterator[Iterator[jax.Array]]:
-    """Open the batches after some step, which come to the devices ahead of use."""
-    batches = make_batches(
-        inputs.photos,
-        size=settings.size,
-        batch=settings.batch,
-        seed=seed,
-        start=step,
-        report=inputs.report,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    with closing(prefetch_to_device(batches, sharding=placement.batches)) as arrays:
-        yield arrays
-
-
-def cache_photos(
-    inputs: Inputs,
-    shapes: CachedPhotos,
-    program: Any,
-    placement: Placement,
-    *,
-    seed: int,
-    quiet: bool,
-) -> CachedPhotos:
-    """Read all photos into the memory of each device.
-
-    Args:
-        inputs: the photos, and the report of the damaged ones.
-        shapes: of the cached photos.
-        program: what is to take them, compiled.
-        placement: where photos are to lie.
-        seed: of the order and of the crops.
-        quiet: whether to show no progress.
-
-    Raises:
-        ValueError: memory does not suffice, or no photo can be decoded.
-    """
-    count, side, *_ = shapes.photos.shape
-    photos = f"{count} photos of {side}x{side} pixels"
-    gigabytes = memory.size_in_bytes(shapes.photos) / 1e9
-    make_say(quiet=quiet)(f"{photos} take {gigabytes:.2f} GB on each device")
-    what = f"{photos} beside the training"
-    advice = "use fewer photos, a smaller --size, or no --data-cache"
-    with explain_lack_of_memory(what=what, advice=advice):
-        check_cache_fits(shapes, program, placement)
-        blocks = read_squares(inputs.photos, side=side, report=inputs.report)
-        images = _fill_memory(blocks, shapes.photos.shape, placement, quiet=quiet)
-    return CachedPhotos(images, put_replicated(np.uint32(seed), placement))
-
-
-def check_cache_fits(cached: CachedPhotos, program: Any, placement: Placement) -> None:
-    """Raise a TooLargeError unless cached photos fit in memory beside a program.
-
-    Args:
-        cached: the photos, or their shapes.
-        program: what is to take them, compiled.
-        placement: where they are to lie; CPU devices share one memory.
-    """
-    on_cpu = jax.default_backend() == "cpu"
-    copies = len(placement.batches.mesh.local_devices) if on_cpu else 1
-    needed = copies * memory.size_in_bytes(cached.photos)
-    free = memory.free_memory()
-    if free is not None:
-        memory.check_free(needed, max(0, free - memory.needed_memory(program)))
-
-
-def _fill_memory(
-    blocks: Batches, shape: tuple[int, ...], placement: Placement, *, quiet: bool
-) -> jax.Array:
-    """Join all blocks to one array on each device; the host holds only a few."""
-    fill = jax.jit(_fill, donate_argnums=0, out_shardings=placement.replicated)
-    photos = jnp.zeros(shape, jnp.uint8, device=placement.replicated)
-    read = 0
-    with (
-        closing(blocks),
-        tqdm(total=len(photos), desc="reading", unit="photo", disable=quiet) as bar,
-    ):
-        for block in blocks:
-            photos = fill(photos, put_replicated(block, placement), read)
-            read += len(block)
-            megabytes = photos.nbytes / 1e6 * read / len(photos)
-            bar.set_postfix_str(f"{megabytes:,.0f} MB", refresh=False)
-            bar.update(len(block))
-    return photos
-
-
-def _fill(photos: jax.Array, block: jax.Array, start: ArrayLike) -> jax.Array:
-    return lax.dynamic_update_slice(photos, block, (start, 0, 0, 0))

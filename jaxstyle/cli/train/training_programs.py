@@ -1,21 +1,30 @@
-"""The programs of ``jaxstyle train``: where they start, and what is compiled."""
+"""The programs of ``jaxstyle train``, and the photos that they take from memory."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, UInt8
+from tqdm import tqdm
 
-from jaxstyle.cli.train.training_settings import make_optimizer
+from jaxstyle.cli.runtime import explain_lack_of_memory
+from jaxstyle.cli.train.processes import is_quiet, say
+from jaxstyle.cli.train.train_options import TrainOptions
+from jaxstyle.cli.train.training_inputs import Inputs
+from jaxstyle.data.batches import read_squares
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.config import LossConfig
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.nets import transform_net
-from jaxstyle.scaling.memory import check_memory
-from jaxstyle.scaling.sharding import Placement
+from jaxstyle.scaling import memory
+from jaxstyle.scaling.sharding import Placement, put_replicated
 from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.photo_cache import cached_side, take_batch
@@ -37,12 +46,7 @@ cache of compiled programs, where a resumed run finds them.
 
 
 class CachedPhotos(NamedTuple):
-    """All photos to train on, in the memory of each device, or their shapes.
-
-    Attributes:
-        photos: the squares to take crops from.
-        seed: of the order and of the crops, uint32.
-    """
+    """Squares of all photos to take crops from, and the seed of these, or shapes."""
 
     photos: UInt8[Array, "n side side 3"]
     seed: ArrayLike
@@ -66,19 +70,21 @@ class Programs(NamedTuple):
 def make_problem(
     loss: LossConfig, params: network.VGGParams, styles: Sequence[Image]
 ) -> Problem:
-    """Make the problem that a training solves.
-
-    Args:
-        loss: the settings.
-        params: the VGG's, as deep as the layers ask, and normalized.
-        styles: the paintings as the VGG sees them.
-    """
+    """Make the problem that a training solves, from a normalized VGG's parameters."""
     if jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
     make = partial(
         loop.make_problem, style_weights=loss.blend, objective=loss.objective()
     )
     return jax.jit(make)(params, styles, loss.weights())
+
+
+def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
+    """Make Adam with the settings' schedule."""
+    rate, every = settings.learning_rate, settings.halve_every
+    if every is None:
+        return optax.adam(rate)
+    return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
 
 
 def init_state(
@@ -99,17 +105,6 @@ def state_shapes(settings: TrainConfig, start: transform_net.Params | None) -> S
     return jax.eval_shape(partial(init_state, settings, start), jax.random.key(0))
 
 
-def cache_shapes(settings: TrainConfig, count: int) -> CachedPhotos:
-    """Find the shapes of ``count`` cached photos."""
-    side = cached_side(settings.size)
-
-    def make() -> CachedPhotos:
-        photos = jnp.zeros((count, side, side, 3), jnp.uint8)
-        return CachedPhotos(photos, jnp.zeros((), jnp.uint32))
-
-    return jax.eval_shape(make)
-
-
 def compile_programs(
     settings: TrainConfig,
     state: State,
@@ -117,18 +112,10 @@ def compile_programs(
     placement: Placement,
     cached: CachedPhotos | None = None,
 ) -> Programs:
-    """Compile the programs of a training.
+    """Compile the programs of a training; with cached photos, of many steps at a time.
 
     Only the shapes of the state count, so that a resumed run finds the programs of its
     first part in the cache.
-
-    Args:
-        settings: of the training.
-        state: any state.
-        problem: what is solved.
-        placement: on which devices.
-        cached: the shapes of the cached photos, if photos are cached; the program then
-            makes many steps at a time.
     """
     dtype = jnp.dtype(settings.precision)
     step = loop.make_step(
@@ -153,7 +140,7 @@ def compile_programs(
         lowered_step = jitted_step.lower(state, cached, problem, 1)
     lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
     compiled = lowered_step.compile(options)
-    check_memory(compiled)
+    memory.check_memory(compiled)
     return Programs(
         step=compiled,
         evaluate=lowered_evaluate.compile(options),
@@ -179,3 +166,70 @@ def _make_cached_steps(
         return step(state, crops, problem)
 
     return partial(loop.run_steps, cached_step, capacity=MOST_STEPS)
+
+
+# --- photos in memory ---------------------------------------------------------------
+
+
+def cache_shapes(settings: TrainConfig, count: int) -> CachedPhotos:
+    """Find the shapes of ``count`` cached photos."""
+    side = cached_side(settings.size)
+
+    def make() -> CachedPhotos:
+        photos = jnp.zeros((count, side, side, 3), jnp.uint8)
+        return CachedPhotos(photos, jnp.zeros((), jnp.uint32))
+
+    return jax.eval_shape(make)
+
+
+def cache_photos(
+    arguments: TrainOptions,
+    inputs: Inputs,
+    shapes: CachedPhotos,
+    program: Any,
+    placement: Placement,
+) -> CachedPhotos:
+    """Read all photos into the memory of each device, beside a compiled program.
+
+    Raises:
+        ValueError: memory does not suffice, or no photo can be decoded.
+    """
+    count, side, *_ = shapes.photos.shape
+    photos = f"{count} photos of {side}x{side} pixels"
+    gigabytes = memory.size_in_bytes(shapes.photos) / 1e9
+    say(arguments, f"{photos} take {gigabytes:.2f} GB on each device")
+    what = f"{photos} beside the training"
+    advice = "use fewer photos, a smaller --size, or no --data-cache"
+    with explain_lack_of_memory(what=what, advice=advice):
+        check_cache_fits(shapes, program, placement)
+        fill = jax.jit(_fill, donate_argnums=0, out_shardings=placement.replicated)
+        squares = read_squares(inputs.photos, side=side, report=inputs.report)
+        shape = shapes.photos.shape
+        images = jnp.zeros(shape, jnp.uint8, device=placement.replicated)
+        read, hidden = 0, is_quiet(arguments)
+        with (
+            closing(squares) as blocks,
+            tqdm(total=count, desc="reading", unit="photo", disable=hidden) as bar,
+        ):
+            for block in blocks:  # the host holds only a few
+                images = fill(images, put_replicated(block, placement), read)
+                read += len(block)
+                megabytes = images.nbytes / 1e6 * read / count
+                bar.set_postfix_str(f"{megabytes:,.0f} MB", refresh=False)
+                bar.update(len(block))
+    return CachedPhotos(images, put_replicated(np.uint32(arguments.seed), placement))
+
+
+def _fill(photos: jax.Array, block: jax.Array, start: ArrayLike) -> jax.Array:
+    return lax.dynamic_update_slice(photos, block, (start, 0, 0, 0))
+
+
+def check_cache_fits(cached: CachedPhotos, program: Any, placement: Placement) -> None:
+    """Raise a TooLargeError unless cached photos fit in memory beside a program."""
+    # CPU devices share one memory.
+    on_cpu = jax.default_backend() == "cpu"
+    copies = len(placement.batches.mesh.local_devices) if on_cpu else 1
+    needed = copies * memory.size_in_bytes(cached.photos)
+    free = memory.free_memory()
+    if free is not None:
+        memory.check_free(needed, max(0, free - memory.needed_memory(program)))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,11 +18,11 @@ from jaxstyle.cli.runtime import (
     check_finite,
     until_halt,
 )
-from jaxstyle.cli.train.processes import agree_on_steps, is_first
+from jaxstyle.cli.train.processes import agree_on_steps, is_first, is_quiet
 from jaxstyle.cli.train.train_options import TrainOptions
-from jaxstyle.cli.train.training_inputs import Inputs, open_batches
+from jaxstyle.cli.train.training_inputs import CHECKPOINTS, PICTURES, Inputs
 from jaxstyle.cli.train.training_programs import MOST_STEPS, CachedPhotos, Programs
-from jaxstyle.cli.train.training_settings import CHECKPOINTS, PICTURES
+from jaxstyle.data.batches import make_batches, prefetch_to_device
 from jaxstyle.files.checkpoints import save_checkpoint
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
@@ -40,17 +40,7 @@ ROWS = 4
 
 
 class Run(NamedTuple):
-    """Everything that stays the same while a net is trained.
-
-    Attributes:
-        arguments: the folder, the seed, and what is done after how many steps.
-        settings: what shapes the net.
-        inputs: what was read from files.
-        placement: on which devices.
-        problem: what is minimized.
-        programs: what was compiled.
-        cached: all photos, if they are in memory.
-    """
+    """Everything that stays the same while a net is trained."""
 
     arguments: TrainOptions
     settings: TrainConfig
@@ -84,9 +74,9 @@ class PendingSteps(NamedTuple):
 
 
 @contextmanager
-def open_session(run: Run, start: State, *, quiet: bool) -> Iterator[Session]:
+def open_session(run: Run, start: State) -> Iterator[Session]:
     """Open the logs and the photos where a state stands, and the progress bar."""
-    step, steps = int(start.step), run.settings.steps
+    step, steps, quiet = int(start.step), run.settings.steps, is_quiet(run.arguments)
     with (
         catch_interrupts() as interrupts,
         RunLog(run.folder, step=step) if is_first() else nullcontext() as log,
@@ -103,11 +93,19 @@ def open_photos(run: Run, step: int) -> Iterator[Advance]:
     if run.cached is not None:
         yield lambda state, count: make(state, run.cached, problem, count)
         return
-    seed = run.arguments.seed
-    with open_batches(
-        run.inputs, run.settings, run.placement, seed=seed, step=step
-    ) as batches:
-        yield lambda state, _: make(state, next(batches), problem)
+    batches = make_batches(
+        run.inputs.photos,
+        size=run.settings.size,
+        batch=run.settings.batch,
+        seed=run.arguments.seed,
+        start=step,
+        report=run.inputs.report,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    ahead = prefetch_to_device(batches, sharding=run.placement.batches)
+    with closing(ahead) as photos:
+        yield lambda state, _: make(state, next(photos), problem)
 
 
 def train(run: Run, state: State, session: Session) -> State:
