@@ -1,18 +1,18 @@
 """The settings of the loss, and how a setting is declared: importable without JAX.
 
-A setting is one line in a class that `config` makes a dataclass::
+A setting is one line in a dataclass::
 
     steps: int = option(300, "how often the loss is evaluated", parse=positive_int)
 
 `jaxstyle.cli.options` makes ``--steps`` of it, with help and checks; presets and
-records hold it, and the class's docstring lists it.
+records hold it, and `documented` lists it in the docstring.
 """
 
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from jaxstyle.losses.objective import Objective, Weights
@@ -82,20 +82,16 @@ def setting(default: T, help: str) -> T:
     return field(default=default, metadata={"help": help})
 
 
-@dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(option, setting)
-)
-def config(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass, and list its fields with their help in its docstring."""
-    made = dataclass(frozen=True, kw_only=True)(cls)
-    lines = [inspect.cleandoc(made.__doc__ or ""), "", "Attributes:"]
-    for each in fields(made):  # type: ignore[arg-type]
+def documented(cls: type[T]) -> type[T]:
+    """List the fields of a dataclass with their help in its docstring."""
+    lines = [inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:"]
+    for each in fields(cls):  # type: ignore[arg-type]
         info = each.metadata.get("option")
         text = each.metadata["help"] if info is None else info.help
         known = f" ({', '.join(info.choices)})" if info and info.choices else ""
         lines.append(f"    {each.name}: {text}{known}")
-    made.__doc__ = "\n".join(lines)
-    return made
+    cls.__doc__ = "\n".join(lines)
+    return cls
 
 
 # --- the values of options ----------------------------------------------------------
@@ -228,7 +224,8 @@ def parse_style_loss(name: str) -> str:
     return name
 
 
-@config
+@documented
+@dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """What the perceptual loss compares, and how much each part counts.
 

@@ -7,13 +7,12 @@ resumed run follow from it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jaxstyle.losses.config import (
-    REQUIRED,
     LossConfig,
-    config,
+    documented,
     fraction,
     option,
     positive_float,
@@ -34,7 +33,8 @@ _SHALLOW_STYLE = {
 }
 
 
-@config
+@documented
+@dataclass(frozen=True, kw_only=True)
 class OptimizeConfig:
     """All that shapes a picture except the images and the seed.
 
@@ -87,7 +87,7 @@ class OptimizeConfig:
         "pixels, or the histograms",
         choices=("covariance", "histogram"),
     )
-    loss: LossConfig = setting(REQUIRED, "what is minimized")
+    loss: LossConfig = field(metadata={"help": "what is minimized"})
     steps: int = option(
         300,
         "how many times the loss is evaluated, at all scales together",

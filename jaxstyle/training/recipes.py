@@ -1,11 +1,11 @@
 """The settings of training, and presets: plain data, importable without JAX."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from jaxstyle.losses.config import (
-    REQUIRED,
     LossConfig,
-    config,
+    documented,
     nonnegative_float,
     option,
     positive_float,
@@ -22,7 +22,8 @@ _SHALLOW_STYLE = {
 _JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
 
-@config
+@documented
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """All that shapes a net except the images and the seed."""
 
@@ -58,7 +59,7 @@ class TrainConfig:
         metavar="W",
         parse=nonnegative_float,
     )
-    loss: LossConfig = setting(REQUIRED, "what is minimized")
+    loss: LossConfig = field(metadata={"help": "what is minimized"})
     steps: int = option(
         40_000, "how many batches to train on", parse=positive_int, group="steps"
     )
