@@ -42,12 +42,9 @@ BATCH_PIXELS = 2**20
 
 
 class Batch(NamedTuple):
-    """Photos in the upper left of arrays of one size.
+    """Photos in the upper left of black arrays, with their sizes unless they fill them.
 
-    Attributes:
-        photos: the photos; the last one also fills up the batch.
-        images: their pixels, and black beyond them.
-        sizes: the height and width of each; ``None`` if they fill their arrays.
+    The last photo also fills up the batch.
     """
 
     photos: Sequence[Photo]
@@ -65,12 +62,9 @@ class Batch(NamedTuple):
 
 
 class Batching(NamedTuple):
-    """The way in which photos are put into batches.
+    """Photos in the order of batches, and how many of an array's size are in a batch.
 
-    Attributes:
-        photos: in the order of the batches.
-        step: the sides of arrays are multiples of this.
-        counts: the number of photos in a batch, by the size of its arrays.
+    The sides of arrays are multiples of ``step``.
     """
 
     photos: Sequence[Photo]
@@ -81,34 +75,23 @@ class Batching(NamedTuple):
 def plan_batches(
     sizes: Mapping[Photo, Size | None], networks: Sequence[Network], *, devices: int = 1
 ) -> Batching:
-    """Put photos into batches of few shapes, since each shape is another program.
+    """Put photos of known heights and widths into batches, shared by devices.
 
-    Pictures do not depend on the padding of photos: see `jaxstyle.nets.padded`. It is
-    small if all photos have one size, and there is none if a network cannot run on
-    padded images.
-
-    Args:
-        sizes: the height and width of each photo, if known.
-        networks: those of all styles.
-        devices: the number of devices, which have equal shares of each batch.
+    Each shape is another program, so photos are padded to few shapes. Pictures do not
+    depend on that: see `jaxstyle.nets.padded`. It is little if all photos have one
+    size, and nothing if a network cannot run on padded images.
     """
     step = STEP if len({*sizes.values()} - {None}) > 1 else STRIDE
     if any(network.padded is None for network in networks):
         step = 1
     padded = {photo: _pad(size or (0, 0), step) for photo, size in sizes.items()}
     known = [padded[photo] for photo, size in sizes.items() if size]
-    counts = {
-        (height, width): _count(number, BATCH_PIXELS // (height * width), devices)
-        for (height, width), number in Counter(known).items()
-    }
+    counts = dict.fromkeys(known, 1)
+    for (height, width), number in Counter(known).items():
+        most = BATCH_PIXELS // (height * width)  # on each device
+        if number > 1 and most > 1:
+            counts[height, width] = devices * min(most, -(-number // devices))
     return Batching(sorted(sizes, key=padded.__getitem__), step, counts)
-
-
-def _count(photos: int, most: int, devices: int) -> int:
-    """Choose the size of a batch, of which each device has at most ``most`` photos."""
-    if photos == 1 or most <= 1:
-        return 1
-    return devices * min(most, -(-photos // devices))
 
 
 def _pad(size: Size, step: int) -> Size:
@@ -133,19 +116,14 @@ def make_batches(
     for shape, group in groupby(photos, padded):
         count = batching.counts.get(shape, 1)
         while batch := list(islice(group, count)):
-            yield _stack(batch, shape, count, exact=batching.step == 1)
-
-
-def _stack(
-    photos: Sequence[tuple[Photo, Picture]], shape: Size, count: int, *, exact: bool
-) -> Batch:
-    images = np.zeros((count, *shape, 3), np.float32)
-    filled = [image for _, image in photos]
-    filled += filled[-1:] * (count - len(filled))
-    for array, image in zip(images, filled, strict=True):
-        array[: image.shape[0], : image.shape[1]] = image
-    sizes = np.array([image.shape[:2] for image in filled], np.int32)
-    return Batch([photo for photo, _ in photos], images, None if exact else sizes)
+            images = np.zeros((count, *shape, 3), np.float32)
+            filled = [image for _, image in batch]
+            filled += filled[-1:] * (count - len(filled))
+            for array, image in zip(images, filled, strict=True):
+                array[: image.shape[0], : image.shape[1]] = image
+            sizes = np.array([image.shape[:2] for image in filled], np.int32)
+            named = [photo for photo, _ in batch]
+            yield Batch(named, images, None if batching.step == 1 else sizes)
 
 
 # --- programs -----------------------------------------------------------------------
@@ -178,19 +156,17 @@ def paint(
 
 def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
     """Find the function of a network that runs with a strategy, if it has one."""
+
+    def alone(stylize: Callable[[Params, Images], Images]) -> Form:
+        return lambda params, images, _: stylize(params, images[0])[None]
+
     if strategy == WHOLE:
-        return network.padded if sizes is not None else _whole(network.apply)
+        if sizes is not None:
+            return network.padded
+        return lambda params, images, _: network.apply(params, images)
     if strategy.mesh is not None:
-        return network.sharded and _alone(partial(network.sharded, mesh=strategy.mesh))
-    return network.tiled and _alone(partial(network.tiled, tile=strategy.tile))
-
-
-def _whole(stylize: Callable[[Params, Images], Images]) -> Form:
-    return lambda params, images, _: stylize(params, images)
-
-
-def _alone(stylize: Callable[[Params, Images], Images]) -> Form:
-    return lambda params, images, _: stylize(params, images[0])[None]
+        return network.sharded and alone(partial(network.sharded, mesh=strategy.mesh))
+    return network.tiled and alone(partial(network.tiled, tile=strategy.tile))
 
 
 class Painter:
@@ -205,17 +181,11 @@ class Painter:
         tile: int | None,
         say: Callable[[str], object],
     ) -> None:
-        """Set what all pictures share.
+        """Set what all pictures share, and what is told of compiling.
 
-        Args:
-            strength: of the style.
-            finish: is applied to stylized images.
-            devices: the number of devices that share batches, or the rows of a single
-                photo. By default, one device computes, or all for photos that are too
-                large for it.
-            tile: the side of the tiles of larger photos, in pixels. By default, only
-                photos that are too large for memory are computed in tiles.
-            say: is told what is compiled.
+        Devices share batches, or the rows of a single photo; larger photos are computed
+        in tiles of a side in pixels. By default one device computes, and photos that
+        are too large for its memory use all devices, or tiles.
         """
         self._strength, self._finish = strength, finish
         self._devices, self._tile, self._say = devices, tile, say
@@ -279,10 +249,13 @@ class Painter:
             what += f" {strategy}"
         self._say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
         started = time.perf_counter()
-        jitted = jax.jit(
-            partial(paint, form=form, finish=self._finish),
-            in_shardings=find_shardings((self._devices or 1) if number > 1 else 1),
-        )
+        mesh = Strategy((self._devices or 1) if number > 1 else 1).mesh
+        shardings = None
+        if mesh is not None:
+            whole, shared = replicated(mesh), sharded_first_axis(mesh)
+            shardings = (whole, shared, shared, whole)
+        painting = partial(paint, form=form, finish=self._finish)
+        jitted = jax.jit(painting, in_shardings=shardings)
         program = jitted.lower(params, images, *others).compile()
         self._say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=strategy.devices)
@@ -293,12 +266,3 @@ def _structure(style: Style) -> Any:
     """Make a key that is equal for styles that the same programs compute."""
     leaves, structure = jax.tree.flatten(style.params)
     return style.network, structure, tuple((x.shape, x.dtype) for x in leaves)
-
-
-def find_shardings(devices: int) -> Any:
-    """Make the shardings of the arguments of `paint` for devices that share a batch."""
-    mesh = Strategy(devices).mesh
-    if mesh is None:
-        return None
-    whole, shared = replicated(mesh), sharded_first_axis(mesh)
-    return whole, shared, shared, whole

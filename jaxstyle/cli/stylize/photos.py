@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, count, takewhile
+from itertools import chain, count, product, takewhile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxstyle.data.sources import SUFFIXES
+from jaxstyle.files.atomic import explained
 from jaxstyle.files.image_files import check_image_path, load_image, upright_size
 from jaxstyle.images.arrays import check_images, fit_size
 
@@ -23,13 +24,7 @@ Size: TypeAlias = tuple[int, int]
 
 
 class Photo(NamedTuple):
-    """A photo to stylize.
-
-    Attributes:
-        path: the file.
-        name: its path within the folder or pattern that it was found by.
-        title: its name in messages.
-    """
+    """A file, its path within the folder it was found in, and its name in messages."""
 
     path: Path
     name: Path
@@ -46,20 +41,17 @@ class PhotoError(ValueError):
 def find_photos(wanted: Sequence[str], *, output: Path, scratch: Path) -> list[Photo]:
     """Find the photos that arguments name, each file once.
 
-    In folders and patterns, images are recognized by their suffixes. Hidden files in
-    folders are skipped, and so is an output folder inside one.
-
-    Args:
-        wanted: files, folders, patterns, or ``-`` for standard input.
-        output: the file or folder to be written.
-        scratch: a folder in which to save standard input.
+    Arguments are files, folders, patterns, or ``-`` for standard input, which is saved
+    in a scratch folder. In folders and patterns, images are recognized by their
+    suffixes. Hidden files in folders are skipped, and so is an output folder inside
+    one.
 
     Raises:
         ValueError: there is no such file, or no image in a folder or pattern.
     """
     photos: dict[Path, Photo] = {}
     for argument in wanted:
-        found = _find(argument, output=output, scratch=scratch)
+        found = list(_find(argument, output=output, scratch=scratch))
         if not found:
             raise ValueError(
                 f"no images in {argument}: expected files that end in "
@@ -70,41 +62,28 @@ def find_photos(wanted: Sequence[str], *, output: Path, scratch: Path) -> list[P
     return list(photos.values())
 
 
-def _find(argument: str, *, output: Path, scratch: Path) -> list[Photo]:
-    if argument == "-":
-        return [_read_standard_input(scratch)]
+def _find(argument: str, *, output: Path, scratch: Path) -> Iterator[Photo]:
     path = Path(argument)
-    if path.is_dir():
-        return list(_in_folder(path, output=output))
-    if os.path.lexists(path):
-        return [Photo(path, Path(path.name), argument)]
-    if glob.has_magic(argument):
-        return list(_matches(argument))
-    raise ValueError(f"no such photo: {argument}")
-
-
-def _read_standard_input(scratch: Path) -> Photo:
-    path = scratch / "stdin"
-    path.write_bytes(sys.stdin.buffer.read())
-    return Photo(path, Path("stdin.png"), "standard input")
-
-
-def _in_folder(folder: Path, *, output: Path) -> Iterator[Photo]:
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        # A second run must not take pictures of the first for photos.
-        written = output != folder and output in path.parents
-        if _is_image(path) and not hidden and not written:
-            yield Photo(path, name, str(path))
-
-
-def _matches(pattern: str) -> Iterator[Photo]:
-    fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-    root = Path(*fixed)
-    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
-        if _is_image(path):
-            yield Photo(path, path.relative_to(root), str(path))
+    if argument == "-":
+        path = scratch / "stdin"
+        path.write_bytes(sys.stdin.buffer.read())
+        yield Photo(path, Path("stdin.png"), "standard input")
+    elif path.is_dir():
+        for file in filter(_is_image, sorted(path.rglob("*"))):
+            name = file.relative_to(path)
+            hidden = any(part.startswith(".") for part in name.parts)
+            # A second run must not take pictures of the first for photos.
+            if not hidden and (output == path or output not in file.parents):
+                yield Photo(file, name, str(file))
+    elif os.path.lexists(path):
+        yield Photo(path, Path(path.name), argument)
+    elif glob.has_magic(argument):
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        for file in map(Path, sorted(glob.glob(argument, recursive=True))):
+            if _is_image(file):
+                yield Photo(file, file.relative_to(root), str(file))
+    else:
+        raise ValueError(f"no such photo: {argument}")
 
 
 def _is_image(path: Path) -> bool:
@@ -115,14 +94,9 @@ def _is_image(path: Path) -> bool:
 
 
 def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
-    """Read from the header of a file the size that `read_photo` gives the photo.
+    """Read from the header of a file the height and width that `read_photo` gives it.
 
-    Args:
-        photo: the photo.
-        max_size: of the longer side, in pixels; larger photos are shrunk.
-
-    Returns:
-        Height and width, or ``None`` if the header is damaged.
+    ``None`` if the header is damaged.
     """
     from PIL import Image
 
@@ -138,15 +112,10 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
 
 
 def read_photo(photo: Photo, *, max_size: int | None, smallest_side: int) -> Picture:
-    """Read a photo.
-
-    Args:
-        photo: the photo.
-        max_size: of the longer side, in pixels; larger photos are shrunk.
-        smallest_side: the least height and width that can be stylized, in pixels.
+    """Read a photo, its longer side shrunk to ``max_size`` pixels.
 
     Raises:
-        PhotoError: it is damaged or too small.
+        PhotoError: it is damaged, or a side is below the smallest, in pixels.
     """
     try:
         image = load_image(photo.path, shrink_to=max_size)
@@ -167,21 +136,15 @@ def plan_outputs(
 
     Several pictures go to a folder, each under its photo's name, with the style's name
     if there are several styles: as JPEG if the photo is one, else as PNG. If two
-    pictures would have one name, the later gets a number.
-
-    Args:
-        photos: the photos to stylize.
-        styles: the names of the styles.
-        output: a picture, a folder, or ``-`` for standard output.
-        scratch: a folder for the picture that goes to standard output.
-
-    Returns:
-        For each photo one file per style.
+    pictures would have one name, the later gets a number. The output may also be a
+    picture, or ``-`` for standard output, which goes through the scratch folder.
 
     Raises:
         ValueError: the output is one picture, but several are to be made.
     """
-    if output == "-" or _is_picture(output):
+    folder = Path(output)
+    is_picture = folder.suffix.lower() in SUFFIXES and not folder.is_dir()
+    if output == "-" or is_picture:
         if (pictures := len(photos) * len(styles)) > 1:
             raise ValueError(
                 f"-o {output} is one picture, but {pictures} are to be made; "
@@ -189,10 +152,18 @@ def plan_outputs(
             )
         return {photos[0]: [plan_picture(output, scratch=scratch)]}
     taken: set[str] = set()
-    return {
-        photo: [Path(output) / _unused(name, taken) for name in _names(photo, styles)]
-        for photo in photos
-    }
+    outputs: dict[Photo, list[Path]] = {photo: [] for photo in photos}
+    for photo, style in product(photos, styles):
+        is_jpeg = photo.name.suffix.lower() in (".jpg", ".jpeg")
+        suffix = photo.name.suffix if is_jpeg else ".png"
+        stem = f"{photo.name.stem}.{style}" if len(styles) > 1 else photo.name.stem
+        numbers = chain([""], (f"-{number}" for number in count(2)))
+        names = (photo.name.with_name(f"{stem}{x}{suffix}") for x in numbers)
+        # Some file systems do not distinguish A.png from a.png.
+        free = next(name for name in names if str(name).casefold() not in taken)
+        taken.add(str(free).casefold())
+        outputs[photo].append(folder / free)
+    return outputs
 
 
 def plan_picture(output: str, *, scratch: Path) -> Path:
@@ -200,43 +171,13 @@ def plan_picture(output: str, *, scratch: Path) -> Path:
     return scratch / "stdout.png" if output == "-" else Path(output)
 
 
-def _is_picture(output: str) -> bool:
-    path = Path(output)
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
-
-
-def _names(photo: Photo, styles: Sequence[str]) -> Iterator[Path]:
-    suffix = photo.name.suffix
-    if suffix.lower() not in (".jpg", ".jpeg"):
-        suffix = ".png"
-    for style in styles:
-        ending = f".{style}{suffix}" if len(styles) > 1 else suffix
-        yield photo.name.with_name(photo.name.stem + ending)
-
-
-def _unused(name: Path, taken: set[str]) -> Path:
-    """Add a name to those taken, numbered if it is one of them."""
-    numbered = (name.with_name(f"{name.stem}-{i}{name.suffix}") for i in count(2))
-    # Some file systems do not distinguish A.png from a.png.
-    free = next(
-        path for path in chain([name], numbered) if str(path).casefold() not in taken
-    )
-    taken.add(str(free).casefold())
-    return free
-
-
 def prepare_outputs(
     outputs: Mapping[Photo, Sequence[Path]], *, inputs: Sequence[Path], output: str
 ) -> None:
     """Create the folders of pictures inside the output folder.
 
-    Args:
-        outputs: the files to write, as from `plan_outputs`.
-        inputs: the files of styles, which must not be overwritten, nor photos.
-        output: a picture, a folder, or ``-`` for standard output.
-
     Raises:
-        ValueError: an output is an input, or cannot be written.
+        ValueError: a file to write is a photo or another input, or cannot be written.
     """
     paths = list(chain.from_iterable(outputs.values()))
     resolved = {path.resolve() for path in (*(p.path for p in outputs), *inputs)}
@@ -244,15 +185,7 @@ def prepare_outputs(
         if path.resolve() in resolved:
             raise ValueError(f"{path} is an input; writing the picture would lose it")
     for folder in {path.parent for path in paths if path != Path(output)}:
-        _make_folder(folder)
+        with explained(f"cannot make the folder {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         check_image_path(path)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the folder {folder}: {error.strerror or error}"
-        ) from error

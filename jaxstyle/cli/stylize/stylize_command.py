@@ -64,15 +64,9 @@ Result = TypeVar("Result")
 
 
 class Job(NamedTuple):
-    """The pictures to make.
+    """The files to write for each photo: one per style, or a contact sheet.
 
-    Attributes:
-        outputs: the files to write for each photo: one per style, or a contact sheet.
-        styles: the styles.
-        paint: stylizes a batch; the result may not be computed yet.
-        devices: the number of devices that share batches.
-        max_size: the longer side to which photos are shrunk, in pixels, if any.
-        record: the settings to write into every picture.
+    ``paint`` begins to stylize a batch, and ``record`` is written into every picture.
     """
 
     outputs: Mapping[Photo, Sequence[Path]]
@@ -194,7 +188,8 @@ def stylize_photos(
     with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
         read_futures = run_ahead(reading, executor=readers, count=PHOTOS_AHEAD)
         batches = make_batches(successes(read_futures, failures), batching)
-        writing = until(stop, paint_batches(job, batches, failures))
+        painted = until(stop, paint_batches(job, batches, failures))
+        writing = (partial(write_pictures, job, *each) for each in painted)
         written = run_ahead(writing, executor=writers, count=BATCHES_BEHIND)
         yield from successes(written, failures)
 
@@ -207,8 +202,8 @@ def read(job: Job, photo: Photo) -> tuple[Photo, Picture]:
 
 def paint_batches(
     job: Job, batches: Iterable[Batch], failures: set[str]
-) -> Iterator[Callable[[], list[Path]]]:
-    """Begin each batch in each style, and yield calls that write the pictures."""
+) -> Iterator[tuple[Batch, int, jax.Array]]:
+    """Begin each batch in each style, and yield it with the style's index."""
     for batch in batches:
         for index, style in enumerate(job.styles):
             try:
@@ -217,7 +212,7 @@ def paint_batches(
             except PhotoError as error:
                 failures.add(str(error))
             else:
-                yield partial(write_pictures, job, batch, index, painted)
+                yield batch, index, painted
 
 
 def write_pictures(
@@ -262,7 +257,14 @@ def make_contact_sheet(
     """Make one picture of a photo in all styles, and yield its file."""
     ((photo, (path,)),) = job.outputs.items()
     try:
-        pictures = list(until(stop, stylize_photo(job, photo)))
+        _, image = read(job, photo)
+        height, width, _ = image.shape
+        networks = [style.network for style in job.styles]
+        batching = plan_batches({photo: (height, width)}, networks)
+        batches = make_batches([(photo, image)], batching)
+        pictures = [image]
+        for batch, _, painted in until(stop, paint_batches(job, batches, failures)):
+            pictures += fetch(batch, painted)
     except PhotoError as error:
         failures.add(str(error))
         return
@@ -273,20 +275,6 @@ def make_contact_sheet(
         yield [path]
 
 
-def stylize_photo(job: Job, photo: Photo) -> Iterator[Picture]:
-    """Yield a photo, and the picture of it in each style."""
-    _, image = read(job, photo)
-    yield image
-    height, width, _ = image.shape
-    networks = [style.network for style in job.styles]
-    batching = plan_batches({photo: (height, width)}, networks)
-    (batch,) = make_batches([(photo, image)], batching)
-    for style in job.styles:
-        with naming_photos(batch):
-            painted = job.paint(style, batch)
-        yield from fetch(batch, painted)
-
-
 def lay_out(pictures: Sequence[Picture], *, labels: Sequence[str]) -> Picture:
     """Lay out pictures with labels in rows of `COLUMNS`."""
     sheets = [
@@ -294,13 +282,9 @@ def lay_out(pictures: Sequence[Picture], *, labels: Sequence[str]) -> Picture:
         for i in range(0, len(pictures), COLUMNS)
     ]
     width = max(sheet.shape[1] for sheet in sheets)
+    margins = [((0, 0), (0, width - sheet.shape[1]), (0, 0)) for sheet in sheets]
     return np.concatenate(
-        [
-            np.pad(
-                sheet, ((0, 0), (0, width - sheet.shape[1]), (0, 0)), constant_values=1
-            )
-            for sheet in sheets
-        ]
+        list(map(partial(np.pad, constant_values=1), sheets, margins))
     )
 
 
