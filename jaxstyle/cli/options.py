@@ -139,13 +139,9 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
         target.add_argument(option.name, **how)
         return
     names = [option.flag] if info.short is None else [info.short, option.flag]
-    target.add_argument(*names, dest=option.name, required=_is_required(option), **how)
-
-
-def _is_required(option: Option) -> bool:
-    """Test whether nothing but the command line gives the value."""
     defaults = (option.field.default, option.field.default_factory)
-    return len(option.path) == 1 and all(each is MISSING for each in defaults)
+    required = len(option.path) == 1 and all(each is MISSING for each in defaults)
+    target.add_argument(*names, dest=option.name, required=required, **how)
 
 
 def _checked(

@@ -38,8 +38,14 @@ def load_styles(wanted: Sequence[str]) -> list[Style]:
     """
     found: dict[Any, Shares] = {}
     for text in wanted:
-        for shares in _find(text):
-            found.setdefault(_key(shares), shares)
+        if text == ALL:
+            mixtures: list[Shares] = [{path: 1.0} for path in find_styles([ALL])]
+        else:
+            mixtures = [parse_mixture(text)]
+        for shares in mixtures:
+            whole = sum(shares.values())
+            key = [(path.resolve(), share / whole) for path, share in shares.items()]
+            found.setdefault(tuple(key), shares)  # equal keys give the same net
     names = [_name(shares) for shares in found.values()]
     for name in names:
         if names.count(name) > 1:
@@ -82,18 +88,6 @@ def _parse_part(part: str) -> tuple[Path, float]:
         return find_style(style), nonnegative_float(number)
     except ValueError as error:
         raise ValueError(f"the share of {style}: {error}") from error
-
-
-def _find(text: str) -> list[Shares]:
-    if text == ALL:
-        return [{path: 1.0} for path in find_styles([ALL])]
-    return [parse_mixture(text)]
-
-
-def _key(shares: Shares) -> tuple[tuple[Path, float], ...]:
-    """Make a key that is equal for mixtures that give the same net."""
-    whole = sum(shares.values())
-    return tuple((path.resolve(), share / whole) for path, share in shares.items())
 
 
 def _name(shares: Shares) -> str:

@@ -90,15 +90,14 @@ class _Graph(NamedTuple):
 
         Inputs that are arrays become constants.
         """
-        names = [x if isinstance(x, str) else self._keep(x) for x in inputs]
+        names = []
+        for x in inputs:
+            names.append(x if isinstance(x, str) else f"constant_{len(self.constants)}")
+            if not isinstance(x, str):
+                self.constants[names[-1]] = x
         output = output or f"{operator}_{len(self.nodes)}"
         self.nodes.append(_Node(operator, names, output, own))
         return output
-
-    def _keep(self, array: np.ndarray) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants[name] = array
-        return name
 
 
 def _stylize(graph: _Graph, params: Params, images: str, *, output: str) -> None:

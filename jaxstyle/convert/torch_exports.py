@@ -39,7 +39,10 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
         module, _, kind = path.rpartition("/")
         if module in modules:
             array = own[path] if path in own else _NEUTRAL[kind](shape)
-            state[find_name(path, modules)] = _convert(array)
+            # Kernels of PyTorch have their channels first.
+            axes = (3, 2, 0, 1) if array.ndim == 4 else (0,)
+            array = np.ascontiguousarray(array.transpose(axes), np.float32)
+            state[find_name(path, modules)] = array
     return state
 
 
@@ -61,12 +64,6 @@ def _find_problems(params: Params) -> Iterator[str]:
         yield "it has batch norm, not instance norm"
     if (slope := float(params["negative_slope"])) != 1:
         yield f"its residual branches end with a ReLU of negative slope {slope:g}"
-
-
-def _convert(array: np.ndarray) -> np.ndarray:
-    """Convert an array to PyTorch's, in float32: kernels have their channels first."""
-    axes = (3, 2, 0, 1) if array.ndim == 4 else (0,)
-    return np.ascontiguousarray(array.transpose(axes), np.float32)
 
 
 def _with_pixels(params: Params, constants: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,10 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         Traceback (most recent call last):
         ValueError: no such PyTorch checkpoint: photo.pth
     """
-    state = _without_prefix(_load_state_dict(path))
+    is_safe = Path(path).suffix.lower() == ".safetensors"
+    state: Arrays = load_params(path)[0] if is_safe else load_torch_state_dict(path)
+    if all(name.startswith("module.") for name in state):  # DataParallel's names
+        state = {name.removeprefix("module."): state[name] for name in state}
     title = _find_layout(state, path=path)
     layout = LAYOUTS[title]
     state = {
@@ -91,20 +94,6 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
     tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
     return title, {**layout.constants, **tree}
-
-
-def _load_state_dict(path: str | Path) -> Arrays:
-    if Path(path).suffix.lower() == ".safetensors":
-        return load_params(path)[0]
-    return load_torch_state_dict(path)
-
-
-def _without_prefix(state: Arrays) -> Arrays:
-    """Undo what ``DataParallel`` does to the names."""
-    prefix = "module."
-    if not all(name.startswith(prefix) for name in state):
-        return state
-    return {name.removeprefix(prefix): array for name, array in state.items()}
 
 
 def _find_layout(state: Arrays, *, path: str | Path) -> str:
@@ -133,7 +122,8 @@ def _expected(
     for path, shape in leaves(net_shapes(width=width, norm=layout.norm)):
         if path.rpartition("/")[0] in modules:
             name = find_name(path, modules)
-            names[path], shapes[name] = name, _transpose(shape)
+            axes = (3, 2, 0, 1) if len(shape) == 4 else range(len(shape))
+            names[path], shapes[name] = name, tuple(shape[i] for i in axes)
     return names, shapes
 
 
@@ -147,11 +137,6 @@ def _convert(array: np.ndarray) -> np.ndarray:
     """Convert an array to ours, in float32: kernels have their channels last."""
     axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
     return np.ascontiguousarray(array.transpose(axes), np.float32)
-
-
-def _transpose(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Permute a shape of ours to PyTorch's."""
-    return tuple(shape[i] for i in (3, 2, 0, 1)) if len(shape) == 4 else shape
 
 
 # --- the layouts --------------------------------------------------------------------

@@ -214,16 +214,13 @@ def prefetch_to_device(
     waiting: deque[jax.Array] = deque()
     with closing(batches):
         for batch in batches:
-            waiting.append(_put(batch, sharding))
+            if sharding is None:
+                waiting.append(jax.device_put(batch))
+            else:
+                waiting.append(jax.make_array_from_process_local_data(sharding, batch))
             if len(waiting) > ahead:
                 yield waiting.popleft()
         yield from waiting
-
-
-def _put(batch: Batch, sharding: Sharding | None) -> jax.Array:
-    if sharding is None:
-        return jax.device_put(batch)
-    return jax.make_array_from_process_local_data(sharding, batch)
 
 
 def _check(
@@ -255,7 +252,9 @@ def _iterate(
 
     # Not `catch_warnings`, which is not safe between threads.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    count = workers or min(_cores(), MOST_THREADS)
+    has_affinity = hasattr(os, "sched_getaffinity")  # on Linux
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    count = workers or min(cores, MOST_THREADS)
     options = grain.ReadOptions(num_threads=count, prefetch_buffer_size=count + ahead)
     elements = iter(dataset.to_iter_dataset(options, allow_nones=True))
     with closing(elements):
@@ -263,10 +262,3 @@ def _iterate(
             if isinstance(element, ValueError):
                 raise element
             yield element
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -190,8 +190,14 @@ def prepare_coco(
             config=config, data_dir=data_dir, file_format="array_record"
         )
         builder.quiet = quiet
-        _remove_leftovers(Path(builder.data_dir))
-        archives = list(_archives(builder.builder_config, kept))
+        folder = Path(builder.data_dir)
+        for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):
+            shutil.rmtree(leftover)
+        archives = [
+            Archive(url, kept / info.filename, int(info.size), info.checksum)
+            for url in urls(builder.builder_config)
+            for info in [TrainOnlyCoco.url_infos[url]]
+        ]
         say(check_room(name, archives, data_dir))
         for archive in archives:
             if not archive.path.exists():
@@ -200,7 +206,7 @@ def prepare_coco(
         say(f"checking the zip files in {kept} and preparing the records ...")
         _build(builder, kept)
     say(f"the zip files in {kept} are not needed any more")
-    return Path(builder.data_dir)
+    return folder
 
 
 def check_room(name: str, archives: Sequence[Archive], folder: Path) -> str:
@@ -215,12 +221,6 @@ def check_room(name: str, archives: Sequence[Archive], folder: Path) -> str:
     if free < missing + records:
         raise ValueError(f"not enough room for {what}; use another --data-dir")
     return what
-
-
-def _archives(config: Any, folder: Path) -> Iterator[Archive]:
-    for url in urls(config):
-        info = TrainOnlyCoco.url_infos[url]
-        yield Archive(url, folder / info.filename, int(info.size), info.checksum)
 
 
 def _build(builder: Any, kept: Path) -> None:
@@ -241,12 +241,6 @@ def _build(builder: Any, kept: Path) -> None:
             f"cannot write the records to {builder.data_dir}: {error}; the zip files "
             "are kept, try again"
         ) from error
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove leftovers of interrupted preparations of the same data."""
-    for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):
-        shutil.rmtree(leftover)
 
 
 @contextlib.contextmanager

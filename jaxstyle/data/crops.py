@@ -7,7 +7,7 @@ are ignored. Other kinds of pixels go through `jaxstyle.files.image_files.to_srg
 import io
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,9 +15,6 @@ from jaxtyping import UInt8
 from jaxstyle.data.sources import Record, Source
 from jaxstyle.files.atomic import describe_error
 from jaxstyle.files.image_files import to_srgb
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """The formats that Pillow may decode; it would run programs for some others."""
@@ -123,19 +120,23 @@ def decode(
 
     try:
         with Image.open(io.BytesIO(record.data), formats=FORMATS) as image:
-            _check_size(image, size)
-            tiny = min(image.size) < size
-            factor = crop.shorter_side / min(image.size)
-            image.draft(None, _scaled(image.size, factor))
+            shorter = min(image.size)
+            if 8 * shorter < size:
+                raise ValueError(f"{image.width}x{image.height} pixels are far too few")
+            scaled = (round(x * (crop.shorter_side / shorter)) for x in image.size)
+            width, height = scaled
+            image.draft(None, (max(1, width), max(1, height)))
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width}x{image.height} pixels")
-            picture = _to_rgb(image)
+            image.load()
+            # Conversion would copy an image that is RGB already.
+            picture = image if image.mode == "RGB" else to_srgb(image)
             kind = _KINDS.get(image.mode, image.mode)
     except Exception as error:  # damaged data make Pillow raise nearly every type
         raise ValueError(describe_error(error)) from error
     if kind != "RGB":
         report.repaired(record.name, kind)
-    if tiny:
+    if shorter < size:
         report.repaired(record.name, "upscaled")
     square = picture.resize(
         (size, size),
@@ -145,23 +146,6 @@ def decode(
     if crop.mirrored:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(square)
-
-
-def _check_size(image: "Image.Image", size: int) -> None:
-    """Raise if an image would be enlarged more than eight times."""
-    if 8 * min(image.size) < size:
-        raise ValueError(f"{image.width}x{image.height} pixels are far too few")
-
-
-def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    width, height = size
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _to_rgb(image: "Image.Image") -> "Image.Image":
-    image.load()
-    # Conversion would copy an image that is RGB already.
-    return image if image.mode == "RGB" else to_srgb(image)
 
 
 def _box(

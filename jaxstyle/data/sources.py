@@ -81,7 +81,7 @@ def open_source(
     """
     folder = Path(data).expanduser()
     if folder.is_dir():
-        if is_tfds_folder(folder):
+        if (folder / "dataset_info.json").is_file():  # TFDS has prepared it
             return TfdsSource(folder, split=split)
         return FolderSource(folder)
     if not is_tfds_name(data):
@@ -102,11 +102,6 @@ def open_source(
 def is_tfds_name(name: str) -> bool:
     """Match the form of a TFDS name, ``NAME[/CONFIG][:VERSION]``."""
     return _NAME.fullmatch(name) is not None
-
-
-def is_tfds_folder(folder: Path) -> bool:
-    """Detect a data set that TFDS has prepared in a folder."""
-    return (folder / "dataset_info.json").is_file()
 
 
 def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:

@@ -77,7 +77,10 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
                 manager.delete(step)
             whole = jax.tree.map(np.asarray, state)
             manager.save(step, args=ocp.args.StandardSave(whole), force=True)
-        _write_manifest(folder / str(step), configuration)
+        checkpoint = folder / str(step)
+        manifest = {"configuration": configuration, "files": _digests(checkpoint)}
+        with atomic_path(checkpoint / MANIFEST) as temporary:
+            temporary.write_text(json.dumps(manifest))
         return_freed_memory()
 
 
@@ -190,12 +193,6 @@ def _read_state(folder: Path, step: int, like: State) -> State:
         return manager.restore(step, args=ocp.args.StandardRestore(shapes))
 
 
-def _write_manifest(checkpoint: Path, configuration: Configuration) -> None:
-    manifest = {"configuration": configuration, "files": _digests(checkpoint)}
-    with atomic_path(checkpoint / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest))
-
-
 def _read_manifest(checkpoint: Path) -> Configuration:
     """Check the digest of every file of a checkpoint; return its configuration."""
     manifest = json.loads((checkpoint / MANIFEST).read_bytes())
@@ -208,13 +205,10 @@ def _read_manifest(checkpoint: Path) -> Configuration:
 
 def _digests(checkpoint: Path) -> dict[str, str]:
     """Map the relative path of each file, except the manifest, to its digest."""
-    return {
-        path.relative_to(checkpoint).as_posix(): _digest(path)
-        for path in checkpoint.rglob("*")
-        if path.is_file() and path.name != MANIFEST
-    }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digests = {}
+    for path in checkpoint.rglob("*"):
+        if path.is_file() and path.name != MANIFEST:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+            digests[path.relative_to(checkpoint).as_posix()] = digest.hexdigest()
+    return digests

@@ -57,7 +57,12 @@ def save_film(
             speed or the size is out of range, or writing failed.
     """
     path = Path(path)
-    _check_numbers(size, frames_per_second)
+    if not 1 <= frames_per_second <= FASTEST:
+        raise ValueError(
+            f"a film has from 1 to {FASTEST} frames per second, got {frames_per_second}"
+        )
+    if min(size) < 1:
+        raise ValueError(f"a film's height and width must be at least 1, got {size}")
     check_film_path(path)
     writing = partial(explained, f"cannot write the film {path}")
     with ExitStack() as stack:
@@ -91,15 +96,6 @@ def _check_encoder(suffix: str) -> None:
 
         if not features.check("webp"):
             raise ValueError("this Pillow has no WebP; use .gif, or Pillow from PyPI")
-
-
-def _check_numbers(size: tuple[int, int], frames_per_second: int) -> None:
-    if not 1 <= frames_per_second <= FASTEST:
-        raise ValueError(
-            f"a film has from 1 to {FASTEST} frames per second, got {frames_per_second}"
-        )
-    if min(size) < 1:
-        raise ValueError(f"a film's height and width must be at least 1, got {size}")
 
 
 def _pictures(frames: Iterable[ArrayLike], size: tuple[int, int]) -> "Iterator[Image]":

@@ -205,11 +205,15 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
 
     Floats below 0 become black.
     """
+    from PIL import Image
+
     if image.mode == "La":  # premultiplied gray, which Pillow converts to LA only
         image = image.convert("LA")
     picture = _apply_profile(_without_alpha(image), image.info.get("icc_profile"))
     if image.has_transparency_data:
-        picture = _over_white(picture, _opacity(image))
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=_opacity(image))
+        picture = white
     return _upright(picture, image)
 
 
@@ -254,14 +258,6 @@ def _opacity(image: "Image.Image") -> "Image.Image":
     if image.mode in _WHITE:  # Pillow would compare just 8 bits with the clear value
         return Image.fromarray(np.asarray(image) != image.info["transparency"])
     return image.convert("RGBA").getchannel("A")
-
-
-def _over_white(picture: "Image.Image", opacity: "Image.Image") -> "Image.Image":
-    from PIL import Image
-
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(picture, mask=opacity)
-    return white
 
 
 def upright_size(image: "Image.Image") -> tuple[int, int]:

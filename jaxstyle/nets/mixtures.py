@@ -111,17 +111,14 @@ def check_related(nets: Sequence[Params]) -> None:
                     f"net {number} has other constants than net 1 in {name}, so it was "
                     "not trained from the same net"
                 )
-        cosine = _cosine(_kernels(first), _kernels(net))
+        a, b = _kernels(first), _kernels(net)
+        cosine = float(a @ b / np.sqrt((a @ a) * (b @ b)))
         if cosine < UNRELATED:
             raise ValueError(
                 f"net {number} has nothing in common with net 1 (the cosine between "
                 f"their kernels is {cosine:.2f}), so their mean is no style; train one "
                 "from the other"
             )
-
-
-def _cosine(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def _kernels(net: Params) -> Float[np.ndarray, " n"]:

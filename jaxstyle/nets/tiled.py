@@ -128,7 +128,7 @@ def _apply_layers(
     """Apply layers to what comes in by parts; return what comes out whole."""
     strides = output_strides(layers, stride)
     for layer, stride in zip(layers, strides, strict=True):
-        part = _then(partial(_convolve, layer, params), part)
+        part = _then(partial(apply_convolution, layer, params, convolve=convolve), part)
         if stride == STRIDE or layer is layers[-1]:
             x, moments = sweep.store(part, stride=stride)
             part = _cut(x, stride=stride)
@@ -154,10 +154,6 @@ def _apply_residuals(
         lambda *own: jnp.stack(own), *(params[block.name] for block in blocks)
     )
     return lax.scan(add, x, stacked)[0]
-
-
-def _convolve(layer: Layer, params: Params, x: Array) -> Array:
-    return apply_convolution(layer, params, x, convolve)
 
 
 def _finish(layer: Layer, params: Params, moments: Moments, x: Array) -> Array:

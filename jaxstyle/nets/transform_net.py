@@ -262,10 +262,9 @@ def _update_running(params: Params, measured: Mapping[str, Any]) -> Params:
         if isinstance(new, Mapping):
             changed[name] = _update_running(own, new)
         elif "mean" in own:
-            mean, variance = map(_follow, (own["mean"], own["variance"]), new)
-            changed[name] = {**own, "mean": mean, "variance": variance}
+            followed = {
+                key: lax.stop_gradient(MOMENTUM * own[key] + (1 - MOMENTUM) * x.ravel())
+                for key, x in new._asdict().items()
+            }
+            changed[name] = {**own, **followed}
     return {**params, **changed}
-
-
-def _follow(old: Array, new: Array) -> Array:
-    return lax.stop_gradient(MOMENTUM * old + (1 - MOMENTUM) * new.ravel())

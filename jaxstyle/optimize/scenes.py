@@ -111,11 +111,6 @@ def _resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
 Init: TypeAlias = Callable[[Image, Sequence[Image], Array], Image]
 
 
-def _content(content: Image, styles: Sequence[Image], key: Array) -> Image:
-    """Start from the content itself."""
-    return content
-
-
 def _noise(content: Image, styles: Sequence[Image], key: Array) -> Image:
     """Start from uniform noise."""
     return jax.random.uniform(key, content.shape, content.dtype)
@@ -142,7 +137,7 @@ def _style_stats(content: Image, styles: Sequence[Image], key: Array) -> Image:
 
 
 INITS: Mapping[str, Init] = {
-    "content": _content,
+    "content": lambda content, styles, key: content,
     "noise": _noise,
     "gray": _gray,
     "style-stats": _style_stats,

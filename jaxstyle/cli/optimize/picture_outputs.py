@@ -241,15 +241,13 @@ def save_sheet(path: str, run: Run, picture: Image) -> None:
     """Write photo, paintings and picture side by side, all as high as the picture."""
     arguments, height = run.arguments, picture.shape[0]
     paintings = [load_image(path) for path in arguments.styles]
-    images = [run.inputs.photo, *(_as_high(jnp.asarray(x), height) for x in paintings)]
+    widths = [max(1, round(x.shape[1] * height / len(x))) for x in paintings]
+    as_high = map(
+        resize_image, map(jnp.asarray, paintings), ((height, w) for w in widths)
+    )
     labels = [Path(path).stem for path in (arguments.content, *arguments.styles)]
-    row = [np.asarray(image) for image in (*images, picture)]
+    row = [np.asarray(image) for image in (run.inputs.photo, *as_high, picture)]
     save_image(make_sheet([row], column_labels=(*labels, "picture")), path)
-
-
-def _as_high(image: Image, height: int) -> Image:
-    width = max(1, round(image.shape[1] * height / image.shape[0]))
-    return resize_image(image, (height, width))
 
 
 # --- films --------------------------------------------------------------------------
