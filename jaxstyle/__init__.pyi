@@ -1,27 +1,19 @@
-from . import convert, data, files, losses, nets, optimize, scaling, training, vgg
-from .files.image_files import load_image, save_image
-from .files.style_files import load_style, save_style
-from .files.vgg_files import load_vgg
-from .losses.objective import Weights
-from .nets.transform_net import stylize
-from .optimize.pyramid import optimize_image
+from . import (
+    convert as convert,
+    data as data,
+    files as files,
+    losses as losses,
+    nets as nets,
+    optimize as optimize,
+    scaling as scaling,
+    training as training,
+    vgg as vgg,
+)
+from .files.image_files import load_image as load_image, save_image as save_image
+from .files.style_files import load_style as load_style, save_style as save_style
+from .files.vgg_files import load_vgg as load_vgg
+from .losses.objective import Weights as Weights
+from .nets.transform_net import stylize as stylize
+from .optimize.pyramid import optimize_image as optimize_image
 
-__all__ = [
-    "Weights",
-    "convert",
-    "data",
-    "files",
-    "load_image",
-    "load_style",
-    "load_vgg",
-    "losses",
-    "nets",
-    "optimize",
-    "optimize_image",
-    "save_image",
-    "save_style",
-    "scaling",
-    "stylize",
-    "training",
-    "vgg",
-]
+__all__: list[str]

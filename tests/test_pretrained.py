@@ -11,8 +11,7 @@ from jaxstyle.files.downloads import cache_folder
 from jaxstyle.files.image_files import example_photos
 from jaxstyle.files.param_files import load_params, save_params
 from jaxstyle.files.vgg_files import OXFORD, load_vgg, save_vgg, to_half
-from jaxstyle.vgg import layers
-from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg import layers, params as vgg_params
 from jaxstyle.vgg.params import measure_mean_activations
 
 SHIPPED = Path(__file__).parents[1] / "jaxstyle" / "weights" / "vgg16.safetensors"

@@ -13,8 +13,7 @@ from jax import lax
 from numeric_checks import assert_close, assert_gradients
 
 import jaxstyle
-from jaxstyle.vgg import layers
-from jaxstyle.vgg import network as vgg
+from jaxstyle.vgg import layers, network as vgg
 from jaxstyle.vgg.layers import POOLINGS
 
 Params = dict[str, Any]

@@ -28,8 +28,7 @@ from jaxstyle.convert.published_vgg import (
     from_torchvision,
 )
 from jaxstyle.files.param_files import load_params
-from jaxstyle.vgg import layers
-from jaxstyle.vgg import network as vgg
+from jaxstyle.vgg import layers, network as vgg
 from jaxstyle.vgg.params import measure_mean_activations
 
 ROOT = Path(__file__).parents[1]

@@ -9,9 +9,7 @@ from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.config import LossConfig
 from jaxstyle.losses.objective import StyleWeights
-from jaxstyle.vgg import layers as vgg_layers
-from jaxstyle.vgg import network
-from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg import layers as vgg_layers, network, params as vgg_params
 
 
 def check_blend(blend: StyleWeights | None, styles: Sequence[str]) -> None:

@@ -12,8 +12,13 @@ import numpy as np
 from jax.sharding import Sharding
 from jaxtyping import UInt8
 
-from jaxstyle.data.crops import CropReader, CropRequest, center_crop, draw_request
-from jaxstyle.data.crops import Report as Report
+from jaxstyle.data.crops import (
+    CropReader,
+    CropRequest,
+    Report as Report,
+    center_crop,
+    draw_request,
+)
 from jaxstyle.data.sources import Source
 
 SHORTER_SIDE = (256, 480)

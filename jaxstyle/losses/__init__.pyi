@@ -1,51 +1,28 @@
-from .config import LossConfig
-from .extractor import Extractor
-from .objective import Execution, Objective, Weights
-from .perceptual import Problem, perceptual_loss
+from .config import LossConfig as LossConfig
+from .extractor import Extractor as Extractor
+from .objective import (
+    Execution as Execution,
+    Objective as Objective,
+    Weights as Weights,
+)
+from .perceptual import Problem as Problem, perceptual_loss as perceptual_loss
 from .style import (
-    STYLE_LOSSES,
-    StyleLoss,
-    exact_wasserstein_loss,
-    gram_loss,
-    mean_loss,
-    mean_std_loss,
-    wasserstein_loss,
+    STYLE_LOSSES as STYLE_LOSSES,
+    StyleLoss as StyleLoss,
+    exact_wasserstein_loss as exact_wasserstein_loss,
+    gram_loss as gram_loss,
+    mean_loss as mean_loss,
+    mean_std_loss as mean_std_loss,
+    wasserstein_loss as wasserstein_loss,
 )
-from .targets import Targets, make_targets
+from .targets import Targets as Targets, make_targets as make_targets
 from .terms import (
-    Moments,
-    absolute_variation,
-    content_loss,
-    gram_matrix,
-    isotropic_variation,
-    moments,
-    style_loss,
-    total_variation,
+    Moments as Moments,
+    absolute_variation as absolute_variation,
+    content_loss as content_loss,
+    gram_matrix as gram_matrix,
+    isotropic_variation as isotropic_variation,
+    moments as moments,
+    style_loss as style_loss,
+    total_variation as total_variation,
 )
-
-__all__ = [
-    "STYLE_LOSSES",
-    "Execution",
-    "Extractor",
-    "LossConfig",
-    "Moments",
-    "Objective",
-    "Problem",
-    "StyleLoss",
-    "Targets",
-    "Weights",
-    "absolute_variation",
-    "content_loss",
-    "exact_wasserstein_loss",
-    "gram_loss",
-    "gram_matrix",
-    "isotropic_variation",
-    "make_targets",
-    "mean_loss",
-    "mean_std_loss",
-    "moments",
-    "perceptual_loss",
-    "style_loss",
-    "total_variation",
-    "wasserstein_loss",
-]

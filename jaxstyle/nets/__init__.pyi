@@ -1,16 +1,5 @@
-from .mixtures import mix_styles, stack_styles
-from .networks import NETWORKS, Network
-from .padded import stylize_sharded
-from .tiled import stylize_tiled
-from .transform_net import init_net, stylize
-
-__all__ = [
-    "NETWORKS",
-    "Network",
-    "init_net",
-    "mix_styles",
-    "stack_styles",
-    "stylize",
-    "stylize_sharded",
-    "stylize_tiled",
-]
+from .mixtures import mix_styles as mix_styles, stack_styles as stack_styles
+from .networks import NETWORKS as NETWORKS, Network as Network
+from .padded import stylize_sharded as stylize_sharded
+from .tiled import stylize_tiled as stylize_tiled
+from .transform_net import init_net as init_net, stylize as stylize

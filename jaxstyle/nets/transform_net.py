@@ -23,15 +23,16 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels.convolutions import convolve
-from jaxstyle.nets.net_layers import NORMS as NORMS
-from jaxstyle.nets.net_layers import STRIDE as STRIDE
 from jaxstyle.nets.net_layers import (
+    NORMS as NORMS,
+    STRIDE as STRIDE,
     Activations,
     Convolve,
     Layers,
     Measure,
     Moments,
     Own,
+    Params as Params,
     apply_layers,
     constant,
     layer_shapes,
@@ -39,7 +40,6 @@ from jaxstyle.nets.net_layers import (
     measure_axes,
     measure_image,
 )
-from jaxstyle.nets.net_layers import Params as Params
 
 SMALLEST_SIDE = 16
 """The least height and width of an image, in pixels."""

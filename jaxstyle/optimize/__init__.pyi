@@ -1,28 +1,12 @@
-from .optimizers import adam, lbfgs
-from .presets import PRESETS, OptimizeConfig
-from .pyramid import optimize_image, pyramid_sizes
+from .optimizers import adam as adam, lbfgs as lbfgs
+from .presets import PRESETS as PRESETS, OptimizeConfig as OptimizeConfig
+from .pyramid import optimize_image as optimize_image, pyramid_sizes as pyramid_sizes
 from .steps import (
-    Keeper,
-    State,
-    init_state,
-    keep_average,
-    keep_best,
-    make_step,
-    run_steps,
+    Keeper as Keeper,
+    State as State,
+    init_state as init_state,
+    keep_average as keep_average,
+    keep_best as keep_best,
+    make_step as make_step,
+    run_steps as run_steps,
 )
-
-__all__ = [
-    "PRESETS",
-    "Keeper",
-    "OptimizeConfig",
-    "State",
-    "adam",
-    "init_state",
-    "keep_average",
-    "keep_best",
-    "lbfgs",
-    "make_step",
-    "optimize_image",
-    "pyramid_sizes",
-    "run_steps",
-]

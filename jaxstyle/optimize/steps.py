@@ -16,8 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxstyle.images.arrays import Image, check_image
 from jaxstyle.losses.objective import DEFAULT_EXECUTION, Execution
-from jaxstyle.losses.perceptual import Metrics, perceptual_loss
-from jaxstyle.losses.perceptual import Problem as Problem
+from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_loss
 from jaxstyle.scaling.chunks import repeat_step
 
 # --- keepers -------------------------------------------------------------------------

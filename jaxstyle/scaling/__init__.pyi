@@ -1,8 +1,6 @@
-from .sharding import image_shardings, make_row_mesh, shard_images, unshard_images
-
-__all__ = [
-    "image_shardings",
-    "make_row_mesh",
-    "shard_images",
-    "unshard_images",
-]
+from .sharding import (
+    image_shardings as image_shardings,
+    make_row_mesh as make_row_mesh,
+    shard_images as shard_images,
+    unshard_images as unshard_images,
+)

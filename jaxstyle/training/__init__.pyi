@@ -1,28 +1,13 @@
 from .loop import (
-    State,
-    Step,
-    evaluate,
-    init_state,
-    make_problem,
-    make_step,
-    measure_stylized,
-    run_steps,
-    stability_loss,
+    State as State,
+    Step as Step,
+    evaluate as evaluate,
+    init_state as init_state,
+    make_problem as make_problem,
+    make_step as make_step,
+    measure_stylized as measure_stylized,
+    run_steps as run_steps,
+    stability_loss as stability_loss,
 )
-from .photo_cache import take_batch
-from .recipes import TRAINING_PRESETS, TrainConfig
-
-__all__ = [
-    "TRAINING_PRESETS",
-    "State",
-    "Step",
-    "TrainConfig",
-    "evaluate",
-    "init_state",
-    "make_problem",
-    "make_step",
-    "measure_stylized",
-    "run_steps",
-    "stability_loss",
-    "take_batch",
-]
+from .photo_cache import take_batch as take_batch
+from .recipes import TRAINING_PRESETS as TRAINING_PRESETS, TrainConfig as TrainConfig

@@ -25,8 +25,7 @@ from jaxstyle.losses.objective import (
     StyleWeights,
     Weights,
 )
-from jaxstyle.losses.perceptual import Metrics, perceptual_loss
-from jaxstyle.losses.perceptual import Problem as Problem
+from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_loss
 from jaxstyle.losses.targets import content_targets, make_style_targets
 from jaxstyle.nets.net_layers import Params
 from jaxstyle.nets.transform_net import stylize, stylize_in_training

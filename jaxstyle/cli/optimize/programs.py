@@ -36,8 +36,7 @@ from jaxstyle.scaling.sharding import (
     replicated,
     sharded_first_axis,
 )
-from jaxstyle.vgg import network
-from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg import network, params as vgg_params
 
 CAPACITY = 50
 """The most steps that the device makes in one call."""

@@ -29,8 +29,7 @@ from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.photo_cache import cached_side, take_batch
 from jaxstyle.training.recipes import TrainConfig
-from jaxstyle.vgg import network
-from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg import network, params as vgg_params
 
 MOST_STEPS = 1000
 """The most steps on cached photos that one call of the program makes."""
