@@ -128,7 +128,7 @@ def compute_activations(
     network: BoundExtractor, images: Images, layers: Iterable[str]
 ) -> Features:
     """Compute the features of some layers; with tiles, only these are kept whole."""
-    layers = tuple(layers)
+    network.check_layers(layers := tuple(layers))
     if network.execution.tile is None:
         features = network.features(images)
         return {layer: features[layer] for layer in layers}

@@ -112,49 +112,30 @@ def make_targets(
     network.check_layers((*weights.content, *weights.style))
     if masks is not None:
         check_masks(masks, [content] * len(styles), what="masks")
-    activations = content_targets(
-        params, content, weights, objective=objective, execution=execution
-    )
+    activations = compute_activations(network, content, weights.content)
     targets = make_style_targets(
-        params,
+        network,
         styles,
         weights,
+        objective,
         style_weights=style_weights,
         masks=masks,
         style_masks=style_masks,
-        objective=objective,
-        execution=execution,
     )
     return replace(targets, content=activations)
 
 
-def content_targets(
-    params: ExtractorParams,
-    content: Images,
-    weights: Weights,
-    *,
-    objective: Objective = DEFAULT_OBJECTIVE,
-    execution: Execution = DEFAULT_EXECUTION,
-) -> dict[str, Float[Array, "*n _h _w _c"]]:
-    """Compute the targets of the content layers, activations; see `make_targets`."""
-    network = BoundExtractor(objective.extractor, params, execution)
-    network.check_layers(weights.content)
-    return compute_activations(network, content, weights.content)
-
-
 def make_style_targets(
-    params: ExtractorParams,
+    network: BoundExtractor,
     styles: Sequence[Images],
     weights: Weights,
+    objective: Objective,
     *,
-    style_weights: StyleWeights | None = None,
+    style_weights: StyleWeights | None,
     masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask | None] | None = None,
-    objective: Objective = DEFAULT_OBJECTIVE,
-    execution: Execution = DEFAULT_EXECUTION,
 ) -> Targets:
     """Make the targets of `make_targets` except for those of the content."""
-    network = BoundExtractor(objective.extractor, params, execution)
     network.check_layers(weights.style)
     shares = share_styles(weights.style, len(styles), style_weights)
     style_loss = find_style_loss(objective.style_loss)
@@ -168,7 +149,7 @@ def make_style_targets(
         regions = {
             layer: len(styles)
             * shares[layer][:, None, None]
-            * _pool(masks, objective.extractor.stride(layer))
+            * _pool(masks, network.extractor.stride(layer))
             for layer in found
         }
     style = {layer: style_loss.make_target(combined[layer]) for layer in combined}

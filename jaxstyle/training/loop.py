@@ -17,6 +17,7 @@ from jaxtyping import Array, Int, UInt8
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
+from jaxstyle.losses.measures import compute_activations
 from jaxstyle.losses.objective import (
     DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
@@ -26,7 +27,7 @@ from jaxstyle.losses.objective import (
     Weights,
 )
 from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_loss
-from jaxstyle.losses.targets import content_targets, make_style_targets
+from jaxstyle.losses.targets import make_style_targets
 from jaxstyle.nets.net_layers import Params
 from jaxstyle.nets.transform_net import stylize, stylize_in_training
 from jaxstyle.scaling.chunks import repeat_step
@@ -95,12 +96,7 @@ def make_problem(
     network = BoundExtractor(objective.extractor, params, execution)
     network.check_layers((*weights.content, *weights.style))
     targets = make_style_targets(
-        params,
-        styles,
-        weights,
-        style_weights=style_weights,
-        objective=objective,
-        execution=execution,
+        network, styles, weights, objective, style_weights=style_weights
     )
     return Problem(params, targets, weights)
 
@@ -193,15 +189,11 @@ def measure_stylized(
         0.0
     """
     params, targets, weights = problem
-    content = content_targets(
-        params, images, weights, objective=targets.objective, execution=execution
-    )
+    network = BoundExtractor(targets.objective.extractor, params, execution)
+    content = compute_activations(network, images, weights.content)
+    targets = replace(targets, content=content)
     loss, parts = perceptual_loss(
-        params,
-        stylized,
-        replace(targets, content=content),
-        weights,
-        execution=execution,
+        params, stylized, targets, weights, execution=execution
     )
     return {name: jnp.mean(value) for name, value in {"loss": loss, **parts}.items()}
 
