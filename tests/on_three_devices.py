@@ -10,8 +10,8 @@ from stylize_samples import STYLE, assert_picture, expected, save_photo
 
 from jaxstyle import load_image
 from jaxstyle.cli import strategies
+from jaxstyle.cli.loading import Style
 from jaxstyle.cli.optimize import picture_run
-from jaxstyle.cli.style_inputs import Style
 from jaxstyle.cli.stylize.painting import Batch, Painter
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.nets.transform_net import Params

@@ -17,8 +17,8 @@ from hub_server import READER
 from net_samples import quick_net
 
 from jaxstyle import load_style, save_style
+from jaxstyle.cli.loading import load_styles
 from jaxstyle.cli.main import parse
-from jaxstyle.cli.style_inputs import load_styles
 from jaxstyle.cli.train.training_inputs import choose_settings
 from jaxstyle.files.param_files import save_params
 from jaxstyle.files.style_files import find_style, find_styles, load_style_file

@@ -11,7 +11,7 @@ from command_line import run
 from stylize_samples import assert_picture, files, refusal
 
 from jaxstyle import load_image, save_style, stylize
-from jaxstyle.cli.style_inputs import load_style, load_styles, parse_mixture
+from jaxstyle.cli.loading import load_style, load_styles, parse_mixture
 from jaxstyle.files import load_settings
 from jaxstyle.nets import mix_styles
 from jaxstyle.nets.transform_net import Params

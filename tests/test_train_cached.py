@@ -14,9 +14,9 @@ import pytest
 from command_line import contents
 from training_runs import TINY, Finished, checkpoints, lines, timeless, train
 
+from jaxstyle.cli.loading import load_paintings, load_params
 from jaxstyle.cli.main import parse
 from jaxstyle.cli.runtime import NotFiniteError
-from jaxstyle.cli.settings import load_params, load_styles
 from jaxstyle.cli.train import train_command, training_run
 from jaxstyle.cli.train.training_inputs import choose_settings
 from jaxstyle.cli.train.training_programs import (
@@ -129,7 +129,7 @@ def test_the_losses_are_those_of_single_steps_on_the_batches(cached: Path) -> No
     command = ["train", *TINY, *CACHED, "-o", "x"]
     settings = choose_settings(parse(command)[1])
     params = load_params(settings.loss)
-    styles = load_styles(["style.png"], settings.style_size, params)
+    styles = load_paintings(["style.png"], settings.style_size, params)
     problem = make_problem(settings.loss, params, styles)
     photos, _ = hold_out(open_source("photos"), 3)
     squares = np.concatenate(list(read_squares(photos, side=18)))

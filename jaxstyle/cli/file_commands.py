@@ -12,8 +12,8 @@ from jaxstyle.cli.commands import (
     ImportOptions,
     WeightsOptions,
 )
+from jaxstyle.cli.loading import load_style
 from jaxstyle.cli.runtime import make_say
-from jaxstyle.cli.style_inputs import load_style
 from jaxstyle.convert.onnx_nets import to_onnx
 from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.convert.stablehlo import export_net

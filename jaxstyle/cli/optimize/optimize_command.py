@@ -1,11 +1,11 @@
 """``jaxstyle optimize``: check the options, and make a picture or a sweep."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from jaxstyle.cli.loading import check_blend, load_params
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_outputs import (
     CHECKPOINTS,
@@ -36,7 +36,6 @@ from jaxstyle.cli.runtime import (
     make_say,
     use_compilation_cache,
 )
-from jaxstyle.cli.settings import check_blend, load_params
 from jaxstyle.cli.strategies import (
     Strategy,
     check_strategy,
@@ -47,7 +46,6 @@ from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.figures import check_plot_path
 from jaxstyle.files.films import check_film_path
 from jaxstyle.files.image_files import check_image_path
-from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.scaling.memory import TooLargeError
 from jaxstyle.vgg import network
 
@@ -56,9 +54,6 @@ SHORT = 5
 
 CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image_path}
 """The other files of a picture, by option, and the checks of their paths."""
-
-Picture = tuple[OptimizeOptions, Inputs]
-"""The options that make a picture alone, and its images."""
 
 
 def run(arguments: OptimizeOptions) -> int:
@@ -70,26 +65,21 @@ def run(arguments: OptimizeOptions) -> int:
     what = f"--size {arguments.config.size}"
     with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
         params = load_params(arguments.config.loss)
+        inputs = load_all_inputs(variants or [arguments], params)
         if variants:
-            return sweep(arguments, variants, params)
-        return make_one(arguments, params)
-
-
-def make_one(arguments: OptimizeOptions, params: network.VGGParams) -> int:
-    """Make one picture; return the exit code."""
-    (inputs,) = load_all_inputs([arguments], params)
-    (run,) = make_runs(arguments, [(arguments, inputs)], params)
-    with catch_interrupts() as interrupts:
-        return optimize(run, interrupts)
+            return sweep(arguments, variants, inputs, params)
+        (run,) = make_runs(arguments, [(arguments, inputs[0])], params)
+        with catch_interrupts() as interrupts:
+            return optimize(run, interrupts)
 
 
 def sweep(
     arguments: OptimizeOptions,
     variants: Sequence[OptimizeOptions],
+    inputs: Sequence[Inputs],
     params: network.VGGParams,
 ) -> int:
     """Make the picture of each variant, and a sheet of all; return the exit code."""
-    inputs = load_all_inputs(variants, params)
     ledger = open_ledger(arguments, inputs)
     pictures = zip(variants, inputs, strict=True)
     missing = [picture for picture in pictures if not ledger.has(picture[0].output)]
@@ -104,40 +94,44 @@ def sweep(
 
 
 def make_runs(
-    arguments: OptimizeOptions, pictures: Sequence[Picture], params: network.VGGParams
+    arguments: OptimizeOptions,
+    pictures: Sequence[tuple[OptimizeOptions, Inputs]],
+    params: network.VGGParams,
 ) -> list[Run]:
     """Prepare the runs of pictures, by the first strategy that fits all into memory."""
     config, say = arguments.config, make_say(quiet=arguments.quiet)
+
+    def make(strategy: Strategy) -> list[Run]:
+        options = make_compile_options(config, strategy)
+        on_device = prepare(params, strategy.mesh)
+        shared: dict[Hashable, Programs] = {}
+        runs = []
+        for variant, inputs in pictures:
+            shapes = find_shapes(inputs)
+            if new := shapes not in shared:
+                shared[shapes] = make_programs(
+                    inputs, variant.config, options, on_device
+                )
+            folder = unfinished(arguments.output)
+            if arguments.sweep:
+                folder /= Path(variant.output).name
+            runs.append(Run(variant, inputs, shared[shapes], folder))
+            if new:
+                check_memory(runs[-1])
+        return runs
+
     strategies = list_strategies(arguments.devices, arguments.tile, longest=config.size)
-    make = partial(make_runs_by, arguments, pictures, params)
     try:
         return make_that_fits(strategies, make, say)
     except TooLargeError as error:
-        raise ValueError(advise(error, config)) from error
-
-
-def make_runs_by(
-    arguments: OptimizeOptions,
-    pictures: Sequence[Picture],
-    params: network.VGGParams,
-    strategy: Strategy,
-) -> list[Run]:
-    """Prepare the runs of pictures; a TooLargeError if one does not fit."""
-    options = make_compile_options(arguments.config, strategy)
-    on_device = prepare(params, strategy.mesh)
-    shared: dict[Hashable, Programs] = {}
-    runs = []
-    for variant, inputs in pictures:
-        shapes = find_shapes(inputs)
-        if new := shapes not in shared:
-            shared[shapes] = make_programs(inputs, variant.config, options, on_device)
-        folder = unfinished(arguments.output)
-        if arguments.sweep:
-            folder /= Path(variant.output).name
-        runs.append(Run(variant, inputs, shared[shapes], folder))
-        if new:
-            check_memory(runs[-1])
-    return runs
+        # The memory needed grows with the number of pixels, and less at first.
+        size = int(config.size * (error.free / error.needed) ** 0.5)
+        advice = f"about --size {size} would fit"
+        if config.optimizer == "lbfgs":
+            advice += f", more with --history {SHORT}"
+        raise ValueError(
+            f"not enough memory for --size {config.size}: {error}; {advice}"
+        ) from error
 
 
 def check_memory(run: Run) -> None:
@@ -146,17 +140,6 @@ def check_memory(run: Run) -> None:
     compiling, quiet = f"{run.inputs.sizes[-1]} px, compiling", run.arguments.quiet
     with tqdm(bar_format=compiling, leave=False, disable=quiet):
         run.programs.check_memory()
-
-
-def advise(error: TooLargeError, config: OptimizeConfig) -> str:
-    """Estimate which size would fit.
-
-    The memory needed grows with the number of pixels, and less at first.
-    """
-    size = config.size
-    fits = f"about --size {int(size * (error.free / error.needed) ** 0.5)} would fit"
-    more = f", more with --history {SHORT}" if config.optimizer == "lbfgs" else ""
-    return f"not enough memory for --size {size}: {error}; {fits}{more}"
 
 
 # --- checks before any work ---------------------------------------------------------

@@ -1,5 +1,6 @@
 """The compiled programs of ``jaxstyle optimize``, scale by scale, in the background."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,20 +53,11 @@ class CompileOptions(NamedTuple):
 
 
 def make_compile_options(config: OptimizeConfig, strategy: Strategy) -> CompileOptions:
-    """Make the functions of a config; a ValueError as for `make_optimizer`."""
-    mesh, tile = strategy.mesh, strategy.tile
-    execution = Execution(precision=config.precision, mesh=mesh, tile=tile)
-    optimizer, keeper = make_optimizer(config, mesh), KEEPERS[config.keep]()
-    return CompileOptions(optimizer, keeper, config.loss.objective(), execution)
+    """Make the functions of a config; devices share the rows of L-BFGS's history.
 
-
-def make_optimizer(
-    config: OptimizeConfig, mesh: Mesh | None
-) -> optax.GradientTransformationExtraArgs:
-    """Make the optimizer; a ValueError if it has no learning rate, or no history.
-
-    Devices of a mesh share the rows of the history of L-BFGS.
+    A ValueError says if the optimizer has no learning rate, or no history.
     """
+    mesh, tile = strategy.mesh, strategy.tile
     options: dict[str, dict[str, Any]] = {
         "adam": {"learning_rate": config.learning_rate},
         "lbfgs": {"memory_size": config.history, "mesh": mesh},
@@ -76,7 +68,9 @@ def make_optimizer(
     if config.history is not None and chosen != "lbfgs":
         raise ValueError(f"--history is for lbfgs only, not for {chosen}")
     given = {name: value for name, value in options[chosen].items() if value}
-    return OPTIMIZERS[chosen](**given)
+    execution = Execution(precision=config.precision, mesh=mesh, tile=tile)
+    optimizer, keeper = OPTIMIZERS[chosen](**given), KEEPERS[config.keep]()
+    return CompileOptions(optimizer, keeper, config.loss.objective(), execution)
 
 
 def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
@@ -210,7 +204,7 @@ class Programs:
 
     def find_scale(self, step: int) -> int:
         """Find the number of the scale that made a step."""
-        return _find_scale(self.ends, step)
+        return bisect_left(self.ends, step)
 
     def layout(self, step: int) -> Layout:
         """Find out where the images lie after a number of steps."""
@@ -284,13 +278,9 @@ def make_programs(
         problem = Problem(params, lowered.out_info, weights)
         enter, run_steps = None, compile_steps(options, scale, problem)
         if number > 0:
-            before = scales[_find_scale(ends, ends[number - 1])]
+            before = scales[bisect_left(ends, ends[number - 1])]
             detail = scale.scene.content if config.init == "content" else None
             enter = compile_enter(options, before, scale, detail)
         return ScaleProgram(enter, make_problem, run_steps, problem)
 
     return Programs(options, ends, scales, Ahead(compile_scale))
-
-
-def _find_scale(ends: Sequence[int], step: int) -> int:
-    return next(scale for scale, end in enumerate(ends) if step <= end)

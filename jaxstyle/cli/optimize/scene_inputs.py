@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstyle.cli.loading import check_size
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.runtime import versions
-from jaxstyle.cli.settings import check_size
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import leaves
 from jaxstyle.images import color

@@ -18,13 +18,13 @@ from jax.stages import Compiled
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from jaxstyle.cli.loading import Style
 from jaxstyle.cli.strategies import (
     WHOLE,
     Strategy,
     list_strategies,
     make_that_fits,
 )
-from jaxstyle.cli.style_inputs import Style
 from jaxstyle.cli.stylize.photos import Photo, Picture, Size
 from jaxstyle.images.arrays import Images
 from jaxstyle.nets.net_layers import STRIDE, Params

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxstyle.cli.loading import Style, load_styles
 from jaxstyle.cli.runtime import (
     catch_interrupts,
     explain_lack_of_memory,
@@ -27,7 +28,6 @@ from jaxstyle.cli.runtime import (
     versions,
 )
 from jaxstyle.cli.strategies import check_strategy
-from jaxstyle.cli.style_inputs import Style, load_styles
 from jaxstyle.cli.stylize.painting import (
     Batch,
     Painter,

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxstyle.cli.loading import check_blend, load_paintings, load_params
 from jaxstyle.cli.options import describe_config, describe_options
 from jaxstyle.cli.runtime import versions
-from jaxstyle.cli.settings import check_blend, load_params, load_styles
 from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
 from jaxstyle.data.batches import Report, validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
@@ -156,7 +156,7 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
             f"--size {settings.size} is too small: {deepest} needs {smallest} pixels "
             "or more"
         )
-    styles = load_styles(arguments.styles, settings.style_size, params)
+    styles = load_paintings(arguments.styles, settings.style_size, params)
     start = load_style(arguments.init) if arguments.init else None
     source = open_source(arguments.data, data_dir=arguments.data_dir)
     if len(source) < settings.batch + arguments.validation:
