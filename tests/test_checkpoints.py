@@ -20,6 +20,7 @@ from jaxstyle.files.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
+from jaxstyle.scaling import memory
 from jaxstyle.training.loop import State
 
 CONFIGURATION: dict[str, Any] = {"batch": 4, "style": {"relu1_2": 1e5}, "blend": None}
@@ -97,7 +98,7 @@ def test_a_checkpoint_that_memory_does_not_suffice_for_is_not_begun(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(folder, 1)
-    monkeypatch.setattr(checkpoints, "free_host_memory", lambda: 100)
+    monkeypatch.setattr(memory, "free_host_memory", lambda: 100)
     with pytest.raises(
         ValueError, match=r"step 2 in .*: needs 0\.0 GB, but only 0\.0 GB is"
     ):

@@ -14,10 +14,11 @@ import pytest
 from command_line import contents
 from training_runs import TINY, Finished, checkpoints, lines, timeless, train
 
+from jaxstyle.cli import runtime
 from jaxstyle.cli.loading import load_paintings, load_params
 from jaxstyle.cli.main import parse
 from jaxstyle.cli.runtime import NotFiniteError
-from jaxstyle.cli.train import train_command, training_run
+from jaxstyle.cli.train import train_command
 from jaxstyle.cli.train.training_inputs import choose_settings
 from jaxstyle.cli.train.training_programs import (
     Programs,
@@ -62,7 +63,7 @@ def counted(*, seconds: float) -> Iterator[list[int]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_command, "compile_programs", spy)
-        patch.setattr(training_run, "SECONDS_PER_CALL", seconds)
+        patch.setattr(runtime, "SECONDS_PER_CALL", seconds)
         yield counts
 
 

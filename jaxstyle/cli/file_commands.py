@@ -6,12 +6,7 @@ from pathlib import Path
 
 import jax
 
-from jaxstyle.cli.commands import (
-    DataOptions,
-    ExportOptions,
-    ImportOptions,
-    WeightsOptions,
-)
+from jaxstyle.cli import commands
 from jaxstyle.cli.loading import load_style
 from jaxstyle.cli.runtime import make_say
 from jaxstyle.convert.onnx_nets import to_onnx
@@ -26,14 +21,14 @@ from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width
 
 
-def run_weights(options: WeightsOptions) -> int:
+def run_weights(options: commands.WeightsOptions) -> int:
     """Download, check and convert a network; return the exit code."""
     path = download_vgg(options.network, url=options.url)
     print(f"{options.network} is ready: {path}")
     return 0
 
 
-def run_data(options: DataOptions) -> int:
+def run_data(options: commands.DataOptions) -> int:
     """Prepare a data set unless it is there already; return the exit code."""
     name = options.name
     if not is_tfds_name(name):
@@ -57,7 +52,7 @@ def run_data(options: DataOptions) -> int:
     return 0
 
 
-def run_import(options: ImportOptions) -> int:
+def run_import(options: commands.ImportOptions) -> int:
     """Convert a PyTorch checkpoint into a style file; return the exit code."""
     source, output = Path(options.checkpoint), Path(options.output)
     check_kept(source, output, what="style")
@@ -72,7 +67,7 @@ def run_import(options: ImportOptions) -> int:
     return 0
 
 
-def run_export(options: ExportOptions) -> int:
+def run_export(options: commands.ExportOptions) -> int:
     """Convert a style into the format of the output's suffix; return the exit code."""
     output = Path(options.output)
     suffix = find_suffix(output)

@@ -20,21 +20,8 @@ from jaxstyle.cli.styles_command import (
     list_commands,
     load_facts,
 )
-from jaxstyle.files.hub import (
-    CARD,
-    PICTURE,
-    PREFIX,
-    STYLE,
-    check_repo,
-    check_token,
-    push_files,
-)
+from jaxstyle.files import hub, style_files
 from jaxstyle.files.image_files import example_photos, load_image, save_image
-from jaxstyle.files.style_files import (
-    check_transform_net,
-    find_style,
-    load_style_file,
-)
 from jaxstyle.nets.transform_net import Params, stylize
 
 TAGS = ("jax", "jaxstyle", "style-transfer", "neural-style-transfer")
@@ -63,24 +50,24 @@ jaxstyle.save_image(jax.jit(jaxstyle.stylize)(net, photo), "picture.png")"""
 
 def run(arguments: PushOptions) -> int:
     """Make the card and the picture, and publish them with the style."""
-    repo = arguments.repo.removeprefix(PREFIX)
-    check_repo(repo)
-    check_token()
-    path = find_style(arguments.style)
-    params, metadata = load_style_file(path)
-    check_transform_net(metadata, name=arguments.style)
+    repo = arguments.repo.removeprefix(hub.PREFIX)
+    hub.check_repo(repo)
+    hub.check_token()
+    path = style_files.find_style(arguments.style)
+    params, metadata = style_files.load_style_file(path)
+    style_files.check_transform_net(metadata, name=arguments.style)
     if arguments.card:
         card = read_card(arguments.card)
     else:
         card = make_card(load_facts(path), repo=repo, license=arguments.license)
     warn_of_paths(metadata)
     files = {
-        STYLE: path.read_bytes(),
-        CARD: card.encode(),
-        PICTURE: make_picture(params),
+        hub.STYLE: path.read_bytes(),
+        hub.CARD: card.encode(),
+        hub.PICTURE: make_picture(params),
     }
-    page, commit = push_files(repo, files, private=arguments.private)
-    print(f"{page}: pushed as {commit[:7]}; use it as --style {PREFIX}{repo}")
+    page, commit = hub.push_files(repo, files, private=arguments.private)
+    print(f"{page}: pushed as {commit[:7]}; use it as --style {hub.PREFIX}{repo}")
     return 0
 
 
@@ -99,7 +86,7 @@ def make_picture(params: Params) -> bytes:
     use_compilation_cache()
     picture = jax.jit(stylize)(params, load_image(photo))
     with tempfile.TemporaryDirectory(prefix="jaxstyle-") as scratch:
-        save_image(picture, path := Path(scratch, PICTURE))
+        save_image(picture, path := Path(scratch, hub.PICTURE))
         return path.read_bytes()
 
 
@@ -129,10 +116,10 @@ def make_card(facts: Mapping[str, Any], *, repo: str, license: str | None) -> st
 
 
 def _sections(facts: Mapping[str, Any], *, repo: str) -> Iterator[str]:
-    address = f"{PREFIX}{repo}"
+    address = f"{hub.PREFIX}{repo}"
     yield f"# {_plain(facts.get('title') or repo.partition('/')[2])}"
     yield _about(facts)
-    yield f"![The example photo in this style]({PICTURE})"
+    yield f"![The example photo in this style]({hub.PICTURE})"
     yield f"The example photo is {CREDIT}."
     yield "## How to use it"
     yield _fence(SHELL.format(address=address), "sh")

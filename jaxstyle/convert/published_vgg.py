@@ -14,18 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
+from jaxstyle.files import vgg_files
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.downloads import Checksum, cache_folder, download
 from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import check_params
-from jaxstyle.files.vgg_files import (
-    OXFORD,
-    TORCHVISION,
-    Origin,
-    parameter_shapes,
-    save_vgg,
-    to_half,
-)
 from jaxstyle.vgg import layers as vgg_layers
 from jaxstyle.vgg.params import measure_mean_activations
 
@@ -78,7 +71,7 @@ TORCHVISION_INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # --- readers ------------------------------------------------------------------------
 
 
-def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], Origin]:
+def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], vgg_files.Origin]:
     """Read published VGG-16 or VGG-19 weights; the suffix tells whose they are.
 
     Args:
@@ -99,9 +92,9 @@ def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], Origin]:
         ValueError: cannot tell what vgg16.txt is: expected a suffix of .onnx, .h5, .pth
     """
     readers = {
-        ".onnx": (from_onnx, OXFORD),
-        ".h5": (from_keras, OXFORD),
-        ".pth": (from_torchvision, TORCHVISION),
+        ".onnx": (from_onnx, vgg_files.OXFORD),
+        ".h5": (from_keras, vgg_files.OXFORD),
+        ".pth": (from_torchvision, vgg_files.TORCHVISION),
     }
     suffix = Path(path).suffix
     if suffix not in readers:
@@ -189,7 +182,7 @@ def _assemble(layers: Layers, pixels: Input, *, path: str | Path) -> Network:
         params[name] = {
             key: np.array(value, np.float32, order="C") for key, value in layer.items()
         }
-    check_params(params, parameter_shapes(network), path=path)
+    check_params(params, vgg_files.parameter_shapes(network), path=path)
     if pixels is OXFORD_INPUT:
         first = params[names[0]]
         params[names[0]] = first | {"kernel": first["kernel"][:, :, ::-1].copy()}
@@ -227,11 +220,11 @@ def download_vgg(name: str, *, url: str | None = None) -> Path:
     with explained(f"cannot create the cache folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    save_vgg(
-        to_half(params),
+    vgg_files.save_vgg(
+        vgg_files.to_half(params),
         path,
         network=network,
-        origin=OXFORD,
+        origin=vgg_files.OXFORD,
         source=published.url,
         photos=len(photos),
     )

@@ -25,12 +25,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
-from jaxstyle.files.param_files import (
-    find_problems,
-    leaves,
-    load_params,
-    raise_problems,
-)
+from jaxstyle.files import param_files
 from jaxstyle.files.style_files import likely_width
 from jaxstyle.nets.net_layers import Layer, flatten, make_layers
 from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD, net_shapes
@@ -81,7 +76,9 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         ValueError: no such PyTorch checkpoint: photo.pth
     """
     is_safe = Path(path).suffix.lower() == ".safetensors"
-    state: Arrays = load_params(path)[0] if is_safe else load_torch_state_dict(path)
+    state: Arrays = (
+        param_files.load_params(path)[0] if is_safe else load_torch_state_dict(path)
+    )
     if all(name.startswith("module.") for name in state):  # DataParallel's names
         state = {name.removeprefix("module."): state[name] for name in state}
     title = _find_layout(state, path=path)
@@ -90,7 +87,7 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         name: array for name, array in state.items() if not layout.stray.fullmatch(name)
     }
     names, shapes = _expected(state, layout)
-    raise_problems(find_problems(state, shapes), path=path)
+    param_files.raise_problems(param_files.find_problems(state, shapes), path=path)
     own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
     tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
     return title, {**layout.constants, **tree}
@@ -119,7 +116,7 @@ def _expected(
     }
     width = likely_width(channels)
     names, shapes = {}, {}
-    for path, shape in leaves(net_shapes(width=width, norm=layout.norm)):
+    for path, shape in param_files.leaves(net_shapes(width=width, norm=layout.norm)):
         if path.rpartition("/")[0] in modules:
             name = find_name(path, modules)
             axes = (3, 2, 0, 1) if len(shape) == 4 else range(len(shape))

@@ -23,12 +23,7 @@ import jax
 import numpy as np
 
 from jaxstyle.files.atomic import atomic_path, describe_error, explained
-from jaxstyle.scaling.memory import (
-    check_free,
-    free_host_memory,
-    return_freed_memory,
-    size_in_bytes,
-)
+from jaxstyle.scaling import memory
 
 KEPT = 3
 """The number of checkpoints that are kept, the newest."""
@@ -68,9 +63,9 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
     step = int(state.step)
     with explained(f"cannot write the checkpoint of step {step} in {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-        size = size_in_bytes(state)
+        size = memory.size_in_bytes(state)
         # Linux would kill a process that takes more.
-        check_free(ORBAX_COPIES * size, free_host_memory())
+        memory.check_free(ORBAX_COPIES * size, memory.free_host_memory())
         _check_room(folder, size)
         with _manager(folder) as manager:
             if step in manager.all_steps():
@@ -81,7 +76,7 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
         manifest = {"configuration": configuration, "files": _digests(checkpoint)}
         with atomic_path(checkpoint / MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest))
-        return_freed_memory()
+        memory.return_freed_memory()
 
 
 def load_checkpoint(

@@ -7,15 +7,8 @@ from pathlib import Path
 from statistics import mode
 from typing import Any
 
+from jaxstyle.files import param_files
 from jaxstyle.files.hub import FORM, is_address, pull_style
-from jaxstyle.files.param_files import (
-    find_problems,
-    leaves,
-    load_header,
-    load_params,
-    raise_problems,
-    save_params,
-)
 
 FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
 
@@ -49,7 +42,7 @@ def save_style(
     """
     _check_params(params, metadata, path=path)
     marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    save_params(params, path, metadata={**metadata, **marks})
+    param_files.save_params(params, path, metadata={**metadata, **marks})
 
 
 def load_style(name_or_path: str | Path) -> dict[str, Any]:
@@ -95,7 +88,7 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         >>> metadata["painter"]
         '"Edvard Munch"'
     """
-    params, metadata = load_params(path)
+    params, metadata = param_files.load_params(path)
     _check_format(metadata, path=path)
     _check_params(params, metadata, path=path)
     return params, metadata
@@ -106,7 +99,7 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
 
     A network that is not a transform net has no width, ``None``.
     """
-    shapes, metadata = load_header(path)
+    shapes, metadata = param_files.load_header(path)
     _check_format(metadata, path=path)
     if not _is_transform_net(metadata):
         return None, metadata
@@ -221,7 +214,7 @@ def _check_params(
 ) -> None:
     """Raise a ValueError unless a transform net, or another net's name, is valid."""
     if _is_transform_net(metadata):
-        raise_problems(_find_problems(params), path=path)
+        param_files.raise_problems(_find_problems(params), path=path)
         return
     # Imported here, as below: it needs JAX.
     from jaxstyle.nets.networks import find_network
@@ -234,7 +227,7 @@ def _find_problems(params: Mapping[str, Any]) -> list[str]:
     # Imported here: it needs JAX, and to list styles must not take its second.
     from jaxstyle.nets.transform_net import NORMS, net_blocks, net_shapes
 
-    arrays = dict(leaves(params))
+    arrays = dict(param_files.leaves(params))
     own = params.get("norm1", {})
     names = tuple(sorted(own)) if isinstance(own, Mapping) else None
     norm = next((norm for norm, known in NORMS.items() if known == names), "affine")
@@ -242,7 +235,7 @@ def _find_problems(params: Mapping[str, Any]) -> list[str]:
     channels = {path: array.shape[-1] for path, array in arrays.items() if array.shape}
     width = likely_width(channels)
     shapes = net_shapes(width=width, norm=norm, blocks=blocks)
-    problems = find_problems(params, shapes)
+    problems = param_files.find_problems(params, shapes)
     return (
         problems
         + [

@@ -6,15 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxstyle.files import param_files
 from jaxstyle.files.downloads import cache_folder
-from jaxstyle.files.param_files import (
-    find_problems,
-    leaves,
-    load_params,
-    package_file,
-    raise_problems,
-    save_params,
-)
 from jaxstyle.vgg import layers
 
 FORMAT, FORMAT_VERSION = "jaxstyle-vgg", "1"
@@ -78,7 +71,7 @@ def save_vgg(
         "attribution": origin.attribution,
         "mean_activation_from": f"{photos} photographs",
     }
-    save_params(params, path, metadata=metadata)
+    param_files.save_params(params, path, metadata=metadata)
 
 
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
@@ -105,7 +98,9 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
         (3, 3, 512, 512)
     """
     if name_or_path in SHIPPED:
-        return load_vgg_file(package_file("weights", f"{name_or_path}.safetensors"))
+        return load_vgg_file(
+            param_files.package_file("weights", f"{name_or_path}.safetensors")
+        )
     if name_or_path in layers.NETWORKS:
         path = cache_folder() / f"{name_or_path}.safetensors"
         if not path.exists():
@@ -124,7 +119,7 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
 
 def load_vgg_file(path: str | Path) -> dict[str, Any]:
     """Read a VGG's parameters, complete or truncated, in float32."""
-    params, metadata = load_params(path)
+    params, metadata = param_files.load_params(path)
     found = metadata.get("format"), metadata.get("format_version")
     network = metadata.get("network")
     if found != (FORMAT, FORMAT_VERSION) or network not in layers.NETWORKS:
@@ -132,8 +127,8 @@ def load_vgg_file(path: str | Path) -> dict[str, Any]:
             f"{path} holds no VGG of this package's format; "
             "make one with scripts/convert_vgg.py"
         )
-    problems = find_problems(params, _expected_shapes(params, network))
-    raise_problems(problems + _implausible_values(params), path=path)
+    problems = param_files.find_problems(params, _expected_shapes(params, network))
+    param_files.raise_problems(problems + _implausible_values(params), path=path)
     return params
 
 
@@ -174,7 +169,7 @@ def _implausible_values(params: Mapping[str, Any]) -> list[str]:
     """List values that would make the network divide by zero or less."""
     least = {
         name: array.min(initial=np.inf) if name == "std" else array.sum()
-        for name, array in leaves(params)
+        for name, array in param_files.leaves(params)
         if name == "std" or name.endswith("/mean_activation")
     }
     return [f"{name} is not positive" for name, value in least.items() if value <= 0]

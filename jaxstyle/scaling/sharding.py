@@ -10,6 +10,7 @@ compiler knows to add up the gradients.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from math import gcd
 from operator import attrgetter
@@ -162,92 +163,73 @@ def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
     return jax.tree.map(sharding, tree)
 
 
-def is_image(x: Array, height: int) -> bool:
+def is_image(x: Array | np.ndarray, height: int) -> bool:
     """Test whether an array is one or more RGB images of a height."""
     return x.ndim >= 3 and x.shape[-3] == height and x.shape[-1] == 3
 
 
-# --- layouts ---
+# --- layouts --------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
 class Layout:
-    """Images of one height on one device, as they are."""
-
-    mesh: Mesh | None = None
-    devices = 1
-
-    def shard(self, tree: Tree) -> Tree:
-        """Shard the images of a tree, within a program."""
-        return tree
-
-    def unshard(self, tree: Tree) -> Tree:
-        """Undo `shard`, within a program."""
-        return tree
-
-    def shardings(self, tree: Tree) -> Tree | None:
-        """Make the shardings of a tree from `shard`, ``None`` for one device."""
-        return None
-
-    def put(self, tree: Tree) -> Tree:
-        """Put a tree from the host on the devices, as `shard` does."""
-        return cast(Tree, jax.device_put(tree))
-
-    def fetch(self, tree: Tree) -> Tree:
-        """Undo `put`; images that were not sharded may stay on their device."""
-        return tree
-
-
-class ShardedLayout(Layout):
-    """Images of a height in pixels, whose rows are sharded over a mesh.
+    """Images of a height in pixels, whose rows a mesh shares; on one device without.
 
     Between programs, rows are sharded evenly, with rows of zeros appended; within a
     program, and on the host, images are as high as they are.
     """
 
-    def __init__(self, height: int, mesh: Mesh) -> None:
-        self.height, self.rows = height, mesh
-        self.mesh, self.devices = mesh, mesh.size
+    height: int
+    mesh: Mesh | None
+
+    @property
+    def devices(self) -> int:
+        """The number of devices."""
+        return 1 if self.mesh is None else self.mesh.size
 
     def shard(self, tree: Tree) -> Tree:
         """Pad and shard the images of a tree, within a program."""
-        return shard_images(tree, self.height, self.rows)
+        return tree if self.mesh is None else shard_images(tree, self.height, self.mesh)
 
     def unshard(self, tree: Tree) -> Tree:
         """Cut off the rows that `shard` appends, within a program."""
-        return unshard_images(tree, self.height, self.rows)
+        if self.mesh is None:
+            return tree
+        return unshard_images(tree, self.height, self.mesh)
 
     def shardings(self, tree: Tree) -> Tree | None:
-        """Make the shardings of a tree from `shard`."""
-        return cast(Tree, image_shardings(tree, self.height, self.rows))
+        """Make the shardings of a tree from `shard`, ``None`` for one device."""
+        if self.mesh is None:
+            return None
+        return cast(Tree, image_shardings(tree, self.height, self.mesh))
 
     def put(self, tree: Tree) -> Tree:
-        """Pad the images of a tree on the host, and put it on the devices."""
-        below = padded_height(self.height, self.rows) - self.height
-        padded: Tree = jax.tree.map(
-            lambda x: _append_rows(x, below) if is_image(x, self.height) else x, tree
-        )
+        """Put a tree from the host on the devices, its images padded as by `shard`."""
+        if self.mesh is None:
+            return cast(Tree, jax.device_put(tree))
+        below = padded_height(self.height, self.mesh) - self.height
+
+        def pad(x: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+            images = np.asarray(x)
+            if not is_image(images, self.height):
+                return x
+            widths = [(0, 0)] * images.ndim
+            widths[-3] = (0, below)
+            return np.pad(images, widths)
+
+        padded = jax.tree.map(pad, tree)
         return cast(Tree, jax.device_put(padded, self.shardings(padded)))
 
     def fetch(self, tree: Tree) -> Tree:
-        """Bring a tree to the host, without the rows that were appended."""
-        padded = padded_height(self.height, self.rows)
-        return jax.tree.map(
-            lambda x: x[..., : self.height, :, :] if is_image(x, padded) else x,
-            jax.tree.map(np.asarray, tree),
-        )
+        """Undo `put`; images that were not sharded may stay on their device."""
+        if self.mesh is None:
+            return tree
+        padded = padded_height(self.height, self.mesh)
 
+        def cut(x: np.ndarray) -> np.ndarray:
+            return x[..., : self.height, :, :] if is_image(x, padded) else x
 
-def make_layout(height: int, mesh: Mesh | None) -> Layout:
-    """Choose the layout of images of a height: sharded, if there is a mesh."""
-    return Layout() if mesh is None else ShardedLayout(height, mesh)
-
-
-def _append_rows(x: jax.typing.ArrayLike, count: int) -> np.ndarray:
-    """Append ``count`` rows of zeros to images on the host."""
-    images = np.asarray(x)
-    widths = [(0, 0)] * images.ndim
-    widths[-3] = (0, count)
-    return np.pad(images, widths)
+        return jax.tree.map(cut, jax.tree.map(np.asarray, tree))
 
 
 # --- batches ------------------------------------------------------------------------

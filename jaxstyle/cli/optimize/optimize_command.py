@@ -6,14 +6,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from jaxstyle.cli.loading import check_blend, load_params
+from jaxstyle.cli.optimize import picture_outputs
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.picture_outputs import (
-    CHECKPOINTS,
-    INTERRUPTED,
-    Run,
-    numbered,
-    unfinished,
-)
 from jaxstyle.cli.optimize.picture_run import optimize
 from jaxstyle.cli.optimize.programs import (
     Programs,
@@ -86,7 +80,7 @@ def sweep(
     runs = make_runs(arguments, missing, params)
     with catch_interrupts() as interrupts:
         if not make_pictures(arguments, runs, ledger, interrupts):
-            return INTERRUPTED
+            return picture_outputs.INTERRUPTED
     return finish_sweep(arguments, variants, ledger)
 
 
@@ -97,11 +91,11 @@ def make_runs(
     arguments: OptimizeOptions,
     pictures: Sequence[tuple[OptimizeOptions, Inputs]],
     params: network.VGGParams,
-) -> list[Run]:
+) -> list[picture_outputs.Run]:
     """Prepare the runs of pictures, by the first strategy that fits all into memory."""
     config, say = arguments.config, make_say(quiet=arguments.quiet)
 
-    def make(strategy: Strategy) -> list[Run]:
+    def make(strategy: Strategy) -> list[picture_outputs.Run]:
         options = make_compile_options(config, strategy)
         on_device = prepare(params, strategy.mesh)
         shared: dict[Hashable, Programs] = {}
@@ -112,10 +106,10 @@ def make_runs(
                 shared[shapes] = make_programs(
                     inputs, variant.config, options, on_device
                 )
-            folder = unfinished(arguments.output)
+            folder = picture_outputs.unfinished(arguments.output)
             if arguments.sweep:
                 folder /= Path(variant.output).name
-            runs.append(Run(variant, inputs, shared[shapes], folder))
+            runs.append(picture_outputs.Run(variant, inputs, shared[shapes], folder))
             if new:
                 check_memory(runs[-1])
         return runs
@@ -134,7 +128,7 @@ def make_runs(
         ) from error
 
 
-def check_memory(run: Run) -> None:
+def check_memory(run: picture_outputs.Run) -> None:
     """Begin to compile what a run needs; raise a TooLargeError if it does not fit."""
     run.programs.compile_ahead(max(find_checkpoints(run.checkpoints), default=0))
     compiling, quiet = f"{run.inputs.sizes[-1]} px, compiling", run.arguments.quiet
@@ -183,13 +177,16 @@ def list_outputs(arguments: OptimizeOptions) -> Iterator[Path]:
             yield Path(path)
     steps = arguments.config.steps
     every = arguments.save_every or steps
-    yield from (numbered(arguments.output, n) for n in range(every, steps, every))
+    yield from (
+        picture_outputs.numbered(arguments.output, n)
+        for n in range(every, steps, every)
+    )
 
 
 def check_unfinished(arguments: OptimizeOptions) -> None:
     """Raise a ValueError if an interrupted run would be lost, or there is none."""
-    folder = unfinished(arguments.output)
-    of_one = bool(find_checkpoints(folder / CHECKPOINTS))
+    folder = picture_outputs.unfinished(arguments.output)
+    of_one = bool(find_checkpoints(folder / picture_outputs.CHECKPOINTS))
     of_sweep = (folder / LEDGER).exists()
     if (of_one or of_sweep) and not arguments.resume:
         raise ValueError(

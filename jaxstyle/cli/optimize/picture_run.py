@@ -20,11 +20,7 @@ from jaxstyle.cli.optimize.picture_outputs import (
 from jaxstyle.cli.optimize.programs import CAPACITY, ScaleProgram
 from jaxstyle.cli.optimize.scene_inputs import resize
 from jaxstyle.cli.runtime import SECONDS_PER_CALL, Interrupts, until_halt
-from jaxstyle.files.checkpoints import (
-    find_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-)
+from jaxstyle.files import checkpoints
 from jaxstyle.losses.perceptual import Problem
 
 CHECKPOINT_SECONDS = 60.0
@@ -33,7 +29,7 @@ CHECKPOINT_SECONDS = 60.0
 
 def optimize(run: Run, interrupts: Interrupts) -> int:
     """Make a picture, or resume it, and write all files; return the exit code."""
-    resumes = run.arguments.resume and find_checkpoints(run.checkpoints)
+    resumes = run.arguments.resume and checkpoints.find_checkpoints(run.checkpoints)
     start = restore(run) if resumes else begin(run)
     try:
         progress = follow(run, start, interrupts)
@@ -138,7 +134,7 @@ def restore(run: Run) -> Progress:
         _, layout, _, state = run.programs.scales[run.programs.find_scale(step)]
         return Progress(jax.eval_shape(layout.unshard, state), losses)
 
-    progress = load_checkpoint(
+    progress = checkpoints.load_checkpoint(
         run.checkpoints,
         shapes,
         run.configuration,
@@ -153,6 +149,6 @@ def save_progress(run: Run, progress: Progress) -> None:
     layout = run.programs.layout(progress.step)
     whole = progress._replace(state=layout.fetch(progress.state))
     try:
-        save_checkpoint(run.checkpoints, whole, run.configuration)
+        checkpoints.save_checkpoint(run.checkpoints, whole, run.configuration)
     except ValueError as error:
         tqdm.write(f"jaxstyle optimize: {error}", file=sys.stderr)

@@ -25,18 +25,7 @@ from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import change_scale, split_steps
 from jaxstyle.optimize.scenes import Scene, make_scene_targets
 from jaxstyle.optimize.steps import KEEPERS, Keeper
-from jaxstyle.scaling.memory import (
-    TooLargeError,
-    check_memory,
-    needed_memory,
-    size_in_bytes,
-)
-from jaxstyle.scaling.sharding import (
-    Layout,
-    make_layout,
-    replicated,
-    sharded_first_axis,
-)
+from jaxstyle.scaling import memory, sharding
 from jaxstyle.vgg import network, params as vgg_params
 
 CAPACITY = 50
@@ -77,7 +66,7 @@ def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
     """Put a network on the device, or on each of a mesh, in the form that suits it."""
     if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    where = None if mesh is None else replicated(mesh)
+    where = None if mesh is None else sharding.replicated(mesh)
     return jax.device_put(params, where)
 
 
@@ -88,7 +77,7 @@ class Scale(NamedTuple):
     """A scale before its programs are compiled: scene and state are shapes."""
 
     scene: Scene
-    layout: Layout
+    layout: sharding.Layout
     init: Callable[[Image], steps.State]
     state: steps.State
 
@@ -113,7 +102,7 @@ class ScaleProgram(NamedTuple):
 
 def make_scale(options: CompileOptions, scene: Scene) -> Scale:
     """Make a scale from the shapes of its scene."""
-    layout = make_layout(scene.content.shape[0], options.execution.mesh)
+    layout = sharding.Layout(scene.content.shape[0], options.execution.mesh)
 
     def init(image: Image) -> steps.State:
         state = steps.init_state(image, options.optimizer, keeper=options.keeper)
@@ -148,12 +137,12 @@ def compile_steps(options: CompileOptions, scale: Scale, problem: Problem) -> Co
     return jitted.lower(scale.state, problem, 1).compile()
 
 
-def problem_shardings(layout: Layout, problem: Problem) -> Problem | None:
+def problem_shardings(layout: sharding.Layout, problem: Problem) -> Problem | None:
     """Shard the content targets by rows, and replicate the rest."""
     if (mesh := layout.mesh) is None:
         return None
-    places: Problem = jax.tree.map(lambda _: replicated(mesh), problem)
-    rows = sharded_first_axis(mesh)
+    places: Problem = jax.tree.map(lambda _: sharding.replicated(mesh), problem)
+    rows = sharding.sharded_first_axis(mesh)
     content = jax.tree.map(lambda _: rows, problem.targets.content)
     return places._replace(targets=replace(places.targets, content=content))
 
@@ -206,7 +195,7 @@ class Programs:
         """Find the number of the scale that made a step."""
         return bisect_left(self.ends, step)
 
-    def layout(self, step: int) -> Layout:
+    def layout(self, step: int) -> sharding.Layout:
         """Find out where the images lie after a number of steps."""
         return self.scales[self.find_scale(step)].layout
 
@@ -219,8 +208,8 @@ class Programs:
     def needed_memory(self, scale: int) -> int:
         """Compute the bytes per device for a scale, without images and network."""
         program, (_, layout, _, state) = self.compiled[scale], self.scales[scale]
-        arrays = size_in_bytes((state, program.problem.targets))
-        return needed_memory(program.run_steps) + arrays // layout.devices
+        arrays = memory.size_in_bytes((state, program.problem.targets))
+        return memory.needed_memory(program.run_steps) + arrays // layout.devices
 
     def check_memory(self) -> None:
         """Raise a TooLargeError unless the last, largest scale fits in memory."""
@@ -228,8 +217,10 @@ class Programs:
         program, (_, layout, _, state) = self.compiled[last], self.scales[last]
         coming = (state, program.problem.targets)
         try:
-            check_memory(program.run_steps, coming=coming, devices=layout.devices)
-        except TooLargeError:
+            memory.check_memory(
+                program.run_steps, coming=coming, devices=layout.devices
+            )
+        except memory.TooLargeError:
             self.compiled.drop()
             raise
 

@@ -28,13 +28,7 @@ from jaxstyle.cli.runtime import (
     versions,
 )
 from jaxstyle.cli.strategies import check_strategy
-from jaxstyle.cli.stylize.painting import (
-    Batch,
-    Painter,
-    clip_colors,
-    make_batches,
-    plan_batches,
-)
+from jaxstyle.cli.stylize import painting
 from jaxstyle.cli.stylize.photos import (
     Photo,
     PhotoError,
@@ -71,7 +65,7 @@ class Job(NamedTuple):
 
     outputs: Mapping[Photo, Sequence[Path]]
     styles: Sequence[Style]
-    paint: Callable[[Style, Batch], jax.Array]
+    paint: Callable[[Style, painting.Batch], jax.Array]
     devices: int
     max_size: int | None
     record: Mapping[str, Any]
@@ -112,9 +106,9 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
         "preserve_color": arguments.preserve_color,
         "max_size": arguments.max_size,
     }
-    paint = Painter(
+    paint = painting.Painter(
         strength=arguments.strength,
-        finish=keep_colors if arguments.preserve_color else clip_colors,
+        finish=keep_colors if arguments.preserve_color else painting.clip_colors,
         devices=arguments.devices,
         tile=arguments.tile,
         say=(lambda _: None) if arguments.quiet else say,
@@ -183,11 +177,11 @@ def stylize_photos(
     """Make every photo in every style; yield the files of a batch in one style."""
     sizes = {photo: read_size(photo, max_size=job.max_size) for photo in job.outputs}
     networks = [style.network for style in job.styles]
-    batching = plan_batches(sizes, networks, devices=job.devices)
+    batching = painting.plan_batches(sizes, networks, devices=job.devices)
     reading = (partial(read, job, photo) for photo in batching.photos)
     with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
         read_futures = run_ahead(reading, executor=readers, count=PHOTOS_AHEAD)
-        batches = make_batches(successes(read_futures, failures), batching)
+        batches = painting.make_batches(successes(read_futures, failures), batching)
         painted = until(stop, paint_batches(job, batches, failures))
         writing = (partial(write_pictures, job, *each) for each in painted)
         written = run_ahead(writing, executor=writers, count=BATCHES_BEHIND)
@@ -201,8 +195,8 @@ def read(job: Job, photo: Photo) -> tuple[Photo, Picture]:
 
 
 def paint_batches(
-    job: Job, batches: Iterable[Batch], failures: set[str]
-) -> Iterator[tuple[Batch, int, jax.Array]]:
+    job: Job, batches: Iterable[painting.Batch], failures: set[str]
+) -> Iterator[tuple[painting.Batch, int, jax.Array]]:
     """Begin each batch in each style, and yield it with the style's index."""
     for batch in batches:
         for index, style in enumerate(job.styles):
@@ -216,7 +210,7 @@ def paint_batches(
 
 
 def write_pictures(
-    job: Job, batch: Batch, style: int, painted: jax.Array
+    job: Job, batch: painting.Batch, style: int, painted: jax.Array
 ) -> list[Path]:
     """Wait for a batch in the style of an index, and write its pictures."""
     pictures = fetch(batch, painted)
@@ -260,8 +254,8 @@ def make_contact_sheet(
         _, image = read(job, photo)
         height, width, _ = image.shape
         networks = [style.network for style in job.styles]
-        batching = plan_batches({photo: (height, width)}, networks)
-        batches = make_batches([(photo, image)], batching)
+        batching = painting.plan_batches({photo: (height, width)}, networks)
+        batches = painting.make_batches([(photo, image)], batching)
         pictures = [image]
         for batch, _, painted in until(stop, paint_batches(job, batches, failures)):
             pictures += fetch(batch, painted)
@@ -291,14 +285,14 @@ def lay_out(pictures: Sequence[Picture], *, labels: Sequence[str]) -> Picture:
 # --- both ---------------------------------------------------------------------------
 
 
-def fetch(batch: Batch, painted: jax.Array) -> list[Picture]:
+def fetch(batch: painting.Batch, painted: jax.Array) -> list[Picture]:
     """Wait for a batch, and crop its pictures."""
     with naming_photos(batch):
         return batch.crop(np.asarray(painted))
 
 
 @contextmanager
-def naming_photos(batch: Batch) -> Iterator[None]:
+def naming_photos(batch: painting.Batch) -> Iterator[None]:
     """Turn a lack of memory into a PhotoError that names the photos of a batch."""
     titles = ", ".join(photo.title for photo in batch.photos)
     try:

@@ -20,16 +20,7 @@ from jaxstyle.cli.runtime import (
     make_say,
     use_compilation_cache,
 )
-from jaxstyle.cli.train.decoder_run import (
-    CHECKPOINTS,
-    DECODER,
-    FINAL,
-    SHEET,
-    DecoderOptions,
-    Run,
-    find_start,
-    open_run,
-)
+from jaxstyle.cli.train import decoder_run
 from jaxstyle.files.checkpoints import save_checkpoint
 from jaxstyle.files.decoder_files import save_decoder
 from jaxstyle.files.image_files import save_image
@@ -78,20 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="train_decoder",
         description="Train the decoder that turns features into pictures.",
     )
-    add_options(parser, DecoderOptions)
-    options = read_options(DecoderOptions, vars(parser.parse_args(argv)))
+    add_options(parser, decoder_run.DecoderOptions)
+    options = read_options(decoder_run.DecoderOptions, vars(parser.parse_args(argv)))
     return report(parser.prog, lambda: run_training(options))
 
 
-def run_training(options: DecoderOptions) -> int:
+def run_training(options: decoder_run.DecoderOptions) -> int:
     """Train a stage to its end, or for some hours; return the exit code."""
     use_compilation_cache()
-    run = open_run(options, load_vgg(), say=make_say(quiet=options.quiet))
-    train(run, find_start(run))
+    run = decoder_run.open_run(options, load_vgg(), say=make_say(quiet=options.quiet))
+    train(run, decoder_run.find_start(run))
     return 0
 
 
-def train(run: Run, state: State) -> None:
+def train(run: decoder_run.Run, state: State) -> None:
     """Make steps to the end, to an interrupt, or until the time is over.
 
     Raises:
@@ -125,7 +116,7 @@ def train(run: Run, state: State) -> None:
             if over:
                 break
     if step == steps:
-        save_params(state.params, run.folder / FINAL, metadata={})
+        save_params(state.params, run.folder / decoder_run.FINAL, metadata={})
 
 
 def average(recent: Sequence[Metrics], step: int) -> dict[str, float]:
@@ -145,12 +136,12 @@ def average(recent: Sequence[Metrics], step: int) -> dict[str, float]:
     return means
 
 
-def evaluate(run: Run, state: State, log: RunLog) -> None:
+def evaluate(run: decoder_run.Run, state: State, log: RunLog) -> None:
     """Measure a decoder, and write it and its pictures."""
     options, step = run.options, int(state.step)
     measures, sheet = run.judge.measure(state.params)
     log.write(step, measures)
-    save_image(sheet, run.folder / SHEET)
+    save_image(sheet, run.folder / decoder_run.SHEET)
     ratios = [f"{measures[f'psnr{level + 1}']:.2f}" for level in range(len(LEVELS))]
     run.say(f"step {step}: PSNR {' '.join(ratios)} dB from {', '.join(LEVELS)}")
     metadata = {
@@ -161,20 +152,22 @@ def evaluate(run: Run, state: State, log: RunLog) -> None:
         "photographs": str(len(run.album.names)),
         "psnr": " ".join(ratios),
     }
-    save_decoder(state.params, Path(options.out, DECODER), metadata=metadata)
+    save_decoder(
+        state.params, Path(options.out, decoder_run.DECODER), metadata=metadata
+    )
 
 
-def save(run: Run, state: State, log: RunLog) -> None:
+def save(run: decoder_run.Run, state: State, log: RunLog) -> None:
     """Write a checkpoint, or raise a NotFiniteError if the state is not finite."""
     check_finite(state)
     log.sync()
-    save_checkpoint(run.folder / CHECKPOINTS, state, run.configuration)
+    save_checkpoint(run.folder / decoder_run.CHECKPOINTS, state, run.configuration)
 
 
 # --- steps --------------------------------------------------------------------------
 
 
-def blocks_advance(run: Run) -> Advance:
+def blocks_advance(run: decoder_run.Run) -> Advance:
     """Make the steps that train each block alone."""
     encode = partial(jax.jit(encode_photos), run.vgg)
     maps_of = make_replay(run.draw, encode, echo=run.options.echo)
@@ -188,7 +181,7 @@ def blocks_advance(run: Run) -> Advance:
     return advance
 
 
-def chain_advance(run: Run) -> Advance:
+def chain_advance(run: decoder_run.Run) -> Advance:
     """Make the steps that train all blocks as one."""
     step = _jit_step(run, train_chain, static="level")
 
@@ -199,7 +192,7 @@ def chain_advance(run: Run) -> Advance:
     return advance
 
 
-def _jit_step(run: Run, step: Callable[..., Any], *, static: str) -> Any:
+def _jit_step(run: decoder_run.Run, step: Callable[..., Any], *, static: str) -> Any:
     schedule = Schedule(run.options.steps, *RATES[run.options.stage])
     scheduled = partial(step, schedule=schedule)
     return jax.jit(scheduled, static_argnames=static, donate_argnums=0)

@@ -21,13 +21,7 @@ import numpy as np
 
 from jaxstyle.cli.options import Options
 from jaxstyle.cli.train.reconstructions import Judge
-from jaxstyle.data.photo_album import (
-    Album,
-    center_squares,
-    draw_crops,
-    hold_out,
-    open_album,
-)
+from jaxstyle.data import photo_album
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
 from jaxstyle.files.param_files import check_params, digest_params, load_params
 from jaxstyle.losses.config import (
@@ -94,7 +88,7 @@ class Run(NamedTuple):
 
     options: DecoderOptions
     vgg: Mapping[str, Any]
-    album: Album
+    album: photo_album.Album
     judge: Judge
     say: Callable[[str], None]
 
@@ -120,7 +114,7 @@ class Run(NamedTuple):
     def draw(self, step: int) -> np.ndarray:
         """Draw the crops of a step."""
         options = self.options
-        return draw_crops(
+        return photo_album.draw_crops(
             self.album,
             seed=options.seed,
             step=step,
@@ -139,8 +133,8 @@ def open_run(
             does not fit.
     """
     check_options(options)
-    album, unseen = hold_out(
-        open_album(
+    album, unseen = photo_album.hold_out(
+        photo_album.open_album(
             Path(options.out, "photos"),
             [Path(folder) for folder in options.photos],
             smallest=max(SQUARE, options.crop),
@@ -152,7 +146,9 @@ def open_run(
     vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
     if jax.default_backend() == "cpu":
         vgg = jax.jit(vgg_params.prepare_for_cpu)(vgg)
-    run = Run(options, vgg, album, Judge(vgg, center_squares(unseen, SQUARE)), say)
+    run = Run(
+        options, vgg, album, Judge(vgg, photo_album.center_squares(unseen, SQUARE)), say
+    )
     run.folder.mkdir(parents=True, exist_ok=True)
     return run
 
@@ -206,7 +202,7 @@ def fit(run: Run) -> dict[str, Any]:
 
     def draw(number: int) -> list[np.ndarray]:
         # Another seed than that of the steps, which see crops of other places.
-        crops = draw_crops(run.album, seed=seed + 1, step=number, **FITTED)
+        crops = photo_album.draw_crops(run.album, seed=seed + 1, step=number, **FITTED)
         if number % 10 == 0:
             run.say(f"closed form: {number} of {count} batches")
         return [np.asarray(maps) for maps in encode(run.vgg, crops)]

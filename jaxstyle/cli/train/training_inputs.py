@@ -16,16 +16,10 @@ from jaxstyle.cli.runtime import versions
 from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
 from jaxstyle.data.batches import Report, validation_batches
 from jaxstyle.data.sources import Source, hold_out, open_source
-from jaxstyle.files import run_log
+from jaxstyle.files import run_log, style_files
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.param_files import digest_params
-from jaxstyle.files.style_files import (
-    check_transform_net,
-    find_style,
-    load_style,
-    load_style_file,
-)
 from jaxstyle.images.arrays import Image
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, Params, net_norm, net_width
 from jaxstyle.training.recipes import TrainConfig
@@ -60,8 +54,8 @@ def choose_settings(arguments: TrainOptions) -> TrainConfig:
 
 def _describe_start(arguments: TrainOptions, init: str) -> dict[str, Any]:
     """Read the settings of the net that training starts from."""
-    net, metadata = load_style_file(find_style(init))
-    check_transform_net(metadata, name=init)
+    net, metadata = style_files.load_style_file(style_files.find_style(init))
+    style_files.check_transform_net(metadata, name=init)
     found = {"width": net_width(net), "norm": net_norm(net)}
     for name, value in found.items():
         wanted = arguments.given.get(name, value)
@@ -157,7 +151,7 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
             "or more"
         )
     styles = load_paintings(arguments.styles, settings.style_size, params)
-    start = load_style(arguments.init) if arguments.init else None
+    start = style_files.load_style(arguments.init) if arguments.init else None
     source = open_source(arguments.data, data_dir=arguments.data_dir)
     if len(source) < settings.batch + arguments.validation:
         raise ValueError(

@@ -10,14 +10,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.cli.runtime import (
-    SECONDS_PER_CALL,
-    Interrupts,
-    NotFiniteError,
-    catch_interrupts,
-    check_finite,
-    until_halt,
-)
+from jaxstyle.cli import runtime
 from jaxstyle.cli.train.processes import agree_on_steps, is_first, is_quiet
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.cli.train.training_inputs import CHECKPOINTS, PICTURES, Inputs
@@ -62,7 +55,7 @@ class Session(NamedTuple):
     advance: Advance
     log: RunLog | None
     bar: Any
-    interrupts: Interrupts
+    interrupts: runtime.Interrupts
 
 
 class PendingSteps(NamedTuple):
@@ -78,7 +71,7 @@ def open_session(run: Run, start: State) -> Iterator[Session]:
     """Open the logs and the photos where a state stands, and the progress bar."""
     step, steps, quiet = int(start.step), run.settings.steps, is_quiet(run.arguments)
     with (
-        catch_interrupts() as interrupts,
+        runtime.catch_interrupts() as interrupts,
         RunLog(run.folder, step=step) if is_first() else nullcontext() as log,
         open_photos(run, step) as advance,
         tqdm(total=steps, initial=step, unit="step", disable=quiet) as bar,
@@ -131,13 +124,13 @@ def train(run: Run, state: State, session: Session) -> State:
         session.bar.unpause()
     while step < steps:
         started = time.perf_counter()
-        count = min(count, until_halt(step, steps, schedule))
+        count = min(count, runtime.until_halt(step, steps, schedule))
         next_count = agree_on_steps(session.interrupts, requested, run.placement)
         state, metrics = session.advance(state, count)
         if pending is not None:
             log_metrics(run, session, pending)
             pace = pending.steps / (time.perf_counter() - started)
-            requested = max(1, min(int(SECONDS_PER_CALL * pace), most))
+            requested = max(1, min(int(runtime.SECONDS_PER_CALL * pace), most))
         pending = PendingSteps(step, count, metrics)
         step, count = step + count, next_count()
         if count == 0 or step == steps or is_due(step, *schedule):
@@ -166,7 +159,7 @@ def log_metrics(run: Run, session: Session, pending: PendingSteps) -> None:
         values = {name: float(array[index]) for name, array in found.items()}
         for name in ("loss", "gradient_norm"):
             if not np.isfinite(values[name]):
-                raise NotFiniteError(f"the {name.replace('_', ' ')}", step)
+                raise runtime.NotFiniteError(f"the {name.replace('_', ' ')}", step)
         write_log(session, step, values)
     shown = {"loss": f"{values['loss']:.4g}"}
     if rate := session.bar.format_dict["rate"]:
@@ -214,7 +207,7 @@ def validate(run: Run, state: State) -> dict[str, float]:
         for name in measured[0]
     }
     if not np.isfinite(means["validation_loss"]):
-        raise NotFiniteError("the validation loss", int(state.step))
+        raise runtime.NotFiniteError("the validation loss", int(state.step))
     return means
 
 
@@ -240,6 +233,6 @@ def save(run: Run, state: State) -> None:
     Raises:
         NotFiniteError: a part of the state is not finite; nothing is written.
     """
-    check_finite(state)
+    runtime.check_finite(state)
     if is_first():
         save_checkpoint(run.folder / CHECKPOINTS, state, run.inputs.configuration)
