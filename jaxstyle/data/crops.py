@@ -139,9 +139,7 @@ def decode(
     if shorter < size:
         report.repaired(record.name, "upscaled")
     square = picture.resize(
-        (size, size),
-        Image.Resampling.BILINEAR,
-        box=_box(picture.size, crop, size),
+        (size, size), Image.Resampling.BILINEAR, box=_box(picture.size, crop, size)
     )
     if crop.mirrored:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

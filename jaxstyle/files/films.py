@@ -184,8 +184,4 @@ def _video_frame(picture: "Image") -> "VideoFrame":
 # Suffix -> a writer of the format.
 _WRITERS: dict[
     str, Callable[[Path, tuple[int, int], int], AbstractContextManager[Add]]
-] = {
-    ".gif": _open_gif,
-    ".mp4": _open_mp4,
-    ".webp": _open_webp,
-}
+] = {".gif": _open_gif, ".mp4": _open_mp4, ".webp": _open_webp}

@@ -48,10 +48,7 @@ _COLOURS = {"L": "L", "LA": "L", "CMYK": "CMYK"}
 
 
 def load_image(
-    path: str | Path,
-    *,
-    longest_side: int | None = None,
-    shrink_to: int | None = None,
+    path: str | Path, *, longest_side: int | None = None, shrink_to: int | None = None
 ) -> Float[np.ndarray, "h w 3"]:
     """Read the first frame of an image file as sRGB ``[h, w, 3]``, upright, over white.
 

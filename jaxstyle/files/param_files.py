@@ -67,9 +67,7 @@ def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         return _tree(arrays), dict(file.metadata() or {})
 
 
-def load_header(
-    path: str | Path,
-) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+def load_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Read the shapes of a file's arrays, by name, and its metadata, but no values."""
     with _open(path) as file:
         names = file.keys()
@@ -93,10 +91,7 @@ def _open(path: str | Path) -> Iterator[Any]:
 
 
 def check_params(
-    params: Mapping[str, Any],
-    expected_shapes: Mapping[str, Any],
-    *,
-    path: str | Path,
+    params: Mapping[str, Any], expected_shapes: Mapping[str, Any], *, path: str | Path
 ) -> None:
     """Raise unless a tree has exactly the arrays of the tree of shapes, all finite."""
     raise_problems(find_problems(params, expected_shapes), path=path)

@@ -118,12 +118,7 @@ def _apply_all(layers: Layers, params: Params, sweep: "_Sweep", x: Array) -> Arr
 
 
 def _apply_layers(
-    layers: Sequence[Layer],
-    params: Params,
-    sweep: "_Sweep",
-    part: Part,
-    *,
-    stride: int,
+    layers: Sequence[Layer], params: Params, sweep: "_Sweep", part: Part, *, stride: int
 ) -> Array:
     """Apply layers to what comes in by parts; return what comes out whole."""
     strides = output_strides(layers, stride)

@@ -116,10 +116,7 @@ class OptimizeConfig:
         choices=("best", "average"),
     )
     learning_rate: float | None = option(
-        None,
-        "of adam (default: 0.02)",
-        metavar="RATE",
-        parse=positive_float,
+        None, "of adam (default: 0.02)", metavar="RATE", parse=positive_float
     )
     history: int | None = option(
         None,

@@ -153,10 +153,7 @@ Step: TypeAlias = Callable[[State, Problem], tuple[State, Metrics]]
 
 
 def init_state(
-    image: Image,
-    optimizer: optax.GradientTransformation,
-    *,
-    keeper: Keeper = BEST,
+    image: Image, optimizer: optax.GradientTransformation, *, keeper: Keeper = BEST
 ) -> State:
     """Make the state before the first step.
 

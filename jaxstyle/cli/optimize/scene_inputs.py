@@ -63,10 +63,7 @@ def load_all_inputs(
 
 
 def load_inputs(
-    arguments: OptimizeOptions,
-    params: network.VGGParams,
-    *,
-    read: Callable[..., Image],
+    arguments: OptimizeOptions, params: network.VGGParams, *, read: Callable[..., Image]
 ) -> Inputs:
     """Read the photo and the paintings with ``read``; check all for the network."""
     config = arguments.config

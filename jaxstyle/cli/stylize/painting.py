@@ -19,12 +19,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from jaxstyle.cli.loading import Style
-from jaxstyle.cli.strategies import (
-    WHOLE,
-    Strategy,
-    list_strategies,
-    make_that_fits,
-)
+from jaxstyle.cli.strategies import WHOLE, Strategy, list_strategies, make_that_fits
 from jaxstyle.cli.stylize.photos import Photo, Picture, Size
 from jaxstyle.images.arrays import Images
 from jaxstyle.nets.net_layers import STRIDE, Params

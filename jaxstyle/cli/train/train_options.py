@@ -4,12 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jaxstyle.cli.options import Command, Options
-from jaxstyle.losses.config import (
-    REQUIRED,
-    option,
-    positive_int,
-    seed_number,
-)
+from jaxstyle.losses.config import REQUIRED, option, positive_int, seed_number
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 
 NO_CACHE = "none"
@@ -25,11 +20,7 @@ class TrainOptions(Options):
     """The options of ``jaxstyle train``."""
 
     styles: Sequence[str] = option(
-        REQUIRED,
-        "the painting, or several",
-        name="style",
-        metavar="IMAGE",
-        nargs="+",
+        REQUIRED, "the painting, or several", name="style", metavar="IMAGE", nargs="+"
     )
     output: str = option(
         REQUIRED,
