@@ -87,7 +87,7 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         name: array for name, array in state.items() if not layout.stray.fullmatch(name)
     }
     names, shapes = _expected(state, layout)
-    param_files.raise_problems(param_files.find_problems(state, shapes), path=path)
+    param_files.check_params(state, shapes, path=path)
     own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
     tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
     return title, {**layout.constants, **tree}

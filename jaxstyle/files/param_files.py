@@ -4,7 +4,7 @@ The path of an array in the tree is its name in the file: ``conv1_1/kernel``.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -91,39 +91,29 @@ def _open(path: str | Path) -> Iterator[Any]:
 
 
 def check_params(
-    params: Mapping[str, Any], expected_shapes: Mapping[str, Any], *, path: str | Path
+    params: Mapping[str, Any],
+    expected_shapes: Mapping[str, Any],
+    *,
+    path: str | Path,
+    others: Iterable[str] = (),
 ) -> None:
-    """Raise unless a tree has exactly the arrays of the tree of shapes, all finite."""
-    raise_problems(find_problems(params, expected_shapes), path=path)
+    """Raise unless a tree has exactly the arrays of the tree of shapes, all finite.
 
-
-def find_problems(
-    params: Mapping[str, Any], expected_shapes: Mapping[str, Any]
-) -> list[str]:
-    """List all differences of a tree from what `check_params` expects."""
+    One ValueError names all problems of the file, also ``others`` that are known.
+    """
     arrays, shapes = dict(leaves(params)), dict(leaves(expected_shapes))
-    missing = [f"{name} is missing" for name in shapes if name not in arrays]
-    unexpected = [f"{name} is unexpected" for name in arrays if name not in shapes]
-    wrong = [
-        problem
-        for name, shape in shapes.items()
-        if name in arrays
-        for problem in _array_problems(name, arrays[name], shape)
-    ]
-    return missing + unexpected + wrong
-
-
-def raise_problems(problems: list[str], *, path: str | Path) -> None:
-    """Raise one ``ValueError`` that names all problems of a file, if any."""
-    if problems:
+    problems = [f"{name} is missing" for name in shapes if name not in arrays]
+    problems += [f"{name} is unexpected" for name in arrays if name not in shapes]
+    for name in (name for name in shapes if name in arrays):
+        array, shape = arrays[name], shapes[name]
+        if tuple(array.shape) != shape:
+            problems.append(
+                f"{name} has the shape {tuple(array.shape)}, expected {shape}"
+            )
+        if not np.isfinite(array).all():
+            problems.append(f"{name} holds NaN or infinite values")
+    if problems := [*problems, *others]:
         raise ValueError(f"wrong parameters in {path}: {'; '.join(problems)}")
-
-
-def _array_problems(name: str, array: Any, shape: tuple[int, ...]) -> Iterator[str]:
-    if tuple(array.shape) != shape:
-        yield f"{name} has the shape {tuple(array.shape)}, expected {shape}"
-    if not np.isfinite(array).all():
-        yield f"{name} holds NaN or infinite values"
 
 
 def digest_params(params: Mapping[str, Any]) -> str:

@@ -214,7 +214,7 @@ def _check_params(
 ) -> None:
     """Raise a ValueError unless a transform net, or another net's name, is valid."""
     if _is_transform_net(metadata):
-        param_files.raise_problems(_find_problems(params), path=path)
+        _check_transform_net(params, path=path)
         return
     # Imported here, as below: it needs JAX.
     from jaxstyle.nets.networks import find_network
@@ -222,8 +222,7 @@ def _check_params(
     find_network(metadata)
 
 
-def _find_problems(params: Mapping[str, Any]) -> list[str]:
-    """List all differences of a tree from a transform net's."""
+def _check_transform_net(params: Mapping[str, Any], *, path: str | Path) -> None:
     # Imported here: it needs JAX, and to list styles must not take its second.
     from jaxstyle.nets.transform_net import NORMS, net_blocks, net_shapes
 
@@ -235,17 +234,14 @@ def _find_problems(params: Mapping[str, Any]) -> list[str]:
     channels = {path: array.shape[-1] for path, array in arrays.items() if array.shape}
     width = likely_width(channels)
     shapes = net_shapes(width=width, norm=norm, blocks=blocks)
-    problems = param_files.find_problems(params, shapes)
-    return (
-        problems
-        + [
-            f"{name} holds values that are not positive"
-            for name in ("input/std", "output/std")
-            if name in arrays and (arrays[name] <= 0).any()
-        ]
-        + [
-            f"{name} holds negative values"
-            for name, array in arrays.items()
-            if name.endswith("/variance") and (array < 0).any()
-        ]
-    )
+    others = [
+        f"{name} holds values that are not positive"
+        for name in ("input/std", "output/std")
+        if name in arrays and (arrays[name] <= 0).any()
+    ]
+    others += [
+        f"{name} holds negative values"
+        for name, array in arrays.items()
+        if name.endswith("/variance") and (array < 0).any()
+    ]
+    param_files.check_params(params, shapes, path=path, others=others)

@@ -127,8 +127,9 @@ def load_vgg_file(path: str | Path) -> dict[str, Any]:
             f"{path} holds no VGG of this package's format; "
             "make one with scripts/convert_vgg.py"
         )
-    problems = param_files.find_problems(params, _expected_shapes(params, network))
-    param_files.raise_problems(problems + _implausible_values(params), path=path)
+    others = _implausible_values(params)
+    shapes = _expected_shapes(params, network)
+    param_files.check_params(params, shapes, path=path, others=others)
     return params
 
 

@@ -58,8 +58,8 @@ def convolve(
     The kernel is 9x9, or 3x3 with a stride or an upsampling of 2. Height and width are
     multiples of the side of the input's blocks.
     """
-    run = _by_platform(_with(geometry, by_blocks), _with(geometry, directly))
-    return jnp.asarray(run(x, kernel))
+    on_cpu, elsewhere = (partial(f, geometry=geometry) for f in (by_blocks, directly))
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
 
 
 def _forward(
@@ -71,27 +71,15 @@ def _forward(
 def _backward(
     geometry: Geometry, saved: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
-    g_x, g_kernel = _by_platform(
-        _transposed(_with(geometry, by_blocks)), _transposed(_with(geometry, directly))
-    )(*saved, g)
-    return g_x, g_kernel
+    def transpose(run: Callable[..., Array]) -> Callable[..., Any]:
+        run = partial(run, geometry=geometry)
+        return lambda x, kernel, g: jax.vjp(run, x, kernel)[1](g)
+
+    on_cpu, elsewhere = map(transpose, (by_blocks, directly))
+    return lax.platform_dependent(*saved, g, cpu=on_cpu, default=elsewhere)
 
 
 convolve.defvjp(_forward, _backward)
-
-
-def _by_platform(
-    on_cpu: Callable[..., Any], elsewhere: Callable[..., Any]
-) -> Callable[..., Any]:
-    return partial(lax.platform_dependent, cpu=on_cpu, default=elsewhere)
-
-
-def _with(geometry: Geometry, function: Callable[..., Array]) -> Callable[..., Array]:
-    return partial(function, geometry=geometry)
-
-
-def _transposed(function: Callable[..., Array]) -> Callable[..., Any]:
-    return lambda x, kernel, g: jax.vjp(function, x, kernel)[1](g)
 
 
 def directly(x: Array, kernel: Array, *, geometry: Geometry) -> Array:

@@ -20,7 +20,8 @@ product = partial(jnp.matmul, precision="highest")
 # --- by iterations ------------------------------------------------------------------
 
 
-def newton_schulz_root(matrix: Matrix, *, iterations: int = 12) -> Matrix:
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def newton_schulz_root(matrix: Matrix, iterations: int = 12) -> Matrix:
     """Compute the square root by Newton-Schulz iterations.
 
         Y = A / |A|,  Z = I;  then  T = (3 I - Z Y) / 2,  Y <- Y T,  Z <- T Z
@@ -39,22 +40,6 @@ def newton_schulz_root(matrix: Matrix, *, iterations: int = 12) -> Matrix:
 
     Each iteration takes three products, and six for the gradient.
     """
-    return _newton_schulz(matrix, iterations)
-
-
-def trace_of_newton_schulz_root(
-    matrix: Matrix, *, iterations: int = 12
-) -> Float[Array, "*n"]:
-    """Compute the trace of `newton_schulz_root`.
-
-    The gradient is the same, in half the products: all that is in the equation of a
-    trace commutes.
-    """
-    return _trace_of_newton_schulz(matrix, iterations)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _newton_schulz(matrix: Matrix, iterations: int) -> Matrix:
     norm, eye = _norm(matrix), _eye(matrix)
 
     def improve(_: int, pair: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -66,12 +51,12 @@ def _newton_schulz(matrix: Matrix, iterations: int) -> Matrix:
     start = unit, jnp.broadcast_to(eye, matrix.shape)
     y: Array = lax.fori_loop(0, iterations, improve, start)[0]
     # The squares of a root's eigenvalues add up to the trace, or less before the end.
-    sound = jnp.square(_norm(y)) <= 1.1 * _trace(unit)[..., None, None]
+    sound = jnp.square(_norm(y)) <= 1.1 * trace(unit)[..., None, None]
     return jnp.where(sound, y * jnp.sqrt(norm), 0)
 
 
 def _newton_schulz_forward(matrix: Matrix, iterations: int) -> tuple[Matrix, Matrix]:
-    root = _newton_schulz(matrix, iterations)
+    root = newton_schulz_root(matrix, iterations)
     return root, root
 
 
@@ -89,19 +74,26 @@ def _newton_schulz_backward(iterations: int, root: Matrix, g: Matrix) -> tuple[M
     return (q / 2,)
 
 
-_newton_schulz.defvjp(_newton_schulz_forward, _newton_schulz_backward)
+newton_schulz_root.defvjp(_newton_schulz_forward, _newton_schulz_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _trace_of_newton_schulz(matrix: Matrix, iterations: int) -> Float[Array, "*n"]:
-    return _trace(_newton_schulz(matrix, iterations))
+def trace_of_newton_schulz_root(
+    matrix: Matrix, iterations: int = 12
+) -> Float[Array, "*n"]:
+    """Compute the trace of `newton_schulz_root`.
+
+    The gradient is the same, in half the products: all that is in the equation of a
+    trace commutes.
+    """
+    return trace(newton_schulz_root(matrix, iterations))
 
 
 def _trace_of_newton_schulz_forward(
     matrix: Matrix, iterations: int
 ) -> tuple[Array, Matrix]:
-    root = _newton_schulz(matrix, iterations)
-    return _trace(root), root
+    root = newton_schulz_root(matrix, iterations)
+    return trace(root), root
 
 
 def _trace_of_newton_schulz_backward(
@@ -119,7 +111,7 @@ def _trace_of_newton_schulz_backward(
     return (g[..., None, None] * q / 2,)
 
 
-_trace_of_newton_schulz.defvjp(
+trace_of_newton_schulz_root.defvjp(
     _trace_of_newton_schulz_forward, _trace_of_newton_schulz_backward
 )
 
@@ -138,7 +130,8 @@ def _eye(matrix: Matrix) -> Float[Array, "c c"]:
     return jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
 
 
-def _trace(matrix: Matrix) -> Float[Array, "*n"]:
+def trace(matrix: Matrix) -> Float[Array, "*n"]:
+    """Add up the diagonal."""
     return jnp.trace(matrix, axis1=-2, axis2=-1)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxstyle.losses import matrix_roots
-from jaxstyle.losses.matrix_roots import product
+from jaxstyle.losses.matrix_roots import product, trace
 from jaxstyle.losses.terms import Moments, moments, style_loss
 
 EPSILON = 1e-4
@@ -203,12 +203,8 @@ def _wasserstein(
     overlap: Float[Array, "*n"],
 ) -> Float[Array, "*n"]:
     """Compute the distance, given the trace of the root of the conjugate covariance."""
-    spread = _trace(target.covariance) + _trace(sigma) - 2 * overlap
+    spread = trace(target.covariance) + trace(sigma) - 2 * overlap
     return jnp.square(mean - target.mean).mean(-1) + spread / mean.shape[-1]
-
-
-def _trace(matrix: Float[Array, "*n c c"]) -> Float[Array, "*n"]:
-    return jnp.trace(matrix, axis1=-2, axis2=-1)
 
 
 # --- by name ------------------------------------------------------------------------
