@@ -1,6 +1,7 @@
 """Decoders on disk: one safetensors file with what is to be known about a decoder."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,17 @@ def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> 
     Raises:
         ValueError: the file cannot be written.
     """
+    blocks = [params[name] for name in sorted(params)]
+    channels = [block["input"]["mean"].size for block in blocks]
+    hidden = [block["conv1"]["bias"].size for block in blocks[1:]]
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, **ORIGIN, **metadata}
-    about["channels"] = " ".join(str(count) for count in _channels(params))
-    about["hidden"] = " ".join(str(count) for count in _hidden(params))
-    save_params(jax.tree.map(_halve, dict(params)), path, metadata=about)
+    about["channels"] = " ".join(map(str, channels))
+    about["hidden"] = " ".join(map(str, hidden))
+
+    def halve(array: Any) -> np.ndarray:
+        return np.asarray(array, np.float16 if array.ndim > 1 else np.float32)
+
+    save_params(jax.tree.map(halve, dict(params)), path, metadata=about)
 
 
 def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -51,32 +59,12 @@ def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             raise ValueError
         channels = [int(count) for count in metadata["channels"].split()]
         hidden = [int(count) for count in metadata["hidden"].split()]
-        shapes = _expected_shapes(channels, hidden)
+        init = partial(init_decoder, channels=channels, hidden=hidden)
+        like = jax.eval_shape(init, jax.random.key(0))
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path} holds no decoder of this package's format; make one with "
             "scripts/train_decoder.py"
         ) from error
-    check_params(params, shapes, path=path)
+    check_params(params, jax.tree.map(lambda x: x.shape, like), path=path)
     return params, metadata
-
-
-def _expected_shapes(channels: list[int], hidden: list[int]) -> dict[str, Any]:
-    def init() -> dict[str, Any]:
-        return init_decoder(jax.random.key(0), channels, hidden=hidden)
-
-    return jax.tree.map(lambda x: x.shape, jax.eval_shape(init))
-
-
-def _channels(params: Params) -> list[int]:
-    return [params[name]["input"]["mean"].size for name in sorted(params)]
-
-
-def _hidden(params: Params) -> list[int]:
-    return [
-        params[name]["conv1"]["bias"].size for name in sorted(params) if name > "block1"
-    ]
-
-
-def _halve(array: Any) -> np.ndarray:
-    return np.asarray(array, np.float16 if array.ndim > 1 else np.float32)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxstyle.files.atomic import describe_error, explained
 
@@ -30,25 +30,18 @@ HINTS = {
 """Advice by the HTTP status with which the hub refuses."""
 
 
-class Address(NamedTuple):
-    """A repository ``USER/REPO``, and its branch, tag or commit, or the latest."""
-
-    repo: str
-    revision: str | None
-
-
 def is_address(name_or_path: str | Path) -> bool:
     """Tell hub addresses from other names of styles."""
     return str(name_or_path).startswith(PREFIX)
 
 
-def parse_address(text: str) -> Address:
-    """Parse ``hf:USER/REPO`` or ``hf:USER/REPO@REVISION``."""
+def parse_address(text: str) -> tuple[str, str | None]:
+    """Parse ``hf:USER/REPO[@REVISION]``: a branch, tag or commit, or the latest."""
     repo, at, revision = text.removeprefix(PREFIX).partition("@")
     if at and not revision:
         raise ValueError(f"no revision in {text}: expected {FORM}@REVISION")
     check_repo(repo)
-    return Address(repo, revision or None)
+    return repo, revision or None
 
 
 def check_repo(repo: str) -> None:

@@ -178,7 +178,10 @@ def _vary(arguments: OptimizeOptions, values: Mapping[str, Any]) -> OptimizeOpti
 
 
 def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
-    """Load the ledger of the sweep to resume, or begin one."""
+    """Load the ledger of the sweep to resume, or begin one.
+
+    A ValueError says if it is damaged or of another configuration.
+    """
     folder = unfinished(arguments.output)
     digests = "".join(dict.fromkeys(each.digest for each in inputs))
     configuration = {
@@ -186,14 +189,9 @@ def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
         "sweep": {name: list(values) for name, values in arguments.sweep},
         "images and network": hashlib.sha256(digests.encode()).hexdigest()[:16],
     }
-    if arguments.resume:
-        return load_ledger(folder, configuration)
-    shutil.rmtree(folder, ignore_errors=True)
-    return Ledger(configuration)
-
-
-def load_ledger(folder: Path, configuration: Mapping[str, Any]) -> Ledger:
-    """Load a ledger; a ValueError if it is damaged or of another configuration."""
+    if not arguments.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        return Ledger(configuration)
     path = folder / LEDGER
     try:
         ledger = Ledger(**json.loads(path.read_bytes()))

@@ -7,6 +7,7 @@ is compiled for each shape of a batch.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeAlias
@@ -164,28 +165,28 @@ def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
     return network.tiled and alone(partial(network.tiled, tile=strategy.tile))
 
 
+@dataclass
 class Painter:
-    """Stylizes batches; it compiles a program when a shape comes first."""
+    """Stylizes batches; it compiles a program when a shape comes first.
 
-    def __init__(
-        self,
-        *,
-        strength: float,
-        finish: Finish,
-        devices: int | None,
-        tile: int | None,
-        say: Callable[[str], object],
-    ) -> None:
-        """Set what all pictures share, and what is told of compiling.
+    Attributes:
+        strength: of the style.
+        finish: is applied to stylized images.
+        devices: the number of devices that share batches, or the rows of a single
+            photo. By default, one device computes, or all for photos that are too
+            large for it.
+        tile: the side of the tiles of larger photos, in pixels. By default, only
+            photos that are too large for memory are computed in tiles.
+        say: is told what is compiled.
+    """
 
-        Devices share batches, or the rows of a single photo; larger photos are computed
-        in tiles of a side in pixels. By default one device computes, and photos that
-        are too large for its memory use all devices, or tiles.
-        """
-        self._strength, self._finish = strength, finish
-        self._devices, self._tile, self._say = devices, tile, say
-        self._strategies: dict[Any, Strategy] = {}
-        self._programs: dict[Any, Compiled] = {}
+    strength: float
+    finish: Finish
+    devices: int | None
+    tile: int | None
+    say: Callable[[str], object]
+    _strategies: dict[Any, Strategy] = field(default_factory=dict, init=False)
+    _programs: dict[Any, Compiled] = field(default_factory=dict, init=False)
 
     def __call__(self, style: Style, batch: Batch) -> jax.Array:
         """Begin to stylize a batch; the result may not be computed yet.
@@ -206,9 +207,7 @@ class Painter:
             return WHOLE
         strategies = [
             strategy
-            for strategy in list_strategies(
-                self._devices, self._tile, longest=max(sides)
-            )
+            for strategy in list_strategies(self.devices, self.tile, longest=max(sides))
             if find_form(style.network, strategy, batch.sizes) is not None
         ]
 
@@ -216,7 +215,7 @@ class Painter:
             self._prepare(strategy, style, batch)
             return strategy
 
-        return make_that_fits(strategies or [WHOLE], make, self._say)
+        return make_that_fits(strategies or [WHOLE], make, self.say)
 
     def _prepare(
         self, strategy: Strategy, style: Style, batch: Batch
@@ -226,7 +225,7 @@ class Painter:
         if strategy != WHOLE and sizes is not None:
             height, width = sizes[0]
             images, sizes = images[:, :height, :width], None
-        arguments = style.params, images, sizes, self._strength
+        arguments = style.params, images, sizes, self.strength
         key = _structure(style), images.shape, strategy
         if key not in self._programs:
             form = find_form(style.network, strategy, sizes)
@@ -242,17 +241,17 @@ class Painter:
             what += f", {number} photos at a time,"
         elif strategy != WHOLE:
             what += f" {strategy}"
-        self._say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
+        self.say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
         started = time.perf_counter()
-        mesh = Strategy((self._devices or 1) if number > 1 else 1).mesh
+        mesh = Strategy((self.devices or 1) if number > 1 else 1).mesh
         shardings = None
         if mesh is not None:
             whole, shared = replicated(mesh), sharded_first_axis(mesh)
             shardings = (whole, shared, shared, whole)
-        painting = partial(paint, form=form, finish=self._finish)
+        painting = partial(paint, form=form, finish=self.finish)
         jitted = jax.jit(painting, in_shardings=shardings)
         program = jitted.lower(params, images, *others).compile()
-        self._say(f"compiled in {time.perf_counter() - started:.1f} s")
+        self.say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=strategy.devices)
         return program
 

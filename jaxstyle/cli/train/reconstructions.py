@@ -1,7 +1,7 @@
 """How well a decoder does on photographs that it has not seen."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,6 @@ from jaxstyle.files.figures import make_sheet
 from jaxstyle.transport.decoder import Params, decode_levels
 from jaxstyle.transport.decoder_steps import encode_photos
 from jaxstyle.transport.encoder import LEVELS
-
-Squares = UInt8[np.ndarray, "n h w 3"]
 
 BATCH = 4
 """How many photographs are decoded at a time."""
@@ -45,46 +43,35 @@ def reconstruct(
     return jnp.stack(pictures), jnp.stack(ratios), jnp.stack(errors)
 
 
-class Judge:
-    """Photographs to measure decoders by."""
+_jitted = jax.jit(reconstruct)
 
-    def __init__(self, vgg: Mapping[str, Any], squares: Squares) -> None:
-        """Take parameters of a VGG, and photographs of one size."""
-        self._vgg, self._squares = vgg, squares
-        self._reconstruct = jax.jit(reconstruct)
+
+class Judge(NamedTuple):
+    """A VGG, and photographs of one size to measure decoders by."""
+
+    vgg: Mapping[str, Any]
+    squares: UInt8[np.ndarray, "n h w 3"]
 
     def measure(
         self, params: Params
     ) -> tuple[dict[str, float], Float[np.ndarray, "h w 3"]]:
-        """Return measures of a decoder, and a sheet of its pictures.
+        """Measure a decoder, and make a sheet of its pictures.
 
         ``psnr{k}`` is the mean over photographs of the peak signal-to-noise ratio of
         what is decoded from level k, in dB; ``explained{k}`` the share of the variance
         of level k - 1 that block k alone explains.
         """
-        parts = [
-            jax.device_get(self._reconstruct(params, self._vgg, batch))
-            for batch in np.split(
-                self._squares, range(BATCH, len(self._squares), BATCH)
-            )
-        ]
+        batches = np.split(self.squares, range(BATCH, len(self.squares), BATCH))
+        parts = [jax.device_get(_jitted(params, self.vgg, batch)) for batch in batches]
         pictures, ratios, errors = (
             np.concatenate(found, 1) for found in zip(*parts, strict=True)
         )
         missed, variance = np.moveaxis(errors.mean(1), -1, 0)
+        explained = 1 - missed / variance
         measures = {}
         for level in range(1, len(LEVELS) + 1):
             measures[f"psnr{level}"] = float(ratios[level - 1].mean())
-            explained = 1 - missed[level - 1] / variance[level - 1]
-            measures[f"explained{level}"] = float(explained)
-        return measures, self._sheet(pictures)
-
-    def _sheet(
-        self, pictures: Float[np.ndarray, "5 n h w 3"]
-    ) -> Float[np.ndarray, "h w 3"]:
-        originals = self._squares[:SHOWN] / np.float32(255)
-        rows = [
-            [original, *(pictures[level][i] for level in range(len(LEVELS)))]
-            for i, original in enumerate(originals)
-        ]
-        return make_sheet(rows, column_labels=["photo", *LEVELS])
+            measures[f"explained{level}"] = float(explained[level - 1])
+        originals = self.squares[:SHOWN] / np.float32(255)
+        rows = [[photo, *pictures[:, i]] for i, photo in enumerate(originals)]
+        return measures, make_sheet(rows, column_labels=["photo", *LEVELS])
