@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +97,7 @@ def split_steps(
 
 def change_scale(
     state: State,
-    size: tuple[int, int],
+    size: tuple[int, ...],
     optimizer: optax.GradientTransformation,
     *,
     keeper: Keeper = BEST,
@@ -116,7 +115,7 @@ def change_scale(
     """
     image = resize_image(kept_picture(state, keeper), size)
     if detail is not None:
-        coarse = resize_image(resize_image(detail, _size(state.image)), size)
+        coarse = resize_image(resize_image(detail, state.image.shape[:2]), size)
         image = jnp.clip(image + detail - coarse, 0, 1)
     fresh = init_state(image, optimizer, keeper=keeper)._replace(step=state.step)
     moments = [
@@ -130,18 +129,11 @@ def change_scale(
         mu=jax.image.resize(mean, image.shape, "cubic"),
         nu=jax.image.resize(square, image.shape, "linear"),
     )
-    if _shapes(resized) != _shapes(fresh.optimizer_state):
+    states = (resized, fresh.optimizer_state)
+    found, expected = (jax.tree.map(jnp.shape, state) for state in states)
+    if found != expected:
         return fresh
     return fresh._replace(optimizer_state=resized)
-
-
-def _size(image: Image) -> tuple[int, int]:
-    height, width, _ = image.shape
-    return height, width
-
-
-def _shapes(state: optax.OptState) -> Any:
-    return jax.tree.map(jnp.shape, state)
 
 
 def optimize_image(
@@ -231,12 +223,12 @@ def optimize_image(
             f"the initial image must be of the content's shape {content.shape}, "
             f"or of the coarsest scale's {coarsest.shape}, got {image.shape}"
         )
-    first = resize_image(image, _size(coarsest))
+    first = resize_image(image, coarsest.shape[:2])
     counts = split_steps(steps, len(scenes), last_scale_factor=last_scale_factor)
     state, history = init_state(first, optimizer, keeper=keeper), []
     for scene, count in zip(scenes, counts, strict=True):
-        size = _size(scene.content)
-        if _size(state.image) != size:
+        size = scene.content.shape[:2]
+        if state.image.shape[:2] != size:
             detail = scene.content if init is None else None
             state = change_scale(state, size, optimizer, keeper=keeper, detail=detail)
         targets = make_scene_targets(

@@ -69,9 +69,12 @@ def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Sce
     The longer side of styles becomes ``style_scale`` times that of the picture, but
     styles are never enlarged, which would show no finer strokes.
     """
-    height, width, _ = scene.content.shape
-    size = fit_size(height, width, longest)
-    styles = [_shrink(style, round(style_scale * longest)) for style in scene.styles]
+    size = fit_size(*scene.content.shape[:2], longest=longest)
+    most = round(style_scale * longest)
+    styles = [
+        resize_image(x, fit_size(*x.shape[:2], longest=min(most, max(x.shape[:2]))))
+        for x in scene.styles
+    ]
     masks, style_masks = scene.masks, scene.style_masks
     if masks is not None:
         masks = [_resize_mask(mask, size) for mask in masks]
@@ -83,7 +86,7 @@ def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Sce
     return Scene(resize_image(scene.content, size), styles, masks, style_masks)
 
 
-def resize_image(image: Image, size: tuple[int, int]) -> Image:
+def resize_image(image: Image, size: tuple[int, ...]) -> Image:
     """Resize an image to another (height, width), in [0, 1].
 
     This is Keys' cubic with a = -0.5, antialiased when shrinking; Crowson enlarges with
@@ -91,15 +94,7 @@ def resize_image(image: Image, size: tuple[int, int]) -> Image:
     """
     if image.shape[:2] == size:
         return image
-    resized: Image = jax.image.resize(image, (*size, 3), "cubic")
-    return jnp.clip(resized, 0, 1)
-
-
-def _shrink(style: Image, longest: int) -> Image:
-    height, width, _ = style.shape
-    return resize_image(
-        style, fit_size(height, width, min(longest, max(height, width)))
-    )
+    return jnp.clip(jax.image.resize(image, (*size, 3), "cubic"), 0, 1)
 
 
 def _resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:

@@ -6,7 +6,6 @@ parameters, so VGG-16, VGG-19 and any of them cut short run through the same cod
 """
 
 from collections.abc import Callable, Mapping
-from itertools import groupby
 from typing import Any, TypeAlias
 
 import jax.numpy as jnp
@@ -64,12 +63,6 @@ def stride(layer: str) -> int:
     return int(2 ** (block_number(layer) - 1))
 
 
-def reach(params: VGGParams, layer: str) -> int:
-    """Count the pixels around its own that a position depends on."""
-    names = layer_names(params)
-    return sum(map(stride, names[: names.index(layer) + 1]))
-
-
 def width(convolution: str) -> int:
     """Look up the number of filters of a convolution."""
     return WIDTHS[block_number(convolution) - 1]
@@ -78,13 +71,6 @@ def width(convolution: str) -> int:
 def block_number(name: str) -> int:
     """Look up the number of the block that a layer or convolution belongs to."""
     return int(name[4])
-
-
-def blocks(params: VGGParams) -> list[tuple[str, ...]]:
-    """List the names of the convolutions of each block."""
-    return [
-        tuple(names) for _, names in groupby(convolutions(params), key=block_number)
-    ]
 
 
 # --- poolings -----------------------------------------------------------------------

@@ -13,6 +13,7 @@ parameters.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import TypeAlias
 
 import jax
@@ -181,15 +182,17 @@ class VGG:
 
     def reach(self, params: VGGParams, layer: str) -> int:
         """Count the pixels around its own that a position depends on, at most."""
-        return layers.reach(params, layer)
+        names = layers.layer_names(params)
+        return sum(map(layers.stride, names[: names.index(layer) + 1]))
 
     def blocks(
         self, params: VGGParams, *, dtype: DTypeLike | None = None
     ) -> list[Callable[[VGGParams, Array, int], tuple[Array, Features]]]:
         """Divide the network before its poolings; see `jaxstyle.losses.Extractor`."""
+        blocks = groupby(layers.convolutions(params), key=block_number)
         return [
-            partial(self._apply_block, names=names, dtype=dtype)
-            for names in layers.blocks(params)
+            partial(self._apply_block, names=tuple(names), dtype=dtype)
+            for _, names in blocks
         ]
 
     def _apply_block(

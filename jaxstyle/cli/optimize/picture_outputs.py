@@ -217,8 +217,7 @@ def make_picture(run: Run, progress: Progress) -> Image:
     kept = jnp.asarray(run.programs.kept_picture(progress.state))
     picture = in_masks(kept, run.inputs.scene)
     if run.arguments.config.preserve_color:
-        height, width, _ = picture.shape
-        photo = resize_image(run.inputs.photo, (height, width))
+        photo = resize_image(run.inputs.photo, picture.shape[:2])
         picture = color.keep_chroma(photo, picture)
     return picture
 
@@ -230,7 +229,7 @@ def in_masks(picture: Image, scene: Scene) -> Image:
     """
     if scene.masks is None:
         return picture
-    size = (picture.shape[0], picture.shape[1])
+    size = picture.shape[:2]
     cover = jnp.clip(jnp.stack(list(scene.masks)).sum(0), 0, 1)
     cover = jax.image.resize(cover, size, "linear")[..., None]
     content = resize_image(scene.content, size)
@@ -271,5 +270,5 @@ def save_frames(run: Run, path: str, last: Image) -> None:
 
 def _frame_size(picture: Image) -> tuple[int, int]:
     """Compute the height and width of a picture as a frame."""
-    height, width, _ = picture.shape
-    return fit_size(height, width, min(FILM_SIDE, max(height, width)))
+    longest = min(FILM_SIDE, max(picture.shape))
+    return fit_size(*picture.shape[:2], longest=longest)

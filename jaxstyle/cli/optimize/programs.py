@@ -151,12 +151,12 @@ def compile_enter(
     options: CompileOptions, before: Scale, after: Scale, detail: Image | None
 ) -> Compiled:
     """Compile ``enter(state, detail)`` from one scale to the next."""
-    height, width, _ = after.scene.content.shape
+    size = after.scene.content.shape[:2]
 
     def enter(state: steps.State, detail: Image | None) -> steps.State:
         changed = change_scale(
             before.layout.unshard(state),
-            (height, width),
+            size,
             options.optimizer,
             keeper=options.keeper,
             detail=detail,

@@ -150,9 +150,9 @@ def load_init(init: str, scene: Scene, *, seed: int) -> Image:
     if init in INITS:
         start = INITS[init](scene.content, scene.styles, jax.random.key(seed))
         return jnp.asarray(start)
-    height, width, _ = scene.content.shape
-    image = jnp.asarray(load_image(init, longest_side=max(height, width)))
-    return resize_image(image, (height, width))
+    size = scene.content.shape[:2]
+    image = jnp.asarray(load_image(init, longest_side=max(size)))
+    return resize_image(image, size)
 
 
 def choose_sizes(
