@@ -80,7 +80,7 @@ def load_image(
     if shrink_to is not None:
         longest_side = min(shrink_to, max(picture.size))
     if longest_side is not None:
-        height, width = fit_size(picture.height, picture.width, longest_side)
+        height, width = fit_size((picture.height, picture.width), longest_side)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(picture, np.float32) / 255
 

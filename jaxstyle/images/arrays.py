@@ -4,6 +4,8 @@ Every public function of the package takes one image or any batch of images in t
 form. Checks read only shapes and dtypes, so they run once, while tracing.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -44,12 +46,13 @@ def check_image(image: Image, *, name: str) -> None:
         )
 
 
-def fit_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Scale (height, width) so that the longer side is ``longest`` pixels.
+def fit_size(size: Sequence[int], longest: int) -> tuple[int, int]:
+    """Scale a size (height, width) so that the longer side is ``longest`` pixels.
 
     The aspect ratio is kept to the nearest pixel; no side becomes less than one.
     """
     if longest < 1:
         raise ValueError(f"the longest side must be at least 1 pixel, got {longest}")
-    scale = longest / max(height, width)
+    height, width = size
+    scale = longest / max(size)
     return max(1, round(height * scale)), max(1, round(width * scale))

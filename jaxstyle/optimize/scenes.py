@@ -69,10 +69,10 @@ def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Sce
     The longer side of styles becomes ``style_scale`` times that of the picture, but
     styles are never enlarged, which would show no finer strokes.
     """
-    size = fit_size(*scene.content.shape[:2], longest=longest)
+    size = fit_size(scene.content.shape[:2], longest)
     most = round(style_scale * longest)
     styles = [
-        resize_image(x, fit_size(*x.shape[:2], longest=min(most, max(x.shape[:2]))))
+        resize_image(x, fit_size(x.shape[:2], min(most, max(x.shape[:2]))))
         for x in scene.styles
     ]
     masks, style_masks = scene.masks, scene.style_masks

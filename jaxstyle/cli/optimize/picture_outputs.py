@@ -270,5 +270,5 @@ def save_frames(run: Run, path: str, last: Image) -> None:
 
 def _frame_size(picture: Image) -> tuple[int, int]:
     """Compute the height and width of a picture as a frame."""
-    longest = min(FILM_SIDE, max(picture.shape))
-    return fit_size(*picture.shape[:2], longest=longest)
+    longest = min(FILM_SIDE, max(picture.shape[:2]))
+    return fit_size(picture.shape[:2], longest)

@@ -108,7 +108,7 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
         return None
     if max_size is None or max(height, width) <= max_size:
         return height, width
-    return fit_size(height, width, max_size)
+    return fit_size((height, width), max_size)
 
 
 def read_photo(photo: Photo, *, max_size: int | None, smallest_side: int) -> Picture:
