@@ -377,9 +377,13 @@ def signature(definition: Any) -> str:
     """Return a function's parameters and result, or a class's fields, as written."""
     if isinstance(definition, ast.ClassDef):
         fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
-        for node in fields:  # of an option only the default
-            if isinstance(node.value, ast.Call) and "option" in ast.unparse(node.value):
+        for node in fields:  # of a setting only the default
+            if not isinstance(node.value, ast.Call):
+                continue
+            if ast.unparse(node.value.func) in ("option", "setting"):
                 node.value = node.value.args[0]
+            elif [keyword.arg for keyword in node.value.keywords] == ["metadata"]:
+                node.value = None
         return "; ".join(map(ast.unparse, fields))
     return f"({ast.unparse(definition.args)}) -> {ast.unparse(definition.returns)}"
 

@@ -19,6 +19,7 @@ from jaxstyle.files.atomic import explained
 from jaxstyle.files.downloads import Checksum, cache_folder, download
 from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import check_params
+from jaxstyle.files.vgg_files import Origin
 from jaxstyle.vgg import layers as vgg_layers
 from jaxstyle.vgg.params import measure_mean_activations
 
@@ -71,7 +72,7 @@ TORCHVISION_INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # --- readers ------------------------------------------------------------------------
 
 
-def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], vgg_files.Origin]:
+def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], Origin]:
     """Read published VGG-16 or VGG-19 weights; the suffix tells whose they are.
 
     Args:
