@@ -39,7 +39,7 @@ def run_data(options: commands.DataOptions) -> int:
     from tensorflow_datasets.core import constants
 
     from jaxstyle.data.coco import is_coco, prepare_coco
-    from jaxstyle.data.tfds_records import open_tfds, prepare_tfds
+    from jaxstyle.data.tfds_records import TfdsRecords, prepare_tfds
 
     folder, state = find_tfds(name, data_dir=options.data_dir), "is there already"
     if folder is None:
@@ -47,7 +47,7 @@ def run_data(options: commands.DataOptions) -> int:
         where = Path(options.data_dir or str(constants.DATA_DIR))
         say, quiet = make_say(quiet=options.quiet), options.quiet
         folder, state = prepare(name, where, say=say, quiet=quiet), "is ready"
-    images = len(open_tfds(folder, split="train"))
+    images = len(TfdsRecords(folder, split="train"))
     print(f"{name} {state}: {images} images for training in {folder}")
     return 0
 

@@ -88,7 +88,12 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     }
     names, shapes = _expected(state, layout)
     param_files.check_params(state, shapes, path=path)
-    own = {ours: _convert(state[theirs]) for ours, theirs in names.items()}
+    own = {}
+    for ours, theirs in names.items():
+        array = state[theirs]
+        # Kernels of ours have their channels last.
+        axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
+        own[ours] = np.ascontiguousarray(array.transpose(axes), np.float32)
     tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
     return title, {**layout.constants, **tree}
 
@@ -128,12 +133,6 @@ def find_name(path: str, modules: Mapping[str, str]) -> str:
     """Find a state dict's name for one of our paths, from those of its modules."""
     module, _, kind = path.rpartition("/")
     return f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
-
-
-def _convert(array: np.ndarray) -> np.ndarray:
-    """Convert an array to ours, in float32: kernels have their channels last."""
-    axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
-    return np.ascontiguousarray(array.transpose(axes), np.float32)
 
 
 # --- the layouts --------------------------------------------------------------------

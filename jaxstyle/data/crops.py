@@ -96,13 +96,6 @@ class Crop(NamedTuple):
     mirrored: bool
 
 
-def draw_crop(rng: np.random.Generator, shorter_side: tuple[int, int]) -> Crop:
-    """Draw a crop, uniform over the inclusive range of sizes and all positions."""
-    low, high = shorter_side
-    x, y, turn = rng.random(3)
-    return Crop(int(rng.integers(low, high + 1)), x, y, bool(turn < 0.5))
-
-
 def center_crop(size: int) -> Crop:
     """Make the center crop that spans the shorter side."""
     return Crop(size, 0.5, 0.5, mirrored=False)
@@ -123,9 +116,9 @@ def decode(
             shorter = min(image.size)
             if 8 * shorter < size:
                 raise ValueError(f"{image.width}x{image.height} pixels are far too few")
-            scaled = (round(x * (crop.shorter_side / shorter)) for x in image.size)
-            width, height = scaled
-            image.draft(None, (max(1, width), max(1, height)))
+            factor = crop.shorter_side / shorter
+            width, height = (max(1, round(side * factor)) for side in image.size)
+            image.draft(None, (width, height))
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"it has {image.width}x{image.height} pixels")
             image.load()
@@ -138,22 +131,14 @@ def decode(
         report.repaired(record.name, kind)
     if shorter < size:
         report.repaired(record.name, "upscaled")
-    square = picture.resize(
-        (size, size), Image.Resampling.BILINEAR, box=_box(picture.size, crop, size)
-    )
+    width, height = picture.size
+    side = min(width, height) * size / crop.shorter_side
+    left, top = crop.x * (width - side), crop.y * (height - side)
+    box = (left, top, min(left + side, width), min(top + side, height))
+    square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     if crop.mirrored:
         square = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(square)
-
-
-def _box(
-    image_size: tuple[int, int], crop: Crop, size: int
-) -> tuple[float, float, float, float]:
-    """Compute left, top, right and bottom of a crop, in pixels of the image."""
-    width, height = image_size
-    side = min(width, height) * size / crop.shorter_side
-    left, top = crop.x * (width - side), crop.y * (height - side)
-    return left, top, min(left + side, width), min(top + side, height)
 
 
 # --- requests -----------------------------------------------------------------------
@@ -197,7 +182,9 @@ class CropReader(NamedTuple):
     def read(self, request: CropRequest) -> UInt8[np.ndarray, "size size 3"]:
         """Read a crop of a record, or of the first usable one drawn instead."""
         rng = np.random.default_rng(request.seed)
-        index, crop = request.record, draw_crop(rng, self.shorter_side)
+        (low, high), (x, y, turn) = self.shorter_side, rng.random(3)
+        crop = Crop(int(rng.integers(low, high + 1)), x, y, bool(turn < 0.5))
+        index = request.record
         for _ in range(ATTEMPTS):
             pixels = self.try_crop(index, crop)
             if pixels is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from jaxstyle.data.tfds_records import open_tfds
+from jaxstyle.data.tfds_records import TfdsRecords
 from jaxstyle.files.atomic import describe_error
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
@@ -151,7 +151,7 @@ class TfdsSource:
     """The images of a split of a TFDS data set, in the order of its records."""
 
     def __init__(self, folder: Path, *, split: str) -> None:
-        self._records = open_tfds(folder, split=split)
+        self._records = TfdsRecords(folder, split=split)
         self.name = self._records.name
         self.fingerprint = make_fingerprint(self._records.description)
 

@@ -20,27 +20,6 @@ import numpy as np
 from jaxstyle.files.atomic import describe_error, explained
 
 
-def open_tfds(folder: Path, *, split: str) -> "TfdsRecords":
-    """Open a split, or a part of one, of a prepared data set."""
-    import tensorflow_datasets as tfds
-
-    with explained(f"cannot open the TFDS data in {folder}"):
-        builder = tfds.builder_from_directory(folder)
-        name = builder.info.full_name.rpartition("/")[0]
-    if not builder.info.splits:
-        raise ValueError(f"{name} in {folder} holds no split")
-    try:
-        instructions = builder.info.splits[split].file_instructions
-    except (KeyError, ValueError) as error:
-        known = ", ".join(builder.info.splits)
-        raise ValueError(
-            f"{name} in {folder} holds no split {split!r}; it holds {known}"
-        ) from error
-    feature = _image_feature(builder.info.features, name)
-    files = _open_files(instructions, builder.info.file_format.value, folder)
-    return TfdsRecords(name, split, instructions, files, feature)
-
-
 def _image_feature(features: Any, name: str) -> Any:
     import tensorflow_datasets as tfds
 
@@ -132,25 +111,33 @@ def _open_files(instructions: Sequence[Any], file_format: str, folder: Path) -> 
 
 
 class TfdsRecords:
-    """The encoded images of a split, parsed without other features."""
+    """The encoded images of a split of a prepared data set, or of a part of one.
 
-    def __init__(
-        self,
-        name: str,
-        split: str,
-        instructions: Sequence[Any],
-        files: Files,
-        feature: Any,
-    ) -> None:
+    They are parsed without other features.
+    """
+
+    def __init__(self, folder: Path, *, split: str) -> None:
         import tensorflow_datasets as tfds
 
-        self.name = name
-        self.description = [name, split] + [
+        with explained(f"cannot open the TFDS data in {folder}"):
+            info = tfds.builder_from_directory(folder).info
+            self.name = info.full_name.rpartition("/")[0]
+        if not info.splits:
+            raise ValueError(f"{self.name} in {folder} holds no split")
+        try:
+            instructions = info.splits[split].file_instructions
+        except (KeyError, ValueError) as error:
+            known = ", ".join(info.splits)
+            raise ValueError(
+                f"{self.name} in {folder} holds no split {split!r}; it holds {known}"
+            ) from error
+        self.description = [self.name, split] + [
             f"{os.path.basename(i.filename)} {os.path.getsize(i.filename)} "
             f"{i.skip} {i.take}"
             for i in instructions
         ]
-        self._files = files
+        feature = _image_feature(info.features, self.name)
+        self._files = _open_files(instructions, info.file_format.value, folder)
         self._features = tfds.features.FeaturesDict({"image": feature})
         self._decoders = {"image": tfds.decode.SkipDecoding()}
 

@@ -127,7 +127,13 @@ def load_vgg_file(path: str | Path) -> dict[str, Any]:
             f"{path} holds no VGG of this package's format; "
             "make one with scripts/convert_vgg.py"
         )
-    others = _implausible_values(params)
+    # These would make the network divide by zero or less.
+    others = [
+        f"{name} is not positive"
+        for name, array in param_files.leaves(params)
+        if (name == "std" and (array <= 0).any())
+        or (name.endswith("/mean_activation") and array.sum() <= 0)
+    ]
     shapes = _expected_shapes(params, network)
     param_files.check_params(params, shapes, path=path, others=others)
     return params
@@ -164,13 +170,3 @@ def _expected_shapes(params: Mapping[str, Any], network: str) -> dict[str, Any]:
     for name in names[:depth]:
         shapes[name]["mean_activation"] = shapes[name]["bias"]
     return shapes
-
-
-def _implausible_values(params: Mapping[str, Any]) -> list[str]:
-    """List values that would make the network divide by zero or less."""
-    least = {
-        name: array.min(initial=np.inf) if name == "std" else array.sum()
-        for name, array in param_files.leaves(params)
-        if name == "std" or name.endswith("/mean_activation")
-    }
-    return [f"{name} is not positive" for name, value in least.items() if value <= 0]

@@ -92,16 +92,17 @@ def perceptual_loss(
         dict.fromkeys(weights.style) if targets.masks is None else targets.masks,
         style_loss,
     )
+
+    def compare_style(layer: str) -> Float[Array, "*n"]:
+        losses = style_loss.compare(found.style[layer], targets.style[layer])
+        if targets.masks is None:
+            return losses
+        return (targets.masks[layer].mean((-2, -1)) * losses).sum(-1)  # over regions
+
     content = [
         weights.content[layer] * found.content[layer] for layer in weights.content
     ]
-    style = [
-        weight
-        * _add_regions(
-            style_loss.compare(found.style[layer], targets.style[layer]), targets, layer
-        )
-        for layer, weight in weights.style.items()
-    ]
+    style = [weights.style[layer] * compare_style(layer) for layer in weights.style]
     parts = {
         "content": _add(content, images),
         "style": _add(style, images),
@@ -110,13 +111,6 @@ def perceptual_loss(
         + weights.isotropic_variation * isotropic_variation(images),
     }
     return _add(parts.values(), images), parts
-
-
-def _add_regions(losses: Float[Array, "*n"], targets: Targets, layer: str) -> Array:
-    """Add up the style losses of regions, if there are any, by their shares."""
-    if targets.masks is None:
-        return losses
-    return (targets.masks[layer].mean((-2, -1)) * losses).sum(-1)
 
 
 def _check_targets(

@@ -5,13 +5,14 @@ target made from the moments of a style, and return one value per image.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxstyle.losses import matrix_roots
-from jaxstyle.losses.matrix_roots import product, trace
+from jaxstyle.losses.matrix_roots import newton_schulz_root, product, trace
 from jaxstyle.losses.terms import Moments, moments, style_loss
 
 EPSILON = 1e-4
@@ -125,16 +126,17 @@ def covariance(moments: Moments) -> Float[Array, "*n c c"]:
     return second - outer + EPSILON * jnp.eye(mean.shape[-1], dtype=mean.dtype)
 
 
-def gaussian_target(moments: Moments) -> Gaussian:
-    """Compute the normal distribution of these moments, its root by Newton-Schulz."""
+def gaussian_target(
+    moments: Moments, *, root: Callable[[Array], Array] = newton_schulz_root
+) -> Gaussian:
+    """Compute the normal distribution of these moments, given the root of matrices."""
     sigma = covariance(moments)
-    return Gaussian(moments.mean, sigma, matrix_roots.newton_schulz_root(sigma))
+    return Gaussian(moments.mean, sigma, root(sigma))
 
 
-def exact_gaussian_target(moments: Moments) -> Gaussian:
-    """Compute the normal distribution of these moments, its root by eigenvalues."""
-    sigma = covariance(moments)
-    return Gaussian(moments.mean, sigma, matrix_roots.eigen_root(sigma, least=EPSILON))
+exact_gaussian_target = partial(
+    gaussian_target, root=partial(matrix_roots.eigen_root, least=EPSILON)
+)
 
 
 def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:

@@ -27,12 +27,11 @@ from jaxstyle.losses.objective import (
     Weights,
 )
 from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Mask
+from jaxstyle.losses.targets import Mask, make_targets
 from jaxstyle.optimize import optimizers
 from jaxstyle.optimize.scenes import (
     Scene,
     check_scene,
-    make_scene_targets,
     resize_image,
     resize_scene,
 )
@@ -231,11 +230,14 @@ def optimize_image(
         if state.image.shape[:2] != size:
             detail = scene.content if init is None else None
             state = change_scale(state, size, optimizer, keeper=keeper, detail=detail)
-        targets = make_scene_targets(
+        targets = make_targets(
             params,
-            scene,
+            scene.content,
+            scene.styles,
             weights,
             style_weights=style_weights,
+            masks=scene.masks,
+            style_masks=scene.style_masks,
             objective=objective,
             execution=execution,
         )

@@ -19,11 +19,12 @@ from jaxstyle.cli.strategies import Strategy
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.objective import Execution, Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
+from jaxstyle.losses.targets import Targets, make_targets
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import change_scale, split_steps
-from jaxstyle.optimize.scenes import Scene, make_scene_targets
+from jaxstyle.optimize.scenes import Scene
 from jaxstyle.optimize.steps import KEEPERS, Keeper
 from jaxstyle.scaling import memory, sharding
 from jaxstyle.vgg import network, params as vgg_params
@@ -247,18 +248,26 @@ def make_programs(
         make_scale(options, jax.eval_shape(partial(resize, inputs, scale)))
         for scale in range(count)
     ]
-    make_targets = jax.jit(
-        partial(
-            make_scene_targets,
+
+    @jax.jit
+    def make_scene_targets(
+        params: network.VGGParams, scene: Scene, weights: Weights
+    ) -> Targets:
+        return make_targets(
+            params,
+            scene.content,
+            scene.styles,
+            weights,
             style_weights=config.loss.blend,
+            masks=scene.masks,
+            style_masks=scene.style_masks,
             objective=options.objective,
             execution=options.execution,
         )
-    )
 
     def compile_scale(number: int) -> ScaleProgram:
         scale, weights = scales[number], config.weights()
-        lowered = make_targets.lower(params, scale.scene, weights)
+        lowered = make_scene_targets.lower(params, scale.scene, weights)
         compiled = lowered.compile()
 
         def make_problem(scene: Scene, weights: Weights) -> Problem:
