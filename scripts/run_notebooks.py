@@ -33,10 +33,10 @@ LONGEST = 3600
 def main(paths: list[Path]) -> None:
     """Run notebooks, each in place."""
     for path in paths or find_notebooks():
-        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+        notebook = nbformat.read(path, as_version=4)
         execute(notebook)
         notebook.metadata[EXECUTED] = digest_code(notebook)
-        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+        nbformat.write(notebook, path)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
@@ -92,7 +92,7 @@ def choose(notebook: Any, parameters: Mapping[str, Any]) -> None:
             f"{', '.join(known)}"
         )
     lines = [f"{name} = {value!r}" for name, value in parameters.items()]
-    cell = new_code_cell("\n".join(lines))  # type: ignore[no-untyped-call]
+    cell = new_code_cell("\n".join(lines))
     notebook.cells.insert(tagged + 1, cell)
 
 

@@ -86,7 +86,7 @@ def to_half(array: np.ndarray) -> np.ndarray:
 
 def describe_rounding(params: Params, output: Path) -> Iterator[str]:
     """Say what is in float16, and what that does to a picture."""
-    arrays = flatten_dict(params, sep="/")  # type: ignore[no-untyped-call]
+    arrays = flatten_dict(params, sep="/")
     halves = {
         name: to_half(array).dtype == np.float16 for name, array in arrays.items()
     }

@@ -59,7 +59,7 @@ def compile_divided(
     """Compile what takes and returns a tree of images; return its arguments too."""
     placed = jax.jit(partial(shard_images, height=height, mesh=mesh))(tree)
     where = image_shardings(placed, height, mesh)
-    whole = NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+    whole = NamedSharding(mesh, PartitionSpec())
 
     def run(tree: Any, rest: Any) -> Any:
         return shard_images(
@@ -141,7 +141,7 @@ def compare_nets(mesh: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Compare in float64, where rounding hides nothing."""
-    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_enable_x64", True)
     mesh = jaxstyle.scaling.make_row_mesh()
     results = {
         "devices": mesh.size,

@@ -24,4 +24,4 @@ def assert_gradients(f: Callable[..., Any], *arguments: Any) -> None:
     """Compare reverse-mode gradients with finite differences, in float64."""
     with jax.enable_x64(True):
         doubles = [jnp.asarray(np.float64(argument)) for argument in arguments]
-        check_grads(jax.jit(f), doubles, order=1, modes=["rev"])  # type: ignore[no-untyped-call]
+        check_grads(jax.jit(f), doubles, order=1, modes=["rev"])

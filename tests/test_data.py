@@ -239,7 +239,7 @@ def test_batches_on_the_device_are_the_same(source: Source) -> None:
 
 def test_batches_may_be_sharded(source: Source) -> None:
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))  # type: ignore[no-untyped-call]
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     batches = prefetch_to_device(
         make_batches(source, size=16, batch=4, seed=1, shorter_side=(16, 30)),
         sharding=sharding,

@@ -50,7 +50,7 @@ every_notebook = pytest.mark.parametrize("name", SMALL)
 
 
 def load(name: str) -> Any:
-    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
     nbformat.validate(notebook)
     return notebook
 
@@ -61,7 +61,7 @@ def run_small(name: str, **wanted: str) -> tuple[Any, dict[str, Any]]:
     choose(notebook, SMALL[name])
     pairs = ", ".join(f"{key!r}: {expression}" for key, expression in wanted.items())
     report = f"import json\nprint(json.dumps({{{pairs}}}))"
-    notebook.cells.append(new_code_cell(report))  # type: ignore[no-untyped-call]
+    notebook.cells.append(new_code_cell(report))
     execute(notebook)
     (printed,) = notebook.cells[-1].outputs
     return notebook, json.loads(printed.text)

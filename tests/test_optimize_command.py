@@ -116,11 +116,11 @@ def default_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = jax.config.values["jax_compilation_cache_dir"]
     seconds = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()
     yield
-    jax.config.update("jax_compilation_cache_dir", folder)  # type: ignore[no-untyped-call]
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
     compilation_cache.reset_cache()
 
 

@@ -117,7 +117,7 @@ def test_wrong_photos_are_refused(photos: jax.Array) -> None:
 
 def test_photos_are_not_copied() -> None:
     """Beside the crops there is but a word or so for each photo of two epochs."""
-    many = jax.ShapeDtypeStruct((10_000, 18, 18, 3), jnp.uint8)  # type: ignore[no-untyped-call]
+    many = jax.ShapeDtypeStruct((10_000, 18, 18, 3), jnp.uint8)
     program = take.lower(many, KEY, 0, batch=4, size=16).compile()
     analysis: Any = program.memory_analysis()
     assert analysis.argument_size_in_bytes > 9_000_000

@@ -95,7 +95,7 @@ def check_kept(source: Path, output: Path, *, what: str) -> None:
 
 def export_program(params: Params) -> bytes:
     """Serialize a program that names no file of this machine."""
-    jax.config.update("jax_traceback_in_locations_limit", 0)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     return bytes(export_net(params).serialize())
 
 

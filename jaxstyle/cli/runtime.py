@@ -44,8 +44,8 @@ def use_compilation_cache() -> None:
     warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = cache_folder() / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", SLOW)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", SLOW)
 
 
 def versions() -> dict[str, str]:

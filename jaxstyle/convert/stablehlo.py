@@ -46,7 +46,7 @@ def export_net(params: Params) -> export.Exported:
 
     least = [f"{side} >= {SMALLEST_SIDE}" for side in ("h", "w")]
     shape = export.symbolic_shape("n, h, w, 3", constraints=least)
-    images = jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call]
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
     return export.export(jax.jit(stylize), platforms=PLATFORMS)(images)
 
 

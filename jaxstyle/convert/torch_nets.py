@@ -94,7 +94,7 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
         # Kernels of ours have their channels last.
         axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
         own[ours] = np.ascontiguousarray(array.transpose(axes), np.float32)
-    tree = unflatten_dict(own, sep="/")  # type: ignore[no-untyped-call]
+    tree = unflatten_dict(own, sep="/")
     return title, {**layout.constants, **tree}
 
 

@@ -271,8 +271,4 @@ def run_steps(
         >>> jnp.isnan(metrics["loss"]).tolist()
         [False, False, True, True]
     """
-
-    def advance(state: State) -> tuple[State, Metrics]:
-        return step(state, problem)
-
-    return repeat_step(advance, state, count, capacity=capacity)
+    return repeat_step(step, state, problem, count=count, capacity=capacity)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,19 +26,21 @@ Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
 
 
 def repeat_step(
-    step: Callable[[State], tuple[State, Metrics]],
+    step: Callable[..., tuple[State, Metrics]],
     state: State,
+    *arguments: Any,
     count: ArrayLike,
-    *,
     capacity: int,
 ) -> tuple[State, Metrics]:
     """Run up to ``count`` steps, stopping at a loss that is not finite.
+
+    A step is ``step(state, *arguments) -> (state, metrics)``.
 
     The count, at most ``capacity``, is data: one compiled program serves all counts.
     ``loss`` is among the metrics, which are ``[capacity]`` each, and NaN for steps that
     did not run. Those that ran are the difference in ``state.step``.
     """
-    _, shapes = jax.eval_shape(step, state)
+    _, shapes = jax.eval_shape(step, state, *arguments)
     history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
     first = state.step
 
@@ -48,7 +50,7 @@ def repeat_step(
 
     def advance(carry: tuple[State, Metrics, Array]) -> tuple[State, Metrics, Array]:
         state, history, _ = carry
-        new, metrics = step(state)
+        new, metrics = step(state, *arguments)
         at = state.step - first
         history = jax.tree.map(partial(_put, at=at), history, metrics)
         return new, history, metrics["loss"]

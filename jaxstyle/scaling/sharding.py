@@ -56,28 +56,23 @@ def pad_and_shard_rows(
 def shard_rows(x: Float[Array, "*n h w c"], mesh: Mesh) -> Float[Array, "*n h w c"]:
     """Shard the rows of an array as evenly as its height allows."""
     free = PartitionSpec.UNCONSTRAINED
-    spec = PartitionSpec(*[free] * (x.ndim - 3), AXIS, None, None)  # type: ignore[no-untyped-call]
-    return _constrain(x, NamedSharding(mesh, spec))
+    spec = PartitionSpec(*[free] * (x.ndim - 3), AXIS, None, None)
+    return lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
 
 def replicate(x: Array, mesh: Mesh) -> Array:
     """Replicate an array on each device."""
-    return _constrain(x, replicated(mesh))
+    return lax.with_sharding_constraint(x, replicated(mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """Make the sharding of an array that each device holds whole."""
-    return NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+    return NamedSharding(mesh, PartitionSpec())
 
 
 def sharded_first_axis(mesh: Mesh) -> NamedSharding:
     """Make the sharding of an array by its first axis."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))  # type: ignore[no-untyped-call]
-
-
-def _constrain(x: Array, sharding: NamedSharding) -> Array:
-    constrain: Any = lax.with_sharding_constraint
-    return jnp.asarray(constrain(x, sharding))
+    return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 # --- trees of images ----------------------------------------------------------------
@@ -158,7 +153,7 @@ def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
     def sharding(x: Array) -> NamedSharding:
         before = [None] * (x.ndim - 3)
         spec = (*before, AXIS) if is_image(x, padded) else ()
-        return NamedSharding(mesh, PartitionSpec(*spec))  # type: ignore[no-untyped-call]
+        return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree.map(sharding, tree)
 
@@ -264,7 +259,7 @@ def place(batch: int) -> Placement:
     groups = [list(group) for _, group in groupby(found, of_process)]
     each = gcd(batch // processes, *map(len, groups))
     mesh = Mesh(np.array([group[:each] for group in groups]).ravel(), ("batch",))
-    batches, whole = PartitionSpec("batch"), PartitionSpec()  # type: ignore[no-untyped-call]
+    batches, whole = PartitionSpec("batch"), PartitionSpec()
     return Placement(NamedSharding(mesh, batches), NamedSharding(mesh, whole))
 
 
@@ -272,7 +267,7 @@ def put_replicated(tree: Tree, placement: Placement) -> Tree:
     """Put a tree of arrays, the same in all processes, on each device."""
 
     def put(leaf: jax.typing.ArrayLike) -> jax.Array:
-        return jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
+        return jax.make_array_from_process_local_data(
             placement.replicated, np.asarray(leaf)
         )
 

@@ -153,11 +153,7 @@ def run_steps(
         >>> state.step, metrics["loss"]
         (Array(3, dtype=int32), Array([ 1.,  1.,  1., nan], dtype=float32))
     """
-
-    def advance(state: State) -> tuple[State, Metrics]:
-        return step(state, photos, problem)
-
-    return repeat_step(advance, state, count, capacity=capacity)
+    return repeat_step(step, state, photos, problem, count=count, capacity=capacity)
 
 
 NOISE = 30 / 255

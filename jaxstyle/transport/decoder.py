@@ -158,7 +158,7 @@ def init_decoder(
         blocks.append(Block(below, inside, inside, depth))
     params = {}
     for number, (block, count) in enumerate(zip(blocks, channels, strict=True), 1):
-        x = jax.ShapeDtypeStruct((1, 4, 4, count), jnp.float32)  # type: ignore[no-untyped-call]
+        x = jax.ShapeDtypeStruct((1, 4, 4, count), jnp.float32)
         own = jax.random.fold_in(key, number)
         params[f"block{number}"] = block.lazy_init(own, x)["params"]
     return params
