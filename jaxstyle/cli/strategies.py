@@ -79,11 +79,7 @@ def make_that_fits(
     make: Callable[[Strategy], Result],
     say: Callable[[str], object],
 ) -> Result:
-    """Call ``make`` with each strategy until one raises no TooLargeError.
-
-    Raises:
-        TooLargeError: no strategy fits; the error is that of the last one.
-    """
+    """Call ``make`` with each strategy until one raises no TooLargeError."""
     for strategy, following in pairwise(strategies):
         try:
             return make(strategy)

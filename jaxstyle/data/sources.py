@@ -223,11 +223,7 @@ def make_fingerprint(parts: Iterable[object]) -> str:
 
 
 def list_images(folder: Path) -> list[str]:
-    """List the images in a folder by relative POSIX path, sorted.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """List the images in a folder by relative path, sorted; a ValueError if none."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

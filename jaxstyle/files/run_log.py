@@ -48,11 +48,7 @@ class RunLog:
             raise
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append the metrics of a step.
-
-        Raises:
-            OSError: the disk is full, or the files cannot be written.
-        """
+        """Append the metrics of a step; an OSError if the files cannot be written."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 

@@ -59,11 +59,7 @@ NETWORKS: dict[str, Network] = {
 
 
 def find_network(metadata: Mapping[str, str]) -> Network:
-    """Look up the network that a style file's metadata name.
-
-    Raises:
-        ValueError: there is no network of that name.
-    """
+    """Look up the network that a style file's metadata name, or raise a ValueError."""
     name = metadata.get("net", TRANSFORM)
     if name not in NETWORKS:
         raise ValueError(

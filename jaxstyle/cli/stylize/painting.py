@@ -189,11 +189,7 @@ class Painter:
     _programs: dict[Any, Compiled] = field(default_factory=dict, init=False)
 
     def __call__(self, style: Style, batch: Batch) -> jax.Array:
-        """Begin to stylize a batch; the result may not be computed yet.
-
-        Raises:
-            TooLargeError: no strategy fits in memory.
-        """
+        """Begin to stylize a batch; a TooLargeError if no strategy fits in memory."""
         key = _structure(style), batch.images.shape
         if key not in self._strategies:
             self._strategies[key] = self._choose(style, batch)

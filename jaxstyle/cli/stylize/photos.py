@@ -44,10 +44,7 @@ def find_photos(wanted: Sequence[str], *, output: Path, scratch: Path) -> list[P
     Arguments are files, folders, patterns, or ``-`` for standard input, which is saved
     in a scratch folder. In folders and patterns, images are recognized by their
     suffixes. Hidden files in folders are skipped, and so is an output folder inside
-    one.
-
-    Raises:
-        ValueError: there is no such file, or no image in a folder or pattern.
+    one. A ValueError says if a file, or any image in a folder, is missing.
     """
     photos: dict[Path, Photo] = {}
     for argument in wanted:
@@ -114,8 +111,7 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
 def read_photo(photo: Photo, *, max_size: int | None, smallest_side: int) -> Picture:
     """Read a photo, its longer side shrunk to ``max_size`` pixels.
 
-    Raises:
-        PhotoError: it is damaged, or a side is below the smallest, in pixels.
+    A PhotoError says if it is damaged, or if a side is below the smallest, in pixels.
     """
     try:
         image = load_image(photo.path, shrink_to=max_size)
@@ -176,8 +172,8 @@ def prepare_outputs(
 ) -> None:
     """Create the folders of pictures inside the output folder.
 
-    Raises:
-        ValueError: a file to write is a photo or another input, or cannot be written.
+    A ValueError says if a file to write is a photo or another input, or cannot be
+    written.
     """
     paths = list(chain.from_iterable(outputs.values()))
     resolved = {path.resolve() for path in (*(p.path for p in outputs), *inputs)}

@@ -85,9 +85,7 @@ def run_training(options: decoder_run.DecoderOptions) -> int:
 def train(run: decoder_run.Run, state: State) -> None:
     """Make steps to the end, to an interrupt, or until the time is over.
 
-    Raises:
-        NotFiniteError: a metric is not finite; no checkpoint holds what came of it.
-        ValueError: a file cannot be written.
+    A NotFiniteError names a metric; no checkpoint holds what came of it.
     """
     make_advance = {"blocks": blocks_advance, "chain": chain_advance}
     advance = make_advance[run.options.stage](run)
@@ -120,11 +118,7 @@ def train(run: decoder_run.Run, state: State) -> None:
 
 
 def average(recent: Sequence[Metrics], step: int) -> dict[str, float]:
-    """Compute the mean of each metric over the steps that have it.
-
-    Raises:
-        NotFiniteError: one is not finite.
-    """
+    """Average each metric over the steps that have it; a NotFiniteError names one."""
     found: dict[str, list[float]] = {}
     for metrics in jax.device_get(list(recent)):
         for name, value in metrics.items():

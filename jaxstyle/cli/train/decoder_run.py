@@ -128,9 +128,7 @@ def open_run(
 ) -> Run:
     """Read what a run needs, and decode the photographs if it is new.
 
-    Raises:
-        ValueError: there are no photographs, they are not those of the run, or a size
-            does not fit.
+    A ValueError says if they are not those of the run, or if a size does not fit.
     """
     check_options(options)
     album, unseen = photo_album.hold_out(
@@ -174,9 +172,8 @@ def check_options(options: DecoderOptions) -> None:
 def find_start(run: Run) -> State:
     """Load the state of the newest checkpoint, or make that before the first step.
 
-    Raises:
-        ValueError: the checkpoint is of other settings or photographs, or there are
-            no blocks yet for a chain to start from.
+    A ValueError says if the checkpoint is of other settings or photographs, or if there
+    are no blocks yet for a chain to start from.
     """
     folder = run.folder / CHECKPOINTS
     if not find_checkpoints(folder):

@@ -29,11 +29,7 @@ AUTO = "auto"
 
 
 def join_processes(arguments: TrainOptions) -> None:
-    """Connect this process with the others, if there are any.
-
-    Raises:
-        ValueError: the arguments do not say how, or the others are not there.
-    """
+    """Connect this process with the others, if any; a ValueError if that fails."""
     where, count = arguments.coordinator, arguments.num_processes
     index = arguments.process_id
     given = [value is not None for value in (where, count, index)]
@@ -75,11 +71,7 @@ def say(arguments: TrainOptions, line: str) -> None:
 
 @contextmanager
 def failing_together() -> Iterator[None]:
-    """End all processes when one raises a ValueError or an OSError.
-
-    Raises:
-        ValueError: another process failed.
-    """
+    """End all processes when one raises a ValueError or an OSError, by a ValueError."""
     wrong: ValueError | OSError | None = None
     try:
         yield

@@ -171,11 +171,7 @@ def drive(run: Run, state: State) -> int:
 
 
 def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, float]:
-    """Write the plot of the losses, and the net with its record.
-
-    Returns:
-        The last losses by name.
-    """
+    """Write the net with its record, and the plot of losses; return the last ones."""
     metrics = run_log.read_metrics(run.folder / run_log.METRICS)
     plot_losses(metrics, run.folder / PLOT)
     losses: dict[str, float] = {}

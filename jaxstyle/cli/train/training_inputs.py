@@ -37,9 +37,7 @@ OUTPUTS = (SETTINGS, STYLE, PLOT, PICTURES, run_log.METRICS, CHECKPOINTS)
 def choose_settings(arguments: TrainOptions) -> TrainConfig:
     """Complete the settings by those of the net that training starts from.
 
-    Raises:
-        ValueError: that net is not the one that is asked for, or the crops are too
-            small.
+    A ValueError says if that net is another one, or if the crops are too small.
     """
     settings = arguments.config
     if arguments.init:

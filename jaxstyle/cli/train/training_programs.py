@@ -152,8 +152,7 @@ def _make_cached_steps(
 ) -> Any:
     """Make ``steps(state, cached, problem, count)``, up to `MOST_STEPS` in one call.
 
-    Each device holds all photos and cuts its share of a batch, so no photo moves, and
-    the crops depend on nothing except the seed and the step.
+    Each device holds all photos and cuts its share of a batch, so no photo moves.
     """
     take = partial(take_batch, batch=settings.batch, size=settings.size)
 
@@ -190,8 +189,7 @@ def cache_photos(
 ) -> CachedPhotos:
     """Read all photos into the memory of each device, beside a compiled program.
 
-    Raises:
-        ValueError: memory does not suffice, or no photo can be decoded.
+    A ValueError says if memory does not suffice, or no photo can be decoded.
     """
     count, side, *_ = shapes.photos.shape
     photos = f"{count} photos of {side}x{side} pixels"

@@ -148,11 +148,7 @@ def is_due(step: int, *intervals: int) -> bool:
 
 
 def log_metrics(run: Run, session: Session, pending: PendingSteps) -> None:
-    """Log the metrics of steps, and show the last ones.
-
-    Raises:
-        NotFiniteError: the loss or the gradient of a step is not finite.
-    """
+    """Log the metrics of steps, and show the last ones; a NotFiniteError names one."""
     found = {name: np.ravel(x) for name, x in jax.device_get(pending.metrics).items()}
     for index in range(pending.steps):
         step = pending.start + index + 1
@@ -191,11 +187,7 @@ def run_scheduled(
 
 
 def validate(run: Run, state: State) -> dict[str, float]:
-    """Measure the mean metrics over the held-out photos.
-
-    Raises:
-        NotFiniteError: the loss is not finite.
-    """
+    """Average the metrics of held-out photos; a NotFiniteError names the loss."""
     measured = jax.device_get(
         [
             run.programs.evaluate(state.params, photo[None], run.problem)
@@ -228,11 +220,7 @@ def save_pictures(run: Run, state: State) -> None:
 
 
 def save(run: Run, state: State) -> None:
-    """Write a checkpoint, in the first process.
-
-    Raises:
-        NotFiniteError: a part of the state is not finite; nothing is written.
-    """
+    """Write a checkpoint, in the first process; a NotFiniteError names what is not."""
     runtime.check_finite(state)
     if is_first():
         save_checkpoint(run.folder / CHECKPOINTS, state, run.inputs.configuration)
