@@ -30,13 +30,6 @@ Layers = Mapping[str, Sequence[np.ndarray | None]]
 """The kernel and the bias of each convolution, by the layer's name in the file."""
 
 
-class Input(NamedTuple):
-    """The normalization that a network expects, for RGB in [0, 1]."""
-
-    mean: Sequence[float]
-    std: Sequence[float]
-
-
 PHOTO_SIDE = 512
 """The longer side, in pixels, of the photos on which activations are measured."""
 
@@ -63,10 +56,15 @@ DOWNLOADS = {
 """Oxford's weights as Keras publishes them."""
 
 
-OXFORD_INPUT = Input(
-    mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3
-)
-TORCHVISION_INPUT = Input(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+OXFORD_INPUT = {
+    "mean": np.array([123.68 / 255, 116.779 / 255, 103.939 / 255], np.float32),
+    "std": np.array([1 / 255] * 3, np.float32),
+}
+TORCHVISION_INPUT = {
+    "mean": np.array([0.485, 0.456, 0.406], np.float32),
+    "std": np.array([0.229, 0.224, 0.225], np.float32),
+}
+"""The normalization that a network expects, for RGB in [0, 1]."""
 
 
 # --- readers ------------------------------------------------------------------------
@@ -164,7 +162,9 @@ def _from_oihw(kernel: np.ndarray | None) -> np.ndarray | None:
     return kernel
 
 
-def _assemble(layers: Layers, pixels: Input, *, path: str | Path) -> Network:
+def _assemble(
+    layers: Layers, pixels: Mapping[str, Any], *, path: str | Path
+) -> Network:
     """Name the network and its layers, check all shapes, and put RGB first."""
     complete = {
         name: {"kernel": arrays[0], "bias": arrays[1]}
@@ -175,10 +175,7 @@ def _assemble(layers: Layers, pixels: Input, *, path: str | Path) -> Network:
         raise ValueError(f"{path} lacks the kernel or the bias of {incomplete}")
     network = _infer_network(len(layers), path=path)
     names = vgg_layers.convolution_names(network)
-    params: dict[str, Any] = {
-        "mean": np.array(pixels.mean, np.float32),
-        "std": np.array(pixels.std, np.float32),
-    }
+    params: dict[str, Any] = {**pixels}
     for name, layer in zip(names, complete.values(), strict=True):
         params[name] = {
             key: np.array(value, np.float32, order="C") for key, value in layer.items()

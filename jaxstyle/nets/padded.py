@@ -40,7 +40,11 @@ def stylize_padded(
         return convolve(reflected, kernel, geometry)
 
     def measure(x: Activations) -> Moments:
-        return _measure_inside(x, sizes_of(x))
+        (_, height, width, _), inner = x.shape, sizes_of(x)
+        rows = jnp.arange(height) < inner[:, :1]
+        columns = jnp.arange(width) < inner[:, 1:]
+        inside = (rows[:, :, None] & columns[:, None, :])[..., None]
+        return _measure_where(x, inside, inner.prod(-1)[:, None, None, None])
 
     return transform(
         params,
@@ -69,16 +73,6 @@ def _reflect(x: Activations, sizes: Sizes, *, offset: int) -> Activations:
         ]
 
     return jax.vmap(reflect_one)(x, sizes)
-
-
-def _measure_inside(x: Activations, sizes: Sizes) -> Moments:
-    """Compute the moments of images of these sizes."""
-    _, height, width, _ = x.shape
-    rows = jnp.arange(height) < sizes[:, :1]
-    columns = jnp.arange(width) < sizes[:, 1:]
-    inside = (rows[:, :, None] & columns[:, None, :])[..., None]
-    count = sizes.prod(-1)[:, None, None, None]
-    return _measure_where(x, inside, count)
 
 
 def _measure_where(x: Activations, inside: Array, count: ArrayLike) -> Moments:

@@ -54,7 +54,10 @@ def run(arguments: OptimizeOptions) -> int:
     """Make the picture, or those of a sweep; return the exit code."""
     check_sweep(arguments)
     variants = find_variants(arguments)
-    check_arguments(arguments, variants)
+    check_blend(arguments.config.loss.blend, arguments.styles)
+    check_strategy(arguments.devices, arguments.tile)
+    check_outputs([arguments, *variants])
+    check_unfinished(arguments)
     use_compilation_cache()
     what = f"--size {arguments.config.size}"
     with explain_lack_of_memory(what=what, advice="use a smaller one, or --tile"):
@@ -137,16 +140,6 @@ def check_memory(run: picture_outputs.Run) -> None:
 
 
 # --- checks before any work ---------------------------------------------------------
-
-
-def check_arguments(
-    arguments: OptimizeOptions, variants: Sequence[OptimizeOptions]
-) -> None:
-    """Raise a ValueError unless the files can be written and the numbers agree."""
-    check_blend(arguments.config.loss.blend, arguments.styles)
-    check_strategy(arguments.devices, arguments.tile)
-    check_outputs([arguments, *variants])
-    check_unfinished(arguments)
 
 
 def check_outputs(pictures: Sequence[OptimizeOptions]) -> None:

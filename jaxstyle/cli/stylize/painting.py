@@ -167,17 +167,11 @@ def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
 
 @dataclass
 class Painter:
-    """Stylizes batches; it compiles a program when a shape comes first.
+    """Stylizes batches; it compiles a program when a shape comes first, and says so.
 
-    Attributes:
-        strength: of the style.
-        finish: is applied to stylized images.
-        devices: the number of devices that share batches, or the rows of a single
-            photo. By default, one device computes, or all for photos that are too
-            large for it.
-        tile: the side of the tiles of larger photos, in pixels. By default, only
-            photos that are too large for memory are computed in tiles.
-        say: is told what is compiled.
+    Devices share batches, or the rows of a single photo; larger photos are computed in
+    tiles of a side in pixels. By default one device computes, and photos that are too
+    large for its memory use all devices, or tiles.
     """
 
     strength: float
