@@ -29,12 +29,7 @@ from jaxstyle.losses.objective import (
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Mask, make_targets
 from jaxstyle.optimize import optimizers
-from jaxstyle.optimize.scenes import (
-    Scene,
-    check_scene,
-    resize_image,
-    resize_scene,
-)
+from jaxstyle.optimize.scenes import Scene, check_scene, resize_image, resize_scene
 from jaxstyle.optimize.steps import (
     BEST,
     Keeper,

@@ -162,24 +162,19 @@ def fail(run: Run, progress: Progress) -> int:
 
 
 def save(run: Run, progress: Progress) -> tuple[Image, float]:
-    """Write the picture; return it with its loss. The state is used up."""
-    picture, step = make_picture(run, progress), progress.step
-    loss = measure(run, progress)
-    save_picture(picture, run.arguments.output, run, step, loss)
-    return picture, loss
-
-
-def measure(run: Run, progress: Progress) -> float:
-    """Compute the loss of the picture that is kept, by one more step from it.
+    """Write the picture; return it with its loss, computed by one more step from it.
 
     The state is used up: the step takes its memory.
     """
-    scale, keeper = run.programs.find_scale(progress.step), run.programs.options.keeper
+    picture, step = make_picture(run, progress), progress.step
+    scale, keeper = run.programs.find_scale(step), run.programs.options.keeper
     kept = steps.kept_picture(progress.state, keeper)
     state = progress.state._replace(image=kept)
     run_steps = run.programs.compiled[scale].run_steps
     _, history = run_steps(state, run.problem(scale), 1)
-    return float(np.asarray(history["loss"])[0])
+    loss = float(np.asarray(history["loss"])[0])
+    save_picture(picture, run.arguments.output, run, step, loss)
+    return picture, loss
 
 
 def save_picture(
