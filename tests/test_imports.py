@@ -14,7 +14,7 @@ from public_names import PACKAGES, PUBLIC, names_of
 
 import jaxstyle
 from jaxstyle.files.param_files import save_params
-from jaxstyle.files.style_files import FORMAT, FORMAT_VERSION
+from jaxstyle.files.style_files import FORMAT
 
 PACKAGE = Path(jaxstyle.__file__).parent
 
@@ -185,8 +185,7 @@ def test_asking_for_help_loads_no_library(program: str, arguments: str) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_telling_of_styles_needs_no_jax(program: str, tmp_path: Path) -> None:
-    marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    save_params({}, path := tmp_path / "x.safetensors", metadata=marks)
+    save_params({}, path := tmp_path / "x.safetensors", metadata=FORMAT)
     loaded = loaded_by(*PROGRAMS[program], "styles", str(path))
     assert {"jaxstyle.files.style_files", "safetensors"} <= loaded
     assert not loaded & {"jax", "flax", "optax", "PIL", "huggingface_hub"}

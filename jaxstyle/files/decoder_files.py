@@ -11,7 +11,7 @@ import numpy as np
 from jaxstyle.files.param_files import check_params, load_params, save_params
 from jaxstyle.transport.decoder import Params, init_decoder
 
-FORMAT, FORMAT_VERSION = "jaxstyle-decoder", "1"
+FORMAT = {"format": "jaxstyle-decoder", "format_version": "1"}
 
 ORIGIN = {
     "source": "trained from photographs with scripts/train_decoder.py",
@@ -35,7 +35,7 @@ def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> 
     blocks = [params[name] for name in sorted(params)]
     channels = [block["input"]["mean"].size for block in blocks]
     hidden = [block["conv1"]["bias"].size for block in blocks[1:]]
-    about = {"format": FORMAT, "format_version": FORMAT_VERSION, **ORIGIN, **metadata}
+    about = {**FORMAT, **ORIGIN, **metadata}
     about["channels"] = " ".join(map(str, channels))
     about["hidden"] = " ".join(map(str, hidden))
 
@@ -53,9 +53,8 @@ def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             problems are named at once.
     """
     params, metadata = load_params(path)
-    found = metadata.get("format"), metadata.get("format_version")
     try:
-        if found != (FORMAT, FORMAT_VERSION):
+        if not FORMAT.items() <= metadata.items():
             raise ValueError
         channels = [int(count) for count in metadata["channels"].split()]
         hidden = [int(count) for count in metadata["hidden"].split()]

@@ -10,7 +10,8 @@ from typing import Any
 from jaxstyle.files import param_files
 from jaxstyle.files.hub import FORM, is_address, pull_style
 
-FORMAT, FORMAT_VERSION = "jaxstyle-style", "1"
+FORMAT = {"format": "jaxstyle-style", "format_version": "1"}
+"""What marks a style in the metadata of a file."""
 
 ALL = "all"
 """The name of all shipped styles, without their smaller nets."""
@@ -41,8 +42,7 @@ def save_style(
         Array(True, dtype=bool)
     """
     _check_params(params, metadata, path=path)
-    marks = {"format": FORMAT, "format_version": FORMAT_VERSION}
-    param_files.save_params(params, path, metadata={**metadata, **marks})
+    param_files.save_params(params, path, metadata={**metadata, **FORMAT})
 
 
 def load_style(name_or_path: str | Path) -> dict[str, Any]:
@@ -108,8 +108,7 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
 
 
 def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
-    found = metadata.get("format"), metadata.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
+    if not FORMAT.items() <= metadata.items():
         raise ValueError(
             f"{path} holds no style of this package's format; make one with "
             "jaxstyle train or jaxstyle import"

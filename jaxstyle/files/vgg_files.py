@@ -10,7 +10,7 @@ from jaxstyle.files import param_files
 from jaxstyle.files.downloads import cache_folder
 from jaxstyle.vgg import layers
 
-FORMAT, FORMAT_VERSION = "jaxstyle-vgg", "1"
+FORMAT = {"format": "jaxstyle-vgg", "format_version": "1"}
 
 SHIPPED = ("vgg16",)
 """The networks whose weights are in the package."""
@@ -63,8 +63,7 @@ def save_vgg(
         >>> jaxstyle.files.save_vgg(vgg, "my.safetensors", origin=origin, **about)
     """
     metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        **FORMAT,
         "network": network,
         "source": source,
         "license": origin.license,
@@ -120,9 +119,8 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
 def load_vgg_file(path: str | Path) -> dict[str, Any]:
     """Read a VGG's parameters, complete or truncated, in float32."""
     params, metadata = param_files.load_params(path)
-    found = metadata.get("format"), metadata.get("format_version")
     network = metadata.get("network")
-    if found != (FORMAT, FORMAT_VERSION) or network not in layers.NETWORKS:
+    if not FORMAT.items() <= metadata.items() or network not in layers.NETWORKS:
         raise ValueError(
             f"{path} holds no VGG of this package's format; "
             "make one with scripts/convert_vgg.py"
