@@ -131,13 +131,13 @@ class TfdsRecords:
             raise ValueError(
                 f"{self.name} in {folder} holds no split {split!r}; it holds {known}"
             ) from error
+        feature = _image_feature(info.features, self.name)
+        self._files = _open_files(instructions, info.file_format.value, folder)
         self.description = [self.name, split] + [
             f"{os.path.basename(i.filename)} {os.path.getsize(i.filename)} "
             f"{i.skip} {i.take}"
             for i in instructions
         ]
-        feature = _image_feature(info.features, self.name)
-        self._files = _open_files(instructions, info.file_format.value, folder)
         self._features = tfds.features.FeaturesDict({"image": feature})
         self._decoders = {"image": tfds.decode.SkipDecoding()}
 
