@@ -163,9 +163,9 @@ class BoundExtractor(NamedTuple):
         mesh = self.execution.mesh
         stride = max(map(self.extractor.stride, self.extractor.layers(self.params)))
         check_images(images, smallest=stride)
-        return (
-            images if mesh is None else pad_and_shard_rows(images, mesh, stride=stride)
-        )
+        if mesh is None:
+            return images
+        return pad_and_shard_rows(images, mesh, stride=stride)
 
     def features(self, images: Images) -> Features:
         """Compute the features of all layers, of whole images."""
@@ -177,13 +177,11 @@ class BoundExtractor(NamedTuple):
 
     def shapes(self, images: Images) -> dict[str, jax.ShapeDtypeStruct]:
         """Find out the shapes and dtypes of the features of whole images."""
-        return dict(
-            jax.eval_shape(
-                lambda params, images: self._replace(params=params).features(images),
-                self.params,
-                images,
-            )
-        )
+
+        def features(params: ExtractorParams, images: Images) -> Features:
+            return self._replace(params=params).features(images)
+
+        return dict(jax.eval_shape(features, self.params, images))
 
     def cover(self, images: Images, layers: Collection[str]) -> Window:
         """Cover images by tiles in which all positions of these layers are right."""

@@ -95,11 +95,8 @@ class _Layer(NamedTuple):
         self, mask: Float[Array, "*r _h _w"] | None, style_loss: StyleLoss
     ) -> Any:
         """Compute what a style loss compares."""
-        if style_loss.statistic is moments:
-            return self._moments(mask)
-        return style_loss.statistic(self.features[..., : self.rows, :, :])
-
-    def _moments(self, mask: Float[Array, "*r _h _w"] | None) -> Moments:
+        if style_loss.statistic is not moments:
+            return style_loss.statistic(self.features[..., : self.rows, :, :])
         if mask is None:
             mean, second = moments(self.features)
             return Moments(self._share * mean, self._share * second)

@@ -145,7 +145,14 @@ def make_style_targets(
         combined = {x: _blend(found[x], shares[x], style_loss) for x in found}
     else:
         check_moments(style_loss, "masks")
-        combined = {layer: _stack(found[layer]) for layer in found}
+        # The moments of styles are put side by side, before the channels.
+        combined = {
+            layer: Moments(
+                jnp.stack([of_style.mean for of_style in of_styles], -2),
+                jnp.stack([of_style.second for of_style in of_styles], -3),
+            )
+            for layer, of_styles in found.items()
+        }
         regions = {
             layer: len(styles)
             * shares[layer][:, None, None]
@@ -194,14 +201,6 @@ def _blend(
     return Moments(
         average(jnp.stack([of_style.mean for of_style in found])),
         average(jnp.stack([of_style.second for of_style in found])),
-    )
-
-
-def _stack(found: Sequence[Moments]) -> Moments:
-    """Put the moments of styles side by side, before the channels."""
-    return Moments(
-        jnp.stack([of_style.mean for of_style in found], -2),
-        jnp.stack([of_style.second for of_style in found], -3),
     )
 
 

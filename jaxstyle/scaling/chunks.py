@@ -52,18 +52,12 @@ def repeat_step(
         state, history, _ = carry
         new, metrics = step(state, *arguments)
         at = state.step - first
-        history = jax.tree.map(partial(_put, at=at), history, metrics)
+        # A scatter, as by ``at[].set``, is slow in deterministic programs on GPUs.
+        put = partial(lax.dynamic_update_index_in_dim, index=at, axis=0)
+        metrics = jax.tree.map(lambda x, old: x.astype(old.dtype), metrics, history)
+        history = jax.tree.map(put, history, metrics)
         return new, history, metrics["loss"]
 
     start = (state, history, jnp.zeros((), shapes["loss"].dtype))
     state, history, _ = lax.while_loop(goes_on, advance, start)
     return state, history
-
-
-def _put(values: Array, value: Array, *, at: Array) -> Array:
-    """Replace the value at an index.
-
-    ``at[].set`` would be a scatter, which deterministic programs on GPUs make slow.
-    """
-    value = value.astype(values.dtype)
-    return jnp.asarray(lax.dynamic_update_index_in_dim(values, value, at, axis=0))

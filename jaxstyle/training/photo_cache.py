@@ -50,8 +50,18 @@ def take_batch(
         >>> take_batch(photos, jax.random.key(0), 0, batch=2, size=16).shape
         (2, 16, 16, 3)
     """
-    _check(photos, size)
+    if photos.dtype != jnp.uint8:
+        raise TypeError(f"photos must hold 8-bit values, got {photos.dtype}")
+    if photos.ndim != 4 or photos.shape[-1] != 3:
+        raise ValueError(
+            f"photos must have the shape [n, height, width, 3], got {photos.shape}"
+        )
     count, height, width, _ = photos.shape
+    if size > min(height, width):
+        raise ValueError(
+            f"photos of {width}x{height} pixels are too small for crops of "
+            f"{size}x{size}"
+        )
     order_key, crop_key = jax.random.split(key)
     first = jnp.asarray(step, jnp.int32) * batch
     chosen = shuffle(first, order_key, length=batch, count=count)
@@ -88,18 +98,3 @@ def shuffle(
 
     orders = jnp.asarray(lax.map(order, jnp.arange(1 + -(-(length - 1) // count))))
     return orders[offset // count, offset % count]
-
-
-def _check(photos: UInt8[Array, "n h w 3"], size: int) -> None:
-    if photos.dtype != jnp.uint8:
-        raise TypeError(f"photos must hold 8-bit values, got {photos.dtype}")
-    if photos.ndim != 4 or photos.shape[-1] != 3:
-        raise ValueError(
-            f"photos must have the shape [n, height, width, 3], got {photos.shape}"
-        )
-    if size > min(photos.shape[1:3]):
-        height, width = photos.shape[1:3]
-        raise ValueError(
-            f"photos of {width}x{height} pixels are too small for crops of "
-            f"{size}x{size}"
-        )
