@@ -54,8 +54,8 @@ def repeat_step(
         at = state.step - first
         # A scatter, as by ``at[].set``, is slow in deterministic programs on GPUs.
         put = partial(lax.dynamic_update_index_in_dim, index=at, axis=0)
-        metrics = jax.tree.map(lambda x, old: x.astype(old.dtype), metrics, history)
-        history = jax.tree.map(put, history, metrics)
+        values = jax.tree.map(lambda x, old: x.astype(old.dtype), metrics, history)
+        history = jax.tree.map(put, history, values)
         return new, history, metrics["loss"]
 
     start = (state, history, jnp.zeros((), shapes["loss"].dtype))
