@@ -25,8 +25,7 @@ from jaxtyping import Array, Float
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels import winograd
 from jaxstyle.vgg import layers
-from jaxstyle.vgg.layers import POOLINGS, Pool, block_number
-from jaxstyle.vgg.layers import VGGParams as VGGParams
+from jaxstyle.vgg.layers import POOLINGS, Pool, VGGParams as VGGParams, block_number
 
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
 
