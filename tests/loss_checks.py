@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxstyle import Weights
 from jaxstyle.losses import Execution, Objective, make_targets, perceptual_loss
-from jaxstyle.losses.objective import DEFAULT_EXECUTION, DEFAULT_OBJECTIVE
+from jaxstyle.losses.extractor import DEFAULT_EXECUTION
+from jaxstyle.losses.objective import DEFAULT_OBJECTIVE
 
 Params = Mapping[str, Any]
 

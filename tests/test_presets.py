@@ -11,7 +11,7 @@ import pytest
 from jaxstyle.cli.optimize.scene_inputs import MATCH
 from jaxstyle.cli.options import find_options
 from jaxstyle.losses import STYLE_LOSSES
-from jaxstyle.losses.objective import PRECISIONS
+from jaxstyle.losses.extractor import PRECISIONS
 from jaxstyle.optimize import PRESETS, OptimizeConfig
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.scenes import INITS

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxstyle.cli.options import find_options
-from jaxstyle.losses.objective import PRECISIONS
+from jaxstyle.losses.extractor import PRECISIONS
 from jaxstyle.losses.style import STYLE_LOSSES
 from jaxstyle.losses.terms import absolute_variation
 from jaxstyle.nets.transform_net import IMAGENET_STD, NORMS

@@ -1,10 +1,6 @@
 from .config import LossConfig as LossConfig
-from .extractor import Extractor as Extractor
-from .objective import (
-    Execution as Execution,
-    Objective as Objective,
-    Weights as Weights,
-)
+from .extractor import Execution as Execution, Extractor as Extractor
+from .objective import Objective as Objective, Weights as Weights
 from .perceptual import Problem as Problem, perceptual_loss as perceptual_loss
 from .style import (
     STYLE_LOSSES as STYLE_LOSSES,

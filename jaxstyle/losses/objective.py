@@ -7,12 +7,7 @@ from typing import NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxstyle.losses.extractor import (
-    DEFAULT_EXECUTION as DEFAULT_EXECUTION,
-    PRECISIONS as PRECISIONS,
-    Execution as Execution,
-    Extractor,
-)
+from jaxstyle.losses.extractor import Extractor
 from jaxstyle.losses.style import StyleLoss
 from jaxstyle.vgg.network import VGG
 

@@ -9,9 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
+from jaxstyle.losses.extractor import (
+    DEFAULT_EXECUTION,
+    BoundExtractor,
+    Execution,
+    ExtractorParams,
+)
 from jaxstyle.losses.measures import measure
-from jaxstyle.losses.objective import DEFAULT_EXECUTION, Execution, Weights
+from jaxstyle.losses.objective import Weights
 from jaxstyle.losses.style import find_style_loss
 from jaxstyle.losses.targets import Targets
 from jaxstyle.losses.terms import (

@@ -10,12 +10,15 @@ from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
+from jaxstyle.losses.extractor import (
+    DEFAULT_EXECUTION,
+    BoundExtractor,
+    Execution,
+    ExtractorParams,
+)
 from jaxstyle.losses.measures import compute_activations, measure
 from jaxstyle.losses.objective import (
-    DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
-    Execution,
     Objective,
     StyleWeights,
     Weights,

@@ -17,11 +17,9 @@ import optax
 from jax import lax
 
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.extractor import ExtractorParams
+from jaxstyle.losses.extractor import DEFAULT_EXECUTION, Execution, ExtractorParams
 from jaxstyle.losses.objective import (
-    DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
-    Execution,
     Objective,
     StyleWeights,
     Weights,

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxstyle.images.arrays import Image, check_image
-from jaxstyle.losses.objective import DEFAULT_EXECUTION, Execution
+from jaxstyle.losses.extractor import DEFAULT_EXECUTION, Execution
 from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_loss
 from jaxstyle.scaling.chunks import repeat_step
 

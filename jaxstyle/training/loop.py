@@ -16,12 +16,15 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Int, UInt8
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.losses.extractor import BoundExtractor, ExtractorParams
+from jaxstyle.losses.extractor import (
+    DEFAULT_EXECUTION,
+    BoundExtractor,
+    Execution,
+    ExtractorParams,
+)
 from jaxstyle.losses.measures import compute_activations
 from jaxstyle.losses.objective import (
-    DEFAULT_EXECUTION,
     DEFAULT_OBJECTIVE,
-    Execution,
     Objective,
     StyleWeights,
     Weights,

@@ -17,7 +17,8 @@ from jaxstyle.cli.optimize.scene_inputs import Inputs, resize
 from jaxstyle.cli.runtime import Ahead
 from jaxstyle.cli.strategies import Strategy
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.objective import Execution, Objective, Weights
+from jaxstyle.losses.extractor import Execution
+from jaxstyle.losses.objective import Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Targets, make_targets
 from jaxstyle.optimize import steps
