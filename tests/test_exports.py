@@ -18,14 +18,8 @@ from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
 
 WITHIN = 1e-4
 
-SHAPES = (
-    (1, 16, 16, 3),
-    (2, 17, 19, 3),
-    (1, 18, 33, 3),
-    (3, 23, 16, 3),
-    (1, 40, 28, 3),
-)
-"""The smallest size, odd ones, all remainders of four, and batches."""
+SHAPES = ((1, 16, 16, 3), (2, 17, 34, 3), (3, 23, 40, 3))
+"""The smallest size, an odd one, all remainders of four, and batches."""
 
 CALLER = """
 import sys
@@ -74,8 +68,8 @@ def test_a_process_with_jax_alone_paints_the_same_at_any_size(
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        check=True,
     )
+    assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert {"jax", "flatbuffers"} <= loaded
     assert not loaded & {"jaxstyle", "flax", "optax", "jaxtyping"}

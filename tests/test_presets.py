@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 
 import pytest
@@ -94,14 +92,3 @@ def test_the_seed_presets_are_those_of_the_seed_implementation() -> None:
         assert preset.init == init
         assert preset.optimizer == "lbfgs"
         assert preset.loss.vgg == "vgg16"
-
-
-def test_presets_are_plain_data_without_jax() -> None:
-    code = (
-        "import sys, jaxstyle.optimize.presets; "
-        "print(sorted({'jax', 'numpy', 'optax', 'flax'} & sys.modules.keys()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"

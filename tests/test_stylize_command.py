@@ -103,8 +103,8 @@ def test_a_pipe_from_standard_input_to_standard_output(nets: dict[str, Params]) 
         [sys.executable, "-m", "jaxstyle", *arguments],
         input=Path("photo.png").read_bytes(),
         capture_output=True,
-        check=True,
     )
+    assert process.returncode == 0, process.stderr
     assert b"compiling for" in process.stderr
     with Image.open(io.BytesIO(process.stdout)) as image:
         assert image.format == "PNG"
