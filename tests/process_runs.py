@@ -2,25 +2,13 @@
 
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from training_runs import TINY, Finished
-
-Process = subprocess.Popen[str]
-
-PLAIN = (
-    "import sys\n"
-    "from jaxstyle.cli.main import main\n"
-    "from jaxstyle.kernels import convolutions\n"
-    "convolutions.by_blocks = convolutions.directly\n"
-    "sys.exit(main(sys.argv[1:]))\n"
-)
-"""Jaxstyle, but with XLA's own convolutions in nets, which compile much faster."""
+from forked import Forked
+from training_runs import TINY, Finished, make_nets_small
 
 DEADLINE = 240
 """After how many seconds a process that has not ended is killed."""
@@ -36,8 +24,7 @@ def virtual_devices(count: int) -> dict[str, str]:
 
 def train_apart(*options: str, devices: int = 1) -> Finished:
     """Run ``jaxstyle train`` in a process of its own."""
-    with _start([*options], devices) as process:
-        return finish([process])[0]
+    return finish([_start([*options], devices)])[0]
 
 
 def train_together(
@@ -58,7 +45,7 @@ def train_together(
 @contextmanager
 def started(
     *options: str, processes: int, devices: int = 1, own: Sequence[Sequence[str]] = ()
-) -> Iterator[list[Process]]:
+) -> Iterator[list[Forked]]:
     """Start the processes of one training; kill those that still run at the end."""
     where = f"127.0.0.1:{_free_port()}"
     each = own or [()] * processes
@@ -81,22 +68,22 @@ def started(
                 process.communicate()
 
 
-def finish(running: Sequence[Process]) -> list[Finished]:
+def finish(running: Sequence[Forked]) -> list[Finished]:
     """Return how processes end, without what Gloo says of its connections."""
     deadline = time.monotonic() + DEADLINE
     finished = []
     for process in running:
         try:
             out, err = process.communicate(timeout=max(1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired as expired:
+        except TimeoutError as expired:
             process.kill()
-            out, err = process.communicate()
-            raise AssertionError(f"still running: {out}{err}") from expired
+            raise AssertionError("".join(process.communicate())) from expired
+        assert process.returncode is not None
         finished.append(Finished(process.returncode, _without_gloo(out), err))
     return finished
 
 
-def wait_for(path: Path, running: Sequence[Process]) -> None:
+def wait_for(path: Path, running: Sequence[Forked]) -> None:
     """Wait until a file is there, which processes must make before they end."""
     deadline = time.monotonic() + DEADLINE
     while not path.exists() and time.monotonic() < deadline:
@@ -105,14 +92,10 @@ def wait_for(path: Path, running: Sequence[Process]) -> None:
     assert path.exists()
 
 
-def _start(options: Sequence[str], devices: int) -> Process:
-    return subprocess.Popen(
-        [sys.executable, "-c", PLAIN, "train", *TINY, *options],
-        env=virtual_devices(devices),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _start(options: Sequence[str], devices: int) -> Forked:
+    command = ["train", *TINY, *options]
+    environment = virtual_devices(devices)
+    return Forked(command, change=make_nets_small, environment=environment)
 
 
 def _free_port() -> int:

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from command_line import (
     save_pictures,
     settings,
 )
+from forked import Forked
 
 from jaxstyle.cli.optimize import picture_run
 from jaxstyle.cli.optimize.picture_outputs import Progress, Run
@@ -36,15 +35,6 @@ METHODS = {
     "lbfgs": ("--optimizer", "lbfgs", "--keep", "best"),
     "adam": ("--optimizer", "adam", "--keep", "average"),
 }
-
-EAGER = (
-    "import sys\n"
-    "from jaxstyle.cli import main\n"
-    "from jaxstyle.cli.optimize import picture_run\n"
-    "picture_run.CHECKPOINT_SECONDS = 0\n"
-    "sys.exit(main.main(sys.argv[1:]))\n"
-)
-"""Jaxstyle, but with a checkpoint whenever there is a halt."""
 
 
 def options(method: str) -> tuple[str, ...]:
@@ -105,24 +95,25 @@ def interrupted(
         return end(method, signal.SIGINT, "--resume", after=COARSE + 1)
 
 
+def checkpoint_at_halts() -> None:
+    """Save a checkpoint whenever there is a halt."""
+    picture_run.CHECKPOINT_SECONDS = 0
+
+
 def end(method: str, sent: int, *more: str, after: int) -> Interrupted:
     """Make the picture in a process that gets a signal after a checkpoint's step."""
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--quiet")
     command = ["optimize", *inputs, *options(method), *more]
-    process = subprocess.Popen(
-        [sys.executable, "-c", EAGER, *command], stderr=subprocess.PIPE
-    )
-    with process:
-        deadline = time.monotonic() + 120
-        while (found := find_checkpoints(checkpoints(Path()))) == [] or (
-            found[-1] < after
-        ):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(sent)
-        err = process.communicate(timeout=60)[1]
-    return Interrupted(Path.cwd(), process.returncode, err.decode())
+    process = Forked(command, change=checkpoint_at_halts)
+    deadline = time.monotonic() + 120
+    while (found := find_checkpoints(checkpoints(Path()))) == [] or found[-1] < after:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode is not None
+    return Interrupted(Path.cwd(), process.returncode, err)
 
 
 def checkpoints(folder: Path) -> Path:

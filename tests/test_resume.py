@@ -3,7 +3,6 @@
 import json
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from command_line import start
+from forked import Forked
 from training_runs import (
     TINY,
     Finished,
     checkpoints,
     lines,
+    make_nets_small,
     save_data,
     timeless,
     train,
@@ -48,6 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_data(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        make_nets_small(patch)
         yield folder
 
 
@@ -80,14 +81,15 @@ def interrupt(folder: Path, sent: int, *, after: int) -> Finished:
     done = find_checkpoints(folder / "checkpoints")
     resume = ["--resume"] if done else []
     command = ["train", *TINY, "-o", folder.name, "--quiet", *RUN, *resume]
-    with start(command) as process:
-        wait_for_step(folder, max([0, *done]) + after, process)
-        process.send_signal(sent)
-        out, err = process.communicate(timeout=60)
-    return Finished(process.returncode, out.decode(), err.decode())
+    process = Forked(command, change=make_nets_small)
+    wait_for_step(folder, max([0, *done]) + after, process)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode is not None
+    return Finished(process.returncode, out, err)
 
 
-def wait_for_step(folder: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_step(folder: Path, step: int, process: Forked) -> None:
     """Wait until a process has logged a step, which must come in two minutes."""
     path, deadline = folder / "metrics.jsonl", time.monotonic() + 120
     before = path.stat().st_ino if path.exists() else None

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from command_line import run
 from image_samples import noise, smooth
 from PIL import Image
+
+from jaxstyle.kernels import convolutions
+from jaxstyle.nets.transform_net import init_net
 
 TINY = (
     *("--style", "style.png", "--style-size", "24", "--data", "photos"),
@@ -19,6 +23,14 @@ TINY = (
     *("--halve-every", "20"),
 )
 """What ``jaxstyle train`` needs beside ``-o``, where `save_data` has been."""
+
+
+def make_nets_small(patch: pytest.MonkeyPatch | None = None) -> None:
+    """Make nets compile fast: a single residual block, XLA's own convolutions."""
+    patch = patch or pytest.MonkeyPatch()
+    defaults = {**(init_net.__kwdefaults__ or {}), "blocks": 1}
+    patch.setattr(init_net, "__kwdefaults__", defaults)
+    patch.setattr(convolutions, "by_blocks", convolutions.directly)
 
 
 class Finished(NamedTuple):
