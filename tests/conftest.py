@@ -20,7 +20,7 @@ from hub_repos import Hub
 from hub_server import serve_hub
 from record_samples import serve, write_photos
 from stylize_samples import make_net, save_photo
-from training_runs import save_data
+from training_runs import make_nets_small, save_data
 
 import jaxstyle
 from jaxstyle.data.sources import Source, open_source
@@ -157,11 +157,12 @@ def picture_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Go to a folder with paintings and photos."""
+    """Go to a folder with paintings and photos; make the nets trained there small."""
     folder = tmp_path_factory.mktemp("data")
     save_data(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        make_nets_small(patch)
         yield folder
 
 

@@ -36,7 +36,7 @@ from jaxstyle.files.style_files import load_style_file
 from jaxstyle.scaling import memory
 from jaxstyle.training import loop
 
-pytestmark = pytest.mark.usefixtures("plain_convolutions", "data")
+pytestmark = pytest.mark.usefixtures("data")
 
 STEPS = 40
 

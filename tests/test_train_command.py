@@ -28,7 +28,7 @@ from jaxstyle.training.recipes import TRAINING_PRESETS
 
 EVERY = (*("--validate-every", "2", "--picture-every", "3", "--checkpoint-every", "1"),)
 
-pytestmark = pytest.mark.usefixtures("plain_convolutions", "data")
+pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture(scope="module")

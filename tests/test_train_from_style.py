@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from training_runs import checkpoints, lines, save_data, train
+from training_runs import checkpoints, lines, make_nets_small, save_data, train
 
 from jaxstyle.files.style_files import load_style_file
 from jaxstyle.nets.transform_net import net_norm, net_width
@@ -19,6 +19,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_data(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        make_nets_small(patch)
         done = train("-o", "first", "--steps", "3", "--quiet", "--norm", "instance")
         assert (done.code, done.err) == (0, "")
         yield folder / "first" / "style.safetensors"
