@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 from vgg_samples import make_convolutions
 
+from jaxstyle.transport import closed_form
 from jaxstyle.transport.decoder import hidden_channels, init_decoder
+from jaxstyle.transport.decoder_steps import encode_photos
 from jaxstyle.vgg import layers as vgg_layers
 from jaxstyle.vgg.params import measure_mean_activations
 
@@ -35,6 +37,16 @@ def make_decoder(*, width: float = 0.5) -> Tree:
     key = jax.random.key(0)
     decoder: Tree = init_decoder(key, vgg_layers.WIDTHS, hidden=hidden)
     return decoder
+
+
+def fit_decoder(vgg: Tree) -> Tree:
+    """Return a decoder of the current widths in closed form."""
+    photos = np.random.default_rng(1).random((2, 8, 8, 8, 3), np.float32)
+    smooth = jax.image.resize(photos, (2, 8, 64, 64, 3), "linear")
+    encode = jax.jit(encode_photos)
+    batches = [jax.device_get(encode(vgg, 255 * batch)) for batch in smooth]
+    fitted: Tree = closed_form.fit_decoder(make_decoder(), batches, samples=2048)
+    return fitted
 
 
 def make_maps(*shape: int, seed: int = 0) -> jax.Array:

@@ -10,8 +10,8 @@ import pytest
 from decoder_samples import make_decoder, make_maps, make_vgg
 
 import jaxstyle
-from jaxstyle.files.decoder_files import load_decoder, save_decoder
 from jaxstyle.files.param_files import save_params
+from jaxstyle.files.transport_files import load_decoder, save_decoder
 from jaxstyle.transport import closed_form
 from jaxstyle.transport.closed_form import Moments, fit_decoder, reduce_rank, solve
 from jaxstyle.transport.decoder import (

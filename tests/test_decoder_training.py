@@ -21,9 +21,9 @@ from jaxstyle.data.photo_album import (
     open_album,
 )
 from jaxstyle.files.checkpoints import find_checkpoints
-from jaxstyle.files.decoder_files import load_decoder
 from jaxstyle.files.param_files import load_params
 from jaxstyle.files.run_log import read_metrics
+from jaxstyle.files.transport_files import load_decoder
 from jaxstyle.transport.decoder_steps import (
     Schedule,
     draw_level,

@@ -28,7 +28,7 @@ PUBLIC_NAMES = {f"jaxstyle.{name}" for name in names_of(jaxstyle)} | {
 """All that may be imported of the package, in each place where it is."""
 
 FOLDERS = (
-    *("images", "kernels", "scaling", "vgg", "losses", "optimize", "nets", "training"),
+    *("kernels", "images", "scaling", "vgg", "losses", "optimize", "nets", "training"),
     *("transport", "files", "data", "convert", "cli"),
 )
 """The sub-packages; each imports only itself and those before it."""

@@ -15,16 +15,14 @@ differ in theirs, or that ``style`` and ``content``, each of any size, are not a
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.kernels.gaussians import fit_gaussian, transport_map
 
 LUMA = (0.299, 0.587, 0.114)
 """How much red, green and blue count in the luma Y' of ITU-R BT.601."""
-
-Matrix = Float[Array, "*n c c"]
 
 ROUNDING = 1 / (12 * 255**2)
 """The variance of rounding to 8 bits."""
@@ -166,30 +164,26 @@ def _match_moments(
         images.reshape(*images.shape[:-3], -1, images.shape[-1])
         for images in (style, content)
     )
-    matched = _transport(*pixels, noise=ROUNDING)
+    matched = _transport(*pixels)
     return jnp.clip(matched, 0, 1).reshape(style.shape)
+
+
+def _transport(
+    points: Float[Array, "*n s c"], targets: Float[Array, "*n t c"]
+) -> Float[Array, "*n s c"]:
+    """Give points the mean and the covariance of others, moving them least."""
+    source, target = (fit_gaussian(x).with_noise(ROUNDING) for x in (points, targets))
+    linear = transport_map(source.covariance, target.covariance)
+    centered = points - source.mean[..., None, :]
+    moved = jnp.einsum("...ij,...sj->...si", linear, centered, precision="highest")
+    return (moved + target.mean[..., None, :]).astype(points.dtype)
 
 
 def _by_channel(images: Images) -> Float[Array, "*n 3 s"]:
     return images.reshape(*images.shape[:-3], -1, 3).swapaxes(-1, -2)
 
 
-# --- moving points so that they are distributed as others are -----------------------
-
-
-def _transport(
-    points: Float[Array, "*n s c"], targets: Float[Array, "*n t c"], *, noise: float
-) -> Float[Array, "*n s c"]:
-    """Give points the mean and the covariance of others, moving them least.
-
-    The statistics of both are in float32 or better, with ``noise`` added to variances.
-    """
-    with jax.default_matmul_precision("highest"):
-        mean, covariance = _moments(points, noise)
-        target_mean, target_covariance = _moments(targets, noise)
-        linear = _map(covariance, target_covariance)
-        moved = jnp.einsum("...ij,...sj->...si", linear, points - mean) + target_mean
-    return moved.astype(points.dtype)
+# --- giving values the distribution of others ---------------------------------------
 
 
 @partial(jnp.vectorize, signature="(s),(t)->(s)")
@@ -206,50 +200,3 @@ def _match_ranks(values: Array, targets: Array) -> Array:
     share = jnp.clip(place - below, 0, 1)
     found = quantiles[below] + share * (quantiles[above] - quantiles[below])
     return found.astype(values.dtype)
-
-
-def _moments(
-    points: Float[Array, "*n s c"], noise: float
-) -> tuple[Float[Array, "*n 1 c"], Matrix]:
-    points = jnp.asarray(points, jnp.promote_types(points.dtype, jnp.float32))
-    mean = points.mean(-2, keepdims=True)
-    centered = points - mean
-    covariance = jnp.einsum("...si,...sj->...ij", centered, centered) / points.shape[-2]
-    return mean, covariance + noise * jnp.eye(points.shape[-1], dtype=points.dtype)
-
-
-@partial(jnp.vectorize, signature="(c,c),(c,c)->(c,c)")
-def _map(source: Matrix, target: Matrix) -> Matrix:
-    """Compute the symmetric A with A S A = C.
-
-    With Cholesky's S = L L^T and C = K K^T, A = L^-T |K^T L| L^-1. No product whose
-    root is taken is formed: its condition is too much for float32.
-    """
-    left, right = jnp.linalg.cholesky(source), jnp.linalg.cholesky(target)
-    inverse, middle = jnp.linalg.inv(left), _absolute(right.T @ left)
-    return inverse.T @ middle @ inverse
-
-
-@jax.custom_jvp
-def _absolute(matrix: Matrix) -> Matrix:
-    """Compute the symmetric root P of X^T X."""
-    return _polar(matrix)[0]
-
-
-@_absolute.defjvp
-def _absolute_jvp(
-    primals: tuple[Matrix], tangents: tuple[Matrix]
-) -> tuple[Matrix, Matrix]:
-    """Solve P dP + dP P = d(X^T X), also where singular values are equal."""
-    (matrix,), (tangent,) = primals, tangents
-    with jax.default_matmul_precision("highest"):
-        absolute, values, vectors = _polar(matrix)
-        half = vectors @ matrix.T @ tangent @ vectors.T
-        inner = (half + half.T) / (values[:, None] + values[None, :])
-        return absolute, vectors.T @ inner @ vectors
-
-
-def _polar(matrix: Matrix) -> tuple[Matrix, Float[Array, " c"], Matrix]:
-    """Compute P, its eigenvalues and its eigenvectors, these as rows."""
-    _, values, vectors = jnp.linalg.svd(matrix)
-    return vectors.T @ (values[:, None] * vectors), values, vectors

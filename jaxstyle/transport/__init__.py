@@ -1,1 +1,5 @@
-"""Any painting in one pass: the encoder, and decoders of its features."""
+"""Any painting in one pass, by optimal transport between features."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -28,7 +28,6 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.kernels.convolutions import Geometry, convolve, spread_blocks
-from jaxstyle.transport.encoder import LEVELS
 from jaxstyle.vgg.layers import NETWORKS
 
 Params: TypeAlias = Mapping[str, Any]
@@ -76,7 +75,8 @@ class Linear(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w d"]:
         """Apply the map."""
         x = Convolution(self.rank, name="reduce")(x)
-        return spread_blocks(nn.Dense(4 * self.width, name="expand")(x), 2)
+        expand = nn.Dense(4 * self.width, dtype=x.dtype, name="expand")
+        return spread_blocks(expand(x), 2)
 
 
 class Block(nn.Module):
@@ -246,6 +246,14 @@ def decode(
     return decode_levels(params, features, level=level, size=size)[-1]
 
 
-def level_of(layer: str) -> int:
-    """Return the number of a level."""
-    return LEVELS.index(layer) + 1
+def block_reach(level: int) -> int:
+    """Count the pixels around its own that a position depends on by a block.
+
+    Args:
+        level: from 5 to 1, where the block begins.
+    """
+    if level == 1:
+        return 1
+    stride = int(2 ** (level - 1))
+    # One convolution and the doubling above, the others below.
+    return 2 * stride + (DEPTHS[level - 2] - 1) * stride // 2

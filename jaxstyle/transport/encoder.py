@@ -7,12 +7,9 @@ al., 2017; Huang & Belongie, 2017).
 """
 
 import flax.linen as nn
-import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
-from jaxstyle.kernels import winograd
+from jaxstyle.kernels.convolutions import Geometry, convolve
 from jaxstyle.vgg.layers import VGGParams, block_number, convolutions, max_pool
 from jaxstyle.vgg.network import Features
 
@@ -24,20 +21,20 @@ SMALLEST_SIDE = 16
 
 
 def encode(params: VGGParams, images: Images) -> Features:
-    """Return the features of images at all levels.
+    """Compute the features of images at all levels.
 
     Source: the encoder of Li et al. (2017), "Universal style transfer via feature
     transforms", which is VGG-19's; this is VGG-16's. Maps of a single row or column
     cannot be reflected; their border is repeated.
 
     Args:
-        params: a VGG's parameters down to relu5_1, normalized by layer, perhaps
-            prepared by `jaxstyle.vgg.prepare_for_cpu`.
+        params: a VGG's parameters down to relu5_1, normalized by layer.
         images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
 
     Returns:
-        The activations of the `LEVELS`, ``[*n, h // 2^(k-1), w // 2^(k-1), c]`` at
-        level k, in the precision of the images.
+        The activations of the `LEVELS`, from level 1 to level 5,
+        ``[*n, h // 2^(k-1), w // 2^(k-1), c]`` at level k, in the precision of the
+        images.
 
     Raises:
         TypeError: the images are not floating-point.
@@ -50,28 +47,12 @@ def encode(params: VGGParams, images: Images) -> Features:
     for name in convolutions(params):
         if block_number(name) > block:
             block, x = block_number(name), max_pool(x)
-        x = _convolve(x, params[name])
+        kernel, bias = (params[name][part].astype(x.dtype) for part in _PARTS)
+        x = nn.relu(convolve(x, kernel, Geometry(3)) + bias)
         layer = name.replace("conv", "relu")
         if layer in LEVELS:
             features[layer] = x.reshape(*images.shape[:-3], *x.shape[1:])
     return features
 
 
-def reflect(x: Float[Array, "n h w c"]) -> Float[Array, "n h+2 w+2 c"]:
-    """Pad by one position of reflection; where there is but one, it is repeated."""
-    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
-
-
-def _convolve(x: Float[Array, "n h w c"], layer: VGGParams) -> Float[Array, "n h w d"]:
-    """Apply a convolution of VGG and its ReLU."""
-    if "winograd_kernel" in layer:
-        y = winograd.correlate(reflect(x), layer["winograd_kernel"].astype(x.dtype))
-    else:
-        y = lax.conv_general_dilated(
-            reflect(x),
-            layer["kernel"].astype(x.dtype),
-            (1, 1),
-            "VALID",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-    return nn.relu(y + layer["bias"].astype(x.dtype))
+_PARTS = ("kernel", "bias")

@@ -142,8 +142,6 @@ def open_run(
     )
     say(f"{len(album.names)} photographs to train on, {len(unseen.names)} held out")
     vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
-    if jax.default_backend() == "cpu":
-        vgg = jax.jit(vgg_params.prepare_for_cpu)(vgg)
     run = Run(
         options, vgg, album, Judge(vgg, photo_album.center_squares(unseen, SQUARE)), say
     )

@@ -1,0 +1,142 @@
+"""What is known of a painting: the distribution of its features at five levels.
+
+A painting is a mapping from the `jaxstyle.transport.encoder.LEVELS` to normal
+distributions, `Gaussian(mean, covariance)`. Nothing says where in
+the painting anything is, so a painting has no size.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.kernels.gaussians import Gaussian, barycenter, fit_gaussian
+from jaxstyle.transport.encoder import LEVELS, encode
+from jaxstyle.vgg.layers import stride
+
+Painting: TypeAlias = Mapping[str, Gaussian]
+"""The distributions of a painting's features by level."""
+
+SMALLEST_PAINTING = 32
+"""The least height and width of a painting, in pixels."""
+
+NOISE = 1e-3
+"""The variance that is added to features, as a share of a level's mean variance."""
+
+FLOOR = 1e-5
+"""The least variance that is added, in normalized activations."""
+
+
+def describe(
+    params: Mapping[str, Any],
+    image: Images,
+    mask: Float[Array, "h w"] | None = None,
+) -> Painting:
+    """Compute the distributions of a painting's features.
+
+    Args:
+        params: from `jaxstyle.load_transport`.
+        image: RGB in [0, 1], ``[*n, h, w, 3]``, of 32x32 pixels or more.
+        mask: how much each pixel counts, ``[h, w]`` in [0, 1]; all by default.
+
+    Returns:
+        A mean ``[*n, c]`` and a covariance ``[*n, c, c]`` for each of five levels, in
+        float32 or better.
+
+    Raises:
+        TypeError: the image is not floating-point.
+        ValueError: the shape is wrong, the image is too small, or the mask is of
+            another size.
+
+    Examples:
+        >>> found = jaxstyle.transport.describe(transport, painting)
+        >>> found["relu2_1"].mean.shape, found["relu2_1"].covariance.shape
+        ((128,), (128, 128))
+    """
+    check_images(image, name="the painting", smallest=SMALLEST_PAINTING)
+    if mask is not None:
+        check_mask(mask, image)
+    features = encode(params["encoder"], image)
+    return {
+        layer: fit_level(x, pool_mask(mask, stride(layer)))
+        for layer, x in features.items()
+    }
+
+
+def mix(
+    paintings: Sequence[Painting], shares: Float[Array, " n"] | Sequence[float]
+) -> Painting:
+    """Compute the barycenter of paintings: between them at every level.
+
+    That of one painting, given any number of times, is this painting.
+
+    Args:
+        paintings: one or more, from `describe`.
+        shares: how much each counts; they are divided by their sum.
+
+    Returns:
+        Another painting.
+
+    Raises:
+        ValueError: there are not as many shares as paintings, or none.
+
+    Examples:
+        >>> one = jaxstyle.transport.describe(transport, painting)
+        >>> other = jaxstyle.transport.describe(transport, 1 - painting)
+        >>> between = jaxstyle.transport.mix([one, other], [3, 1])
+        >>> between["relu1_1"].mean.shape
+        (64,)
+    """
+    if not paintings or len(paintings) != len(shares):
+        raise ValueError(
+            f"expected as many shares as paintings, and one or more, got {len(shares)} "
+            f"for {len(paintings)}"
+        )
+    if len(paintings) == 1:
+        return paintings[0]
+    weights = jnp.asarray(shares, jnp.float32)
+    weights = weights / weights.sum()
+    return {
+        layer: barycenter([with_noise(one[layer]) for one in paintings], weights)
+        for layer in LEVELS
+    }
+
+
+def with_noise(gaussian: Gaussian) -> Gaussian:
+    """Add noise to features, so that a map to and from them exists.
+
+    Where a photo or a painting has no variance at all, as a black one, nothing can be
+    amplified to what the other has: both have at least the noise.
+    """
+    return gaussian.with_noise(jnp.maximum(NOISE * gaussian.variance, FLOOR))
+
+
+def fit_level(
+    features: Float[Array, "*n h w c"], mask: Float[Array, "h w"] | None = None
+) -> Gaussian:
+    """Compute the distribution of features over positions, weighted by a mask."""
+    points = features.reshape(*features.shape[:-3], -1, features.shape[-1])
+    return fit_gaussian(points, None if mask is None else mask.reshape(-1))
+
+
+def check_mask(mask: Float[Array, "h w"], image: Images) -> None:
+    """Raise a ValueError unless a mask is of the size of an image."""
+    if mask.shape != image.shape[-3:-1]:
+        raise ValueError(
+            "a mask must be of its image's size, got "
+            f"{'x'.join(map(str, mask.shape))} for "
+            f"{'x'.join(map(str, image.shape[-3:-1]))}"
+        )
+
+
+def pool_mask(
+    mask: Float[Array, "h w"] | None, stride: int
+) -> Float[Array, "_h _w"] | None:
+    """Average a mask, if any, over the pixels of each position."""
+    if mask is None:
+        return None
+    height, width = (side // stride for side in mask.shape)
+    cut = mask[: height * stride, : width * stride]
+    return cut.reshape(height, stride, width, stride).mean((1, 3))
