@@ -1,7 +1,7 @@
 """Styles, networks and paintings that the command line names."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,8 +36,14 @@ class Style(NamedTuple):
     network: Network = NETWORKS[TRANSFORM]
 
 
-def load_styles(wanted: Sequence[str]) -> list[Style]:
+def load_styles(
+    wanted: Sequence[str], load: Callable[[Shares], Style] | None = None
+) -> list[Style]:
     """Read styles, mixtures, or ``all`` that ship; what is given twice is read once.
+
+    Args:
+        wanted: as on the command line.
+        load: reads what a mixture names, nets by default.
 
     Raises:
         ValueError: there is no such style, a file is damaged or not a style, two styles
@@ -53,16 +59,16 @@ def load_styles(wanted: Sequence[str]) -> list[Style]:
             whole = sum(shares.values())
             key = [(path.resolve(), share / whole) for path, share in shares.items()]
             found.setdefault(tuple(key), shares)  # equal keys give the same net
-    names = [_name(shares) for shares in found.values()]
+    names = [mixture_name(shares) for shares in found.values()]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two styles are called {name}; rename one of the files")
-    return [_load(shares) for shares in found.values()]
+    return list(map(load or load_net, found.values()))
 
 
 def load_style(text: str) -> Style:
     """Read one style, or a mixture; a ValueError as for `load_styles`."""
-    return _load(parse_mixture(text))
+    return load_net(parse_mixture(text))
 
 
 def parse_mixture(text: str) -> Shares:
@@ -97,7 +103,7 @@ def _parse_part(part: str) -> tuple[Path, float]:
         raise ValueError(f"the share of {style}: {error}") from error
 
 
-def _name(shares: Shares) -> str:
+def mixture_name(shares: Shares) -> str:
     """Name a mixture ``wave+udnie``, or ``wave=3+udnie=1`` if the shares differ."""
     if len(set(shares.values())) == 1:
         return "+".join(map(_style_name, shares))
@@ -116,11 +122,14 @@ def _style_name(path: Path) -> str:
     return path.stem
 
 
-def _load(shares: Shares) -> Style:
+def load_net(shares: Shares) -> Style:
+    """Read a net, or mix several."""
     nets, metadata = zip(*map(load_style_file, shares), strict=True)
     networks = [find_network(each) for each in metadata]
     params = nets[0] if len(nets) == 1 else _mix(nets, networks, shares)
-    return Style(_name(shares), tuple(shares), jax.device_put(params), networks[0])
+    return Style(
+        mixture_name(shares), tuple(shares), jax.device_put(params), networks[0]
+    )
 
 
 def _mix(nets: Sequence[Params], networks: Sequence[Network], shares: Shares) -> Params:

@@ -18,6 +18,7 @@ with bilinear upsampling. The linear branches are not in the paper.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import flax.linen as nn
@@ -39,18 +40,30 @@ DEPTHS = NETWORKS["vgg16"][:4]
 """The numbers of convolutions in the nonlinear branches of blocks 2 to 5."""
 
 
-class Convolution(nn.Module):
-    """A 3x3 convolution with reflection padding and bias."""
+class Kernel(nn.Module):
+    """The kernel and the bias of a 3x3 convolution."""
 
     width: int
     first: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
-        """Apply the convolution in the precision of its input."""
-        kernel = self.param("kernel", self.first, (3, 3, x.shape[-1], self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return convolve(x, kernel.astype(x.dtype), Geometry(3)) + bias.astype(x.dtype)
+    def __call__(self, channels: int) -> tuple[Array, Array]:
+        """Return both, for so many channels of the input."""
+        kernel = self.param("kernel", self.first, (3, 3, channels, self.width))
+        return kernel, self.param("bias", nn.initializers.zeros, (self.width,))
+
+
+def apply(
+    x: Float[Array, "n h w c"], *kernels: Kernel
+) -> list[Float[Array, "n h w d"]]:
+    """Apply convolutions with reflection padding to one input, all in one."""
+    parts = [kernel(x.shape[-1]) for kernel in kernels]
+    kernel, bias = (
+        jnp.concatenate(same, -1).astype(x.dtype) for same in zip(*parts, strict=True)
+    )
+    found = convolve(x, kernel, Geometry(3)) + bias
+    ends = list(accumulate(kernel.width for kernel in kernels))
+    return jnp.split(found, ends[:-1], axis=-1)
 
 
 class Standardization(nn.Module):
@@ -66,17 +79,19 @@ class Standardization(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear map of a rank from 3x3 positions to 2x2 positions for each one."""
+    """The parts of a linear map of a rank, from 3x3 to 2x2 positions."""
 
     width: int
     rank: int
 
-    @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w d"]:
-        """Apply the map."""
-        x = Convolution(self.rank, name="reduce")(x)
-        expand = nn.Dense(4 * self.width, dtype=x.dtype, name="expand")
-        return spread_blocks(expand(x), 2)
+    def setup(self) -> None:
+        """Name the parts."""
+        self.reduce = Kernel(self.rank)
+        self.expand = nn.Dense(4 * self.width)
+
+    def spread(self, x: Float[Array, "n h w r"]) -> Float[Array, "n 2*h 2*w d"]:
+        """Apply the second part, to what the first returns."""
+        return spread_blocks(self.expand(x).astype(x.dtype), 2)
 
 
 class Block(nn.Module):
@@ -91,12 +106,14 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w d"]:
         """Return features of the level below."""
         x = Standardization(name="input")(x)
-        linear = Linear(self.width, self.rank, name="linear")(x)
-        y = double(nn.relu(Convolution(self.hidden, name="conv1")(x)))
+        linear = Linear(self.width, self.rank, name="linear")
+        reduced, y = apply(x, linear.reduce, Kernel(self.hidden, name="conv1"))
+        y = double(nn.relu(y))
         for index in range(2, self.depth):
-            y = nn.relu(Convolution(self.hidden, name=f"conv{index}")(y))
-        last = Convolution(self.width, nn.initializers.zeros, name=f"conv{self.depth}")
-        return nn.relu(linear + last(y))
+            (y,) = apply(y, Kernel(self.hidden, name=f"conv{index}"))
+            y = nn.relu(y)
+        last = Kernel(self.width, nn.initializers.zeros, name=f"conv{self.depth}")
+        return nn.relu(linear.spread(reduced) + apply(y, last)[0])
 
 
 class LastBlock(nn.Module):
@@ -106,7 +123,7 @@ class LastBlock(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
         """Return pixels, which are not clipped."""
         x = Standardization(name="input")(x)
-        return Convolution(3, name="linear")(x)
+        return apply(x, Kernel(3, name="linear"))[0]
 
 
 def double(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:

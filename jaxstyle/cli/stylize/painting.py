@@ -215,7 +215,9 @@ class Painter:
         if strategy != WHOLE and sizes is not None:
             height, width = sizes[0]
             images, sizes = images[:, :height, :width], None
-        arguments = style.params, images, sizes, self.strength
+        # Paintings know their own strength.
+        strength = 1.0 if "strength" in style.params else self.strength
+        arguments = style.params, images, sizes, strength
         key = _structure(style), images.shape, strategy
         if key not in self._programs:
             form = find_form(style.network, strategy, sizes)

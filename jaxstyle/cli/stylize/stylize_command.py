@@ -19,7 +19,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.cli.loading import Style, load_styles
+from jaxstyle.cli.loading import (
+    Shares,
+    Style,
+    load_net,
+    load_styles,
+    mixture_name,
+)
 from jaxstyle.cli.runtime import (
     catch_interrupts,
     explain_lack_of_memory,
@@ -29,6 +35,7 @@ from jaxstyle.cli.runtime import (
 )
 from jaxstyle.cli.strategies import check_strategy
 from jaxstyle.cli.stylize import painting
+from jaxstyle.cli.stylize.painted_styles import is_painted, join_regions, load_painted
 from jaxstyle.cli.stylize.photos import (
     Photo,
     PhotoError,
@@ -86,7 +93,7 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     output = arguments.output
     check_strategy(arguments.devices, arguments.tile)
     photos = find_photos(arguments.photos, output=Path(output), scratch=scratch)
-    styles = load_styles(arguments.styles)
+    styles = load_all(arguments)
     for style in styles:
         if arguments.tile is not None and style.network.tiled is None:
             raise ValueError(f"{style.name} cannot run in tiles; leave out --tile")
@@ -104,6 +111,7 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     options = {
         "strength": arguments.strength,
         "preserve_color": arguments.preserve_color,
+        "style_size": arguments.style_size,
         "max_size": arguments.max_size,
     }
     paint = painting.Painter(
@@ -121,6 +129,25 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
         max_size=arguments.max_size,
         record={"command": "stylize", **options, **versions()},
     )
+
+
+def load_all(arguments: StylizeOptions) -> list[Style]:
+    """Read the styles; with masks they become one."""
+    options = {"size": arguments.style_size, "strength": arguments.strength}
+
+    def load(shares: Shares) -> Style:
+        painted = {is_painted(path) for path in shares}
+        if len(painted) > 1:
+            raise ValueError(
+                f"cannot mix {mixture_name(shares)}: a painting and a net; mix "
+                "paintings with paintings"
+            )
+        return load_painted(shares, **options) if True in painted else load_net(shares)
+
+    styles = load_styles(arguments.styles, load)
+    if arguments.masks is None:
+        return styles
+    return [join_regions(styles, arguments.masks, strength=arguments.strength)]
 
 
 Make = Callable[[Job, set[str], Callable[[], bool]], Generator[list[Path], None, None]]

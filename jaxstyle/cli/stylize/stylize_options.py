@@ -21,11 +21,12 @@ class StylizeOptions(Options):
     )
     styles: Sequence[str] = option(
         REQUIRED,
-        "a name that jaxstyle styles lists; a file that jaxstyle train or import has "
-        "made; hf:USER/REPO[@REVISION] on the Hugging Face hub; a mixture of such, as "
-        "in great-wave+udnie or great-wave=3+udnie=1, if they were trained from one "
-        "another, like those that ship; or all for every style that ships. May be "
-        "given several times",
+        "a painting: any image, or a file that jaxstyle describe has made; or a net: a "
+        "name that jaxstyle styles lists, a file that jaxstyle train or import has "
+        "made, or hf:USER/REPO[@REVISION] on the Hugging Face hub; or a mixture, as in "
+        "a.jpg+b.jpg or great-wave=3+udnie=1, of paintings, or of nets that were "
+        "trained from one another, like those that ship; or all for every net that "
+        "ships. May be given several times",
         name="style",
         metavar="STYLE",
         repeated=True,
@@ -49,9 +50,24 @@ class StylizeOptions(Options):
     )
     strength: float = option(
         1.0,
-        "mix photo and style pixel by pixel: 0 is the photo, 1 the full style",
+        "0 is the photo, 1 the full style: of a painting the features are moved so "
+        "far, with a net photo and picture are mixed pixel by pixel",
         metavar="S",
         parse=fraction,
+    )
+    style_size: int = option(
+        512,
+        "shrink images of paintings whose longer side is longer than this: smaller "
+        "ones give finer strokes",
+        metavar="PIXELS",
+        parse=positive_int,
+    )
+    masks: Sequence[str] | None = option(
+        None,
+        "one for each painting, which all go into one picture: white where it belongs "
+        "in the photo, gray for less; what is black in all stays as it is",
+        metavar="IMAGE",
+        nargs="+",
     )
     preserve_color: bool = option(
         False, "keep the photo's colors: only its brightness is stylized"
@@ -76,9 +92,10 @@ class StylizeOptions(Options):
 STYLIZE = Command(
     options=StylizeOptions,
     run="stylize.stylize_command:run",
-    help="give photos a style that a net was trained for, in one pass",
-    description="Give photos a style that a net was trained for, in one pass (Johnson "
-    "et al., 2016).",
+    help="paint photos like any painting, or by a trained net, in one pass",
+    description="Paint photos like any painting in one pass, by optimal transport "
+    "between VGG features; or give them a style that a net was trained for (Johnson et "
+    "al., 2016).",
     epilog="exit codes: 0 all done; 1 some photos could not be stylized, the others "
     "are done;\n2 bad input; 130 interrupted, what is done stays",
 )

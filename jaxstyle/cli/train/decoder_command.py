@@ -22,10 +22,10 @@ from jaxstyle.cli.runtime import (
 )
 from jaxstyle.cli.train import decoder_run
 from jaxstyle.files.checkpoints import save_checkpoint
-from jaxstyle.files.decoder_files import save_decoder
 from jaxstyle.files.image_files import save_image
 from jaxstyle.files.param_files import save_params
 from jaxstyle.files.run_log import RunLog
+from jaxstyle.files.transport_files import save_decoder
 from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.transport.decoder_steps import (
     Metrics,

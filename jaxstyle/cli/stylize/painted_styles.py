@@ -1,0 +1,164 @@
+"""Paintings as styles of ``jaxstyle stylize``: images, and files that describe them."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxstyle.cli.loading import Shares, Style, mixture_name
+from jaxstyle.data.sources import SUFFIXES
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.param_files import load_header
+from jaxstyle.files.transport_files import is_painting, load_painting, load_transport
+from jaxstyle.images.arrays import Image, Images
+from jaxstyle.images.color import luminance
+from jaxstyle.nets.networks import Network
+from jaxstyle.transport.encoder import SMALLEST_SIDE
+from jaxstyle.transport.paintings import (
+    SMALLEST_PAINTING,
+    Painting,
+    describe,
+    mix,
+)
+from jaxstyle.transport.stylization import Region, Target, stylize, stylize_tiled
+
+MASK_PROPORTIONS = 0.05
+"""By how much, relatively, the proportions of a mask and a photo may differ."""
+
+
+def is_painted(path: Path) -> bool:
+    """Test whether a style is an image, or a file that describes a painting."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    return path.is_file() and is_painting(load_header(path)[1])
+
+
+def load_painted(shares: Shares, *, size: int, strength: float) -> Style:
+    """Make a style of a painting, or of the mixture of several.
+
+    Args:
+        shares: of images and files that describe paintings.
+        size: the longer side that larger images are shrunk to, in pixels.
+        strength: from 0 to 1.
+
+    Raises:
+        ValueError: a file is damaged, or an image is too small.
+    """
+    paintings = [read_painting(path, size=size) for path in shares]
+    target = jax.jit(mix)(paintings, list(shares.values()))
+    return make_style(mixture_name(shares), tuple(shares), target, strength=strength)
+
+
+def join_regions(
+    styles: Sequence[Style], masks: Sequence[str], *, strength: float
+) -> Style:
+    """Make one style of several paintings, each in a region of the photo.
+
+    Raises:
+        ValueError: there are not as many masks, one is black all over, or a style is a
+            net.
+    """
+    if len(masks) != len(styles):
+        raise ValueError(
+            f"--masks needs one image per --style: {len(styles)}, got {len(masks)}"
+        )
+    if nets := [style.name for style in styles if style.network is not TRANSPORT]:
+        raise ValueError(
+            f"--masks needs paintings, and {nets[0]} is a net; give an image of the "
+            "painting instead"
+        )
+    regions = [
+        Region(style.params["target"], load_mask(mask))
+        for style, mask in zip(styles, masks, strict=True)
+    ]
+    paths = [path for style in styles for path in style.paths]
+    name = "+".join(style.name for style in styles)
+    return make_style(name, (*paths, *map(Path, masks)), regions, strength=strength)
+
+
+def make_style(
+    name: str, paths: tuple[Path, ...], target: Target, *, strength: float
+) -> Style:
+    """Make a style of what photos are painted like."""
+    params = {"transport": _transport(), "target": target, "strength": strength}
+    return Style(name, paths, jax.device_put(params), TRANSPORT)
+
+
+_transport = cache(load_transport)
+
+
+# --- reading ------------------------------------------------------------------------
+
+
+def read_painting(path: Path, *, size: int) -> Painting:
+    """Read a file that describes a painting, or describe an image.
+
+    A painting of one color is said to be one: only its color can be given.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        return load_painting(path)
+    image = load_image(path, shrink_to=size)
+    height, width, _ = image.shape
+    if min(height, width) < SMALLEST_PAINTING:
+        raise ValueError(
+            f"the painting {path} at {width}x{height} pixels is too small: at least "
+            f"{SMALLEST_PAINTING}x{SMALLEST_PAINTING} are needed"
+        )
+    if np.ptp(image, axis=(0, 1)).max() == 0:
+        print(
+            f"{path} is of one color: photos get the color, there is nothing else to "
+            "give",
+            file=sys.stderr,
+        )
+    found: Painting = jax.jit(describe)(_transport(), image)
+    return found
+
+
+def load_mask(path: str) -> Float[np.ndarray, "h w"]:
+    """Read a mask's brightness."""
+    mask = np.asarray(luminance(jnp.asarray(load_image(path)))[..., 0])
+    if not mask.any():
+        raise ValueError(f"the mask {path} is black all over: it would mask everything")
+    return mask
+
+
+# --- the network --------------------------------------------------------------------
+
+
+def fit_target(target: Any, images: Images) -> Target:
+    """Resize the masks of regions to images of nearly the same proportions."""
+    if isinstance(target, Mapping):
+        return target
+    height, width = images.shape[-3:-1]
+    for _, mask in target:
+        if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > MASK_PROPORTIONS:
+            raise ValueError(
+                f"a mask has {mask.shape[1]}x{mask.shape[0]} pixels, but the photo is "
+                f"{width}x{height}; draw it on the photo itself"
+            )
+    return [
+        Region(painting, jax.image.resize(mask, (height, width), "linear"))
+        for painting, mask in target
+    ]
+
+
+def _apply(params: Mapping[str, Any], images: Images) -> Images:
+    target = fit_target(params["target"], images)
+    return stylize(params["transport"], images, target, strength=params["strength"])
+
+
+def _apply_tiled(params: Mapping[str, Any], image: Image, *, tile: int) -> Image:
+    target = fit_target(params["target"], image)
+    return stylize_tiled(
+        params["transport"], image, target, tile=tile, strength=params["strength"]
+    )
+
+
+TRANSPORT = Network(apply=_apply, smallest_side=SMALLEST_SIDE, tiled=_apply_tiled)
+"""What paints like any painting; its parameters hold the painting, too."""
