@@ -42,7 +42,8 @@ from jaxstyle.transport.paintings import (
     pool_mask,
     with_noise,
 )
-from jaxstyle.vgg.layers import reach, stride
+from jaxstyle.vgg.layers import stride
+from jaxstyle.vgg.network import VGG
 
 LOWEST_KEPT = 3
 """The lowest level whose features are kept whole if the others come in tiles."""
@@ -337,7 +338,7 @@ class _Sweep(NamedTuple):
     def windows(self, level: int) -> Window:
         """Cover the image with windows in which the features of a level are right."""
         highest = max(LOWEST_KEPT, min(level + 1, len(LEVELS)))
-        margin = reach(self.encoder, LEVELS[highest - 1])
+        margin = VGG().reach(self.encoder, LEVELS[highest - 1])
         margin += sum(map(block_reach, range(level + 1, highest + 1)))
         height, width, _ = self.image.shape
         return cover_image(

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
 from jaxstyle.data.sources import SUFFIXES
@@ -120,9 +120,9 @@ def read_painting(path: Path, *, size: int) -> Painting:
     return found
 
 
-def load_mask(path: str) -> Float[np.ndarray, "h w"]:
+def load_mask(path: str) -> Float[Array, "h w"]:
     """Read a mask's brightness."""
-    mask = np.asarray(luminance(jnp.asarray(load_image(path)))[..., 0])
+    mask = luminance(jnp.asarray(load_image(path)))[..., 0]
     if not mask.any():
         raise ValueError(f"the mask {path} is black all over: it would mask everything")
     return mask

@@ -133,7 +133,7 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
 
 def load_all(arguments: StylizeOptions) -> list[Style]:
     """Read the styles; with masks they become one."""
-    options = {"size": arguments.style_size, "strength": arguments.strength}
+    size, strength = arguments.style_size, arguments.strength
 
     def load(shares: Shares) -> Style:
         painted = {is_painted(path) for path in shares}
@@ -142,12 +142,14 @@ def load_all(arguments: StylizeOptions) -> list[Style]:
                 f"cannot mix {mixture_name(shares)}: a painting and a net; mix "
                 "paintings with paintings"
             )
-        return load_painted(shares, **options) if True in painted else load_net(shares)
+        if True in painted:
+            return load_painted(shares, size=size, strength=strength)
+        return load_net(shares)
 
     styles = load_styles(arguments.styles, load)
     if arguments.masks is None:
         return styles
-    return [join_regions(styles, arguments.masks, strength=arguments.strength)]
+    return [join_regions(styles, arguments.masks, strength=strength)]
 
 
 Make = Callable[[Job, set[str], Callable[[], bool]], Generator[list[Path], None, None]]
