@@ -20,6 +20,7 @@ Examples:
     >>> net = jaxstyle.load_style("great-wave-8")
     >>> vgg = jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu2_1"])
     >>> vgg = jaxstyle.vgg.normalize(vgg)
+    >>> transport = jaxstyle.load_transport()
     >>> weights = jaxstyle.Weights(content={"relu2_1": 1.0}, style={"relu1_1": 1.0})
 """
 

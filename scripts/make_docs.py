@@ -43,8 +43,13 @@ PAGES: Mapping[str, Page] = {
         "Pictures in two lines",
         (
             *("stylize", "load_style", "save_style", "optimize_image", "load_vgg"),
-            *("Weights", "load_image", "save_image"),
+            *("Weights", "load_image", "save_image", "load_transport"),
         ),
+    ),
+    "transport": Page(
+        "Any painting in one pass",
+        ("stylize", "Region", "describe", "mix", "stylize_tiled"),
+        module="jaxstyle.transport",
     ),
     "nets": Page(
         "Transform nets",
@@ -112,6 +117,7 @@ PAGES: Mapping[str, Page] = {
         "Files",
         (
             *("load_settings", "shipped_styles", "find_style", "load_style_file"),
+            *("load_painting", "save_painting"),
             *("load_params", "save_params", "digest_params", "save_vgg", "Origin"),
             *("make_sheet", "cache_folder"),
         ),

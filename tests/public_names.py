@@ -25,7 +25,7 @@ PUBLIC: dict[str, Any] = {f"jaxstyle.{name}": item for name, item in TOP.items()
     f"jaxstyle.{package}.{name}": item
     for package, module in PACKAGES.items()
     for name, item in names_of(module).items()
-    if name not in TOP
+    if TOP.get(name) is not item
 }
 """Every public name, once."""
 

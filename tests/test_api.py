@@ -15,9 +15,9 @@ import jaxstyle
 ITEMS = {
     name.rpartition(".")[2]: item
     for name, item in PUBLIC.items()
-    if not name.startswith("jaxstyle.training.")
+    if not name.startswith(("jaxstyle.training.", "jaxstyle.transport."))
 }
-"""The public names without their packages, those of training left out."""
+"""The public names without their packages, those of training and transport left out."""
 
 # What users rely on. A change here is a change for them.
 API = ast.parse(
@@ -262,6 +262,10 @@ def load_settings(path: str | Path) -> dict[str, object]: ...
 
 def load_style(name_or_path: str | Path) -> dict[str, Any]: ...
 
+def load_painting(path: str | Path) -> Painting: ...
+
+def load_transport(decoder: str | Path | None = None) -> dict[str, Any]: ...
+
 def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]: ...
 
 def make_row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh: ...
@@ -343,6 +347,10 @@ def save_image(
     image: ArrayLike, path: str | Path, *, settings: dict[str, object] | None = None
 ) -> None: ...
 
+def save_painting(
+    painting: Painting, path: str | Path, *, metadata: Mapping[str, str]
+) -> None: ...
+
 def save_style(
     params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
 ) -> None: ...
@@ -391,12 +399,13 @@ def signature(definition: Any) -> str:
 def test_the_public_names_are_these() -> None:
     assert {*ITEMS} == {*DEFINITIONS, "NETWORKS", "PRESETS", "STYLE_LOSSES"}
     assert [*TOP] == [
-        *("Weights", "load_image", "load_style", "load_vgg", "optimize_image"),
+        *("Weights", "load_image", "load_style", "load_transport", "load_vgg"),
+        "optimize_image",
         *("save_image", "save_style", "stylize"),
     ]
     assert [*PACKAGES] == [
         *("convert", "data", "files", "losses", "nets", "optimize", "scaling"),
-        *("training", "vgg"),
+        *("training", "transport", "vgg"),
     ]
 
 

@@ -1,5 +1,7 @@
 """Painting like any painting in one pass."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,14 +10,18 @@ import numpy as np
 import pytest
 from decoder_samples import Tree, fit_decoder, make_vgg
 
+import jaxstyle
 from jaxstyle.kernels.gaussians import Gaussian, transport_map
 from jaxstyle.transport import Region, describe, mix, stylize, stylize_tiled
+from jaxstyle.transport.decoder import decode
 from jaxstyle.transport.encoder import LEVELS, encode
 from jaxstyle.transport.paintings import Painting, fit_level
 from jaxstyle.transport.stylization import _Level
 from jaxstyle.vgg import layers
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
+
+EXAMPLES = Path(jaxstyle.__file__).parent / "examples"
 
 paint: Any = jax.jit(stylize)
 
@@ -99,7 +105,7 @@ def test_a_mask_chooses_a_part_of_a_painting(params: Tree) -> None:
 @pytest.mark.parametrize(
     ("image", "mask", "message"),
     [
-        (jnp.zeros((31, 40, 3)), None, "the painting of 40x31 pixels is too small"),
+        (jnp.zeros((15, 40, 3)), None, "the painting of 40x15 pixels is too small"),
         (
             jnp.zeros((32, 40, 3)),
             jnp.ones((40, 32)),
@@ -336,3 +342,26 @@ def test_mixtures_need_a_share_for_each(painting: Painting) -> None:
         mix([painting, painting], [1.0])
     with pytest.raises(ValueError, match="one or more"):
         mix([], [])
+
+
+# --- the decoder that ships ---------------------------------------------------------
+
+
+def test_the_decoder_that_ships_paints_an_example() -> None:
+    """The photo comes back from relu2_1, and a picture is near to the painting."""
+    params = jaxstyle.load_transport()
+    photo, image = (
+        jnp.asarray(jaxstyle.load_image(EXAMPLES / name, longest_side=96))
+        for name in ("chelsea.jpg", "starry_night.jpg")
+    )
+    features = jax.jit(encode)(params["encoder"], photo)
+    decoded = jax.jit(partial(decode, level=2, size=photo.shape[:2]))(
+        params["decoder"], features["relu2_1"]
+    )
+    assert jnp.square(jnp.clip(decoded, 0, 1) - photo).mean() < 10**-2.3
+    target = jax.jit(describe)(params, image)
+    picture = jnp.clip(paint(params, photo, target), 0, 1)
+    after = jax.jit(encode)(params["encoder"], picture)
+    for layer, share in (("relu1_1", 0.2), ("relu2_1", 0.4), ("relu3_1", 0.7)):
+        before = distance(features[layer], target[layer])
+        assert distance(after[layer], target[layer]) < share * before

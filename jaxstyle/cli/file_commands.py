@@ -8,7 +8,8 @@ import jax
 
 from jaxstyle.cli import commands
 from jaxstyle.cli.loading import load_style
-from jaxstyle.cli.runtime import make_say
+from jaxstyle.cli.painted_styles import describe_image
+from jaxstyle.cli.runtime import make_say, use_compilation_cache
 from jaxstyle.convert.onnx_nets import to_onnx
 from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.convert.stablehlo import export_net
@@ -17,6 +18,7 @@ from jaxstyle.convert.torch_nets import from_torch
 from jaxstyle.data.sources import find_tfds, is_tfds_name
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.style_files import save_style
+from jaxstyle.files.transport_files import save_painting
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width
 
@@ -49,6 +51,26 @@ def run_data(options: commands.DataOptions) -> int:
         folder, state = prepare(name, where, say=say, quiet=quiet), "is ready"
     images = len(TfdsRecords(folder, split="train"))
     print(f"{name} {state}: {images} images for training in {folder}")
+    return 0
+
+
+def run_describe(options: commands.DescribeOptions) -> int:
+    """Describe an image of a painting in a file; return the exit code."""
+    source, output = Path(options.painting), Path(options.output)
+    check_kept(source, output, what="painting")
+    check_output_path(output, kind="painting", suffixes=[".safetensors"])
+    use_compilation_cache()
+    painting = describe_image(source, size=options.style_size)
+    facts = {
+        "title": options.title,
+        "painter": options.painter,
+        "year": options.year,
+        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "style_size": options.style_size,
+    }
+    metadata = {key: str(fact) for key, fact in facts.items() if fact is not None}
+    save_painting(painting, output, metadata=metadata)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

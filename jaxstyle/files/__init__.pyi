@@ -17,4 +17,9 @@ from .style_files import (
     save_style as save_style,
     shipped_styles as shipped_styles,
 )
+from .transport_files import (
+    load_painting as load_painting,
+    load_transport as load_transport,
+    save_painting as save_painting,
+)
 from .vgg_files import Origin as Origin, load_vgg as load_vgg, save_vgg as save_vgg

@@ -13,6 +13,9 @@ from jaxstyle.files.hub import FORM, is_address, pull_style
 FORMAT = {"format": "jaxstyle-style", "format_version": "1"}
 """What marks a style in the metadata of a file."""
 
+PAINTING = {"format": "jaxstyle-painting", "format_version": "1"}
+"""The mark of files that describe a painting."""
+
 ALL = "all"
 """The name of all shipped styles, without their smaller nets."""
 
@@ -97,9 +100,11 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
     """Read a net's width and the metadata of its file, without parameters or JAX.
 
-    A network that is not a transform net has no width, ``None``.
+    What is not a transform net has no width, ``None``: another network, or a painting.
     """
     shapes, metadata = param_files.load_header(path)
+    if PAINTING.items() <= metadata.items():
+        return None, metadata
     _check_format(metadata, path=path)
     if not _is_transform_net(metadata):
         return None, metadata

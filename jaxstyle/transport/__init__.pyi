@@ -1,10 +1,8 @@
-from .paintings import describe, mix
-from .stylization import Region, stylize, stylize_tiled
+from .paintings import describe as describe, mix as mix
+from .stylization import (
+    Region as Region,
+    stylize as stylize,
+    stylize_tiled as stylize_tiled,
+)
 
-__all__ = [
-    "Region",
-    "describe",
-    "mix",
-    "stylize",
-    "stylize_tiled",
-]
+__all__: list[str]

@@ -13,14 +13,11 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels.gaussians import Gaussian, barycenter, fit_gaussian
-from jaxstyle.transport.encoder import LEVELS, encode
+from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode
 from jaxstyle.vgg.layers import stride
 
 Painting: TypeAlias = Mapping[str, Gaussian]
 """The distributions of a painting's features by level."""
-
-SMALLEST_PAINTING = 32
-"""The least height and width of a painting, in pixels."""
 
 NOISE = 1e-3
 """The variance that is added to features, as a share of a level's mean variance."""
@@ -38,7 +35,7 @@ def describe(
 
     Args:
         params: from `jaxstyle.load_transport`.
-        image: RGB in [0, 1], ``[*n, h, w, 3]``, of 32x32 pixels or more.
+        image: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
         mask: how much each pixel counts, ``[h, w]`` in [0, 1]; all by default.
 
     Returns:
@@ -55,7 +52,7 @@ def describe(
         >>> found["relu2_1"].mean.shape, found["relu2_1"].covariance.shape
         ((128,), (128, 128))
     """
-    check_images(image, name="the painting", smallest=SMALLEST_PAINTING)
+    check_images(image, name="the painting", smallest=SMALLEST_SIDE)
     if mask is not None:
         check_mask(mask, image)
     features = encode(params["encoder"], image)

@@ -26,6 +26,7 @@ from jaxstyle.cli.loading import (
     load_styles,
     mixture_name,
 )
+from jaxstyle.cli.painted_styles import is_painted, join_regions, load_painted
 from jaxstyle.cli.runtime import (
     catch_interrupts,
     explain_lack_of_memory,
@@ -35,7 +36,6 @@ from jaxstyle.cli.runtime import (
 )
 from jaxstyle.cli.strategies import check_strategy
 from jaxstyle.cli.stylize import painting
-from jaxstyle.cli.stylize.painted_styles import is_painted, join_regions, load_painted
 from jaxstyle.cli.stylize.photos import (
     Photo,
     PhotoError,

@@ -20,13 +20,11 @@ from jaxstyle.images.arrays import Image, Images
 from jaxstyle.images.color import luminance
 from jaxstyle.nets.networks import Network
 from jaxstyle.transport.encoder import SMALLEST_SIDE
-from jaxstyle.transport.paintings import (
-    SMALLEST_PAINTING,
-    Painting,
-    describe,
-    mix,
-)
+from jaxstyle.transport.paintings import Painting, describe, mix
 from jaxstyle.transport.stylization import Region, Target, stylize, stylize_tiled
+
+SMALLEST_PAINTING = 32
+"""The least height and width of an image of a painting, in pixels."""
 
 MASK_PROPORTIONS = 0.05
 """By how much, relatively, the proportions of a mask and a photo may differ."""
@@ -97,12 +95,18 @@ _transport = cache(load_transport)
 
 
 def read_painting(path: Path, *, size: int) -> Painting:
-    """Read a file that describes a painting, or describe an image.
-
-    A painting of one color is said to be one: only its color can be given.
-    """
+    """Read a file that describes a painting, or describe an image."""
     if path.suffix.lower() not in SUFFIXES:
         return load_painting(path)
+    return describe_image(path, size=size)
+
+
+def describe_image(path: Path, *, size: int) -> Painting:
+    """Describe an image of a painting; one of a single color is said to be one.
+
+    Raises:
+        ValueError: it is damaged, or too small.
+    """
     image = load_image(path, shrink_to=size)
     height, width, _ = image.shape
     if min(height, width) < SMALLEST_PAINTING:
@@ -112,12 +116,10 @@ def read_painting(path: Path, *, size: int) -> Painting:
         )
     if np.ptp(image, axis=(0, 1)).max() == 0:
         print(
-            f"{path} is of one color: photos get the color, there is nothing else to "
-            "give",
+            f"{path} is of a single color: photos get this color, and nothing else",
             file=sys.stderr,
         )
-    found: Painting = jax.jit(describe)(_transport(), image)
-    return found
+    return jax.jit(describe)(_transport(), jnp.asarray(image))
 
 
 def load_mask(path: str) -> Float[Array, "h w"]:
