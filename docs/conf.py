@@ -32,6 +32,8 @@ nitpicky = True
 nitpick_ignore = [
     # What the Wasserstein losses compare with: made for users, and never by them.
     ("py:class", "jaxstyle.losses.style.Gaussian"),
+    # What a painting consists of, likewise.
+    ("py:class", "jaxstyle.kernels.gaussians.Gaussian"),
     ("py:class", "jaxstyle.scaling.sharding.Tree"),  # a type variable
     ("py:class", "jaxstyle.data.crops.Report"),  # for the command line
 ]
