@@ -53,8 +53,8 @@ def load_transport(decoder: str | Path | None = None) -> dict[str, Any]:
             in the package.
 
     Returns:
-        Parameters in float32: ``encoder``, those of VGG-16 down to relu5_1, normalized,
-        and ``decoder``.
+        Parameters in float32. ``encoder`` are those of VGG-16 down to relu5_1,
+        normalized; ``decoder`` leads back.
 
     Raises:
         ValueError: the file is missing or damaged, or holds something else.
