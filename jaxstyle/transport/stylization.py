@@ -169,9 +169,13 @@ class _Level(NamedTuple):
     def decode(self, moved: Maps, maps: Sequence[Maps]) -> Maps:
         """Add to the photo's features below what the decoder makes of the change."""
         below = maps[self.number - 1]
-        both = jnp.stack([moved, maps[self.number]])  # one program to compile, not two
         size = below.shape[-3:-1]
-        new, old = decode_block(self.decoder, both, level=self.number, size=size)
+
+        def decode(features: Maps) -> Maps:
+            return decode_block(self.decoder, features, level=self.number, size=size)
+
+        # One after the other, by one program: less to compile, and less memory.
+        new, old = lax.map(decode, jnp.stack([moved, maps[self.number]]))
         changed = below + new - old
         return changed if self.number == 1 else nn.relu(changed)
 
