@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from command_line import run
+from command_line import SHALLOW, run
 from decoder_samples import Tree, fit_decoder, make_vgg
 from PIL import Image
 from stylize_samples import files, refusal, save_photo
@@ -17,6 +17,7 @@ from jaxstyle import load_image, save_style
 from jaxstyle.cli import painted_styles
 from jaxstyle.files import load_painting, load_settings
 from jaxstyle.nets import init_net
+from jaxstyle.optimize.scenes import Scene
 from jaxstyle.transport import Region, describe, mix, stylize, stylize_tiled
 from jaxstyle.transport.paintings import Painting
 from jaxstyle.vgg import layers
@@ -72,7 +73,7 @@ def make(*arguments: str) -> np.ndarray:
     return load_image("out.png")
 
 
-def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_same(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.6 * LEVEL)
 
 
@@ -140,6 +141,39 @@ def test_large_photos_are_painted_in_tiles(params: Tree) -> None:
     tiled = jax.jit(stylize_tiled, static_argnames="tile")
     expected = np.clip(tiled(params, photo, target, tile=272), 0, 1)
     assert_same(found, expected)
+
+
+# --- the start of an optimization ---------------------------------------------------
+
+
+def test_optimize_starts_from_a_painted_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layers, "WIDTHS", (64, 128, 256, 512, 512))
+    inputs = ["photo.png", "sea.png", "fire.jpg", "-o", "out.png", "--quiet"]
+    assert (
+        run(["optimize", *inputs, *SHALLOW, "--init", "transport", "--steps", "1"]) == 0
+    )
+    recorded: Any = load_settings("out.png")["settings"]
+    assert recorded["init"] == "transport"
+
+
+def test_the_start_is_the_mixture_or_in_regions(params: Tree) -> None:
+    names = ("photo.png", "sea.png", "fire.jpg")
+    photo, *styles = (jnp.asarray(load_image(name)) for name in names)
+    left = jnp.asarray(load_image("left.png")[..., 0])
+    paintings = [described(params, name) for name in names[1:]]
+    mixed = painted_styles.paint_scene(Scene(photo, styles))
+    assert_same(mixed, painted(params, jax.jit(mix)(paintings, [1.0, 1.0])))
+    masks = [left, 1 - left]
+    parts = painted_styles.paint_scene(Scene(photo, styles, masks))
+    assert_same(parts, painted(params, list(map(Region, paintings, masks))))
+
+
+def test_scenes_that_are_too_small_are_refused() -> None:
+    small = Scene(jnp.zeros((15, 20, 3)), [jnp.zeros((32, 32, 3))])
+    with pytest.raises(ValueError, match="use a larger --coarsest"):
+        painted_styles.paint_scene(small)
 
 
 # --- files --------------------------------------------------------------------------

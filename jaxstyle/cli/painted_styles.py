@@ -19,6 +19,7 @@ from jaxstyle.files.transport_files import is_painting, load_painting, load_tran
 from jaxstyle.images.arrays import Image, Images
 from jaxstyle.images.color import luminance
 from jaxstyle.nets.networks import Network
+from jaxstyle.optimize.scenes import Scene
 from jaxstyle.transport.encoder import SMALLEST_SIDE
 from jaxstyle.transport.paintings import Painting, describe, mix
 from jaxstyle.transport.stylization import Region, Target, stylize, stylize_tiled
@@ -89,6 +90,30 @@ def make_style(
 
 
 _transport = cache(load_transport)
+
+
+def paint_scene(scene: Scene) -> Image:
+    """Paint the content like the styles, mixed equally, or each in its region.
+
+    A ValueError says if an image is too small.
+    """
+    sides = [min(x.shape[:2]) for x in (scene.content, *scene.styles)]
+    if min(sides) < SMALLEST_SIDE:
+        raise ValueError(
+            f"--init transport needs images of {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels "
+            "or more at the coarsest scale; use a larger --coarsest"
+        )
+    masks = scene.style_masks or [None] * len(scene.styles)
+    describe_all = jax.jit(describe)
+    paintings = [
+        describe_all(_transport(), style, mask)
+        for style, mask in zip(scene.styles, masks, strict=True)
+    ]
+    target: Target = jax.jit(mix)(paintings, [1.0] * len(paintings))
+    if scene.masks is not None:
+        target = list(map(Region, paintings, scene.masks))
+    painted = jax.jit(stylize)(_transport(), scene.content, target)
+    return jnp.clip(painted, 0, 1)
 
 
 # --- reading ------------------------------------------------------------------------

@@ -73,7 +73,8 @@ class OptimizeConfig:
     )
     init: str = option(
         "content",
-        "the image to start from: content, noise, gray, style-stats, or a file",
+        "the image to start from: content, noise, gray, style-stats, transport (as "
+        "stylize paints it), or a file",
         metavar="NAME|IMAGE",
     )
     preserve_color: bool = option(

@@ -12,6 +12,7 @@ import numpy as np
 from jaxstyle.cli.loading import check_size
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
+from jaxstyle.cli.painted_styles import paint_scene
 from jaxstyle.cli.runtime import versions
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import leaves
@@ -28,6 +29,10 @@ MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
     "histogram": color.match_histograms,
 }
 """Functions that give a painting the photo's colors."""
+
+
+TRANSPORT = "transport"
+"""The init that is painted like the paintings in one pass."""
 
 
 class Inputs(NamedTuple):
@@ -147,6 +152,8 @@ def load_mask(path: str, image: Image) -> Mask:
 
 def load_init(init: str, scene: Scene, *, seed: int) -> Image:
     """Make the image to start from: by name, or from a file resized to the content."""
+    if init == TRANSPORT:
+        return paint_scene(scene)
     if init in INITS:
         start = INITS[init](scene.content, scene.styles, jax.random.key(seed))
         return jnp.asarray(start)
