@@ -91,7 +91,7 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
         ),
         (("photo.png", "--contact-sheet", "-o", "out"), "unknown suffix ''"),
         (("photo.png", "-o", "x", "--style", "mosaic"), "no style mosaic: expected"),
-        (("photo.png", "-o", "x", "--style", "photo.png"), "not safetensors"),
+        (("photo.png", "-o", "x", "--style", "photo.png"), "36x20 pixels is too small"),
         (
             ("photo.png", "-o", "x", "--style", "other/wave.safetensors"),
             "two styles are called wave",

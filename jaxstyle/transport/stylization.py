@@ -233,9 +233,9 @@ def stylize_tiled(
     """Stylize as `stylize` does, except for rounding, in little memory.
 
     Windows of the image are encoded and decoded one after the other, for each level
-    anew: its distribution is known only when all have been seen. Whole are no other
-    features than those of one or two levels, at a quarter of the image's resolution at
-    the most. It takes two to three times as long.
+    anew: its distribution is known only when all have been seen. The only features that
+    are kept whole are those of a level or two from relu3_1 on, at a quarter of the
+    image's height and width or less.
 
     Args:
         params: from `jaxstyle.load_transport`.
@@ -261,15 +261,14 @@ def stylize_tiled(
     check_image(image, name="the image")
     check_images(image, smallest=SMALLEST_SIDE)
     sweep = _Sweep(params["encoder"], image, tile)
-    *levels, last = _levels(params, image, target, strength)
     part: _Part = _highest
-    for level in (*levels, last):
-        sources = sweep.measure(part, level)
+    for level in _levels(params, image, target, strength):
         if level.number >= LOWEST_KEPT:
             whole = sweep.store(part, level.number)
+            sources = level.measure(whole, level.masks)
             part = _cut(level.move(whole, sources, level.masks), level)
         else:
-            part = _then_move(part, sources, level)
+            part = _then_move(part, sweep.measure(part, level), level)
         part = _then_decode(part, level)
     return sweep.store(part, 0)
 
