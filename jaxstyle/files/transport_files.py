@@ -65,7 +65,9 @@ def load_transport(decoder: str | Path | None = None) -> dict[str, Any]:
         ['decoder', 'encoder']
     """
     path = SHIPPED if decoder is None else decoder
-    encoder = vgg_params.normalize(vgg_params.truncate(load_vgg(), LEVELS))
+    vgg = vgg_params.truncate(load_vgg(), LEVELS)
+    # As one program: each of its small ones would take as long to compile.
+    encoder = jax.jit(vgg_params.normalize)(vgg)
     return {"encoder": encoder, "decoder": load_decoder(path)[0]}
 
 

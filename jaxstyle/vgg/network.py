@@ -10,22 +10,29 @@ its bias and its mean activation over natural photographs::
 parameters.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TypeAlias
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax, nn
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels import winograd
 from jaxstyle.vgg import layers
-from jaxstyle.vgg.layers import POOLINGS, Pool, VGGParams as VGGParams, block_number
+from jaxstyle.vgg.layers import (
+    POOLINGS,
+    Pool,
+    VGGParams as VGGParams,
+    block_number,
+    width,
+)
 
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
 
@@ -73,70 +80,76 @@ def _convolve_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Arr
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def apply_convolution(
-    layer: Mapping[str, Array], x: Float[Array, "n h w c"], *, border: int = 0
-) -> Float[Array, "n h w d"]:
-    """Apply a 3x3 convolution with zero padding, its bias and a ReLU.
+class Convolution(nn.Module):
+    """A 3x3 convolution with zero padding, bias and ReLU.
 
     With a border, the outermost pixels are replicated ``border`` times around the input
     and as many are cut from the output, so that zero padding has no effect. A kernel in
     the Winograd domain (see `prepare_for_cpu`) runs Winograd's algorithm.
     """
-    _, h, w, _ = x.shape
-    x = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)), "edge")
-    if "winograd_kernel" in layer:
-        y = winograd.convolve(x, layer["winograd_kernel"].astype(x.dtype))
-    else:
-        y = convolve(x, layer["kernel"].astype(x.dtype))
-    y = y[:, border : border + h, border : border + w]
-    return nn.relu(y + layer["bias"].astype(x.dtype))
+
+    width: int
+    border: int = 0
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
+        """Apply the convolution."""
+        _, h, w, _ = x.shape
+        sides = (self.border, self.border)
+        x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), "edge")
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        if self.has_variable("params", "winograd_kernel"):
+            kernel: Array = self.get_variable("params", "winograd_kernel")
+            y = winograd.convolve(x, kernel.astype(x.dtype))
+        else:
+            shape = (3, 3, x.shape[-1], self.width)
+            kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+            y = convolve(x, kernel.astype(x.dtype))
+        y = y[:, self.border : self.border + h, self.border : self.border + w]
+        return nn.relu(y + bias.astype(x.dtype))
 
 
-def apply_block(
-    params: VGGParams,
-    x: Float[Array, "n h w c"],
-    names: Sequence[str],
-    *,
-    pool: Pool,
-    padding: str,
-    rows: int,
-    dtype: DTypeLike | None,
-) -> Features:
-    """Apply the convolutions of one block, returning every activation by name.
+class Block(nn.Module):
+    """The convolutions of one block of a VGG, returning every activation by name.
 
     The first block takes images, whose first ``rows`` count; each other takes the last
     activations of the block before, and pools them first.
     """
-    block, features = block_number(names[0]), Features()
-    if block == 1:
-        x = _normalize(params, x, dtype=dtype)
-        x = _end(x, rows, block, repeat=BORDERS[padding])
-    else:
-        x = _end(pool(x), rows, block)
-    for name in names:
-        border = BORDERS[padding] if name == FIRST else 0
-        x = _end(apply_convolution(params[name], x, border=border), rows, block)
-        features[name.replace("conv", "relu")] = x
-    return features
 
+    names: tuple[str, ...]
+    pool: Pool
+    padding: str
+    rows: int
+    dtype: DTypeLike | None
 
-def _normalize(
-    params: VGGParams, images: Float[Array, "n h w 3"], *, dtype: DTypeLike | None
-) -> Float[Array, "n h w 3"]:
-    """Normalize images for the first convolution, in the network's precision."""
-    mean, std = (params[name].astype(images.dtype) for name in ("mean", "std"))
-    return jnp.asarray(((images - mean) / std).astype(dtype or images.dtype))
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Features:
+        """Return the activations after each ReLU."""
+        block, features = block_number(self.names[0]), Features()
+        x = self._normalize(x) if block == 1 else self._end(self.pool(x), block)
+        for name in self.names:
+            border = BORDERS[self.padding] if name == FIRST else 0
+            x = Convolution(width(name), border, name=name)(x)
+            x = features[name.replace("conv", "relu")] = self._end(x, block)
+        return features
 
+    def _normalize(self, images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+        """Normalize images for the first convolution, in the network's precision."""
+        mean = self.param("mean", nn.initializers.zeros, (3,))
+        std = self.param("std", nn.initializers.ones, (3,))
+        mean, std = mean.astype(images.dtype), std.astype(images.dtype)
+        x = ((images - mean) / std).astype(self.dtype or images.dtype)
+        return self._end(x, 1, repeat=BORDERS[self.padding])
 
-def _end(
-    x: Float[Array, "n h w c"], rows: int, block: int, *, repeat: int = 0
-) -> Float[Array, "n h w c"]:
-    """Fill the rows that do not count with zeros, or with the last that does."""
-    rows //= 2 ** (block - 1)
-    if x.shape[1] == rows:
-        return x
-    inside = jnp.arange(x.shape[1])[:, None, None] < rows
-    return jnp.where(inside, x, x[:, rows - 1 : rows] if repeat else 0)
+    def _end(
+        self, x: Float[Array, "n h w c"], block: int, *, repeat: int = 0
+    ) -> Float[Array, "n h w c"]:
+        """Fill the rows that do not count with zeros, or with the last that does."""
+        rows = self.rows // 2 ** (block - 1)
+        if x.shape[1] == rows:
+            return x
+        inside = jnp.arange(x.shape[1])[:, None, None] < rows
+        return jnp.where(inside, x, x[:, rows - 1 : rows] if repeat else 0)
 
 
 # --- the extractor ------------------------------------------------------------------
@@ -203,15 +216,9 @@ class VGG:
         names: tuple[str, ...],
         dtype: DTypeLike | None,
     ) -> tuple[Float[Array, "*n _h _w _c"], Features]:
-        outputs = apply_block(
-            params,
-            x.reshape(-1, *x.shape[-3:]),
-            names,
-            pool=POOLINGS[self.pooling],
-            padding=self.padding,
-            rows=rows,
-            dtype=dtype,
-        )
+        net = Block(names, POOLINGS[self.pooling], self.padding, rows, dtype)
+        flat = x.reshape(-1, *x.shape[-3:])
+        outputs: Features = net.apply({"params": params}, flat)  # type: ignore[assignment]
         found = {
             name: y.reshape(*x.shape[:-3], *y.shape[1:]) for name, y in outputs.items()
         }
