@@ -15,7 +15,8 @@ from jaxstyle.cli.loading import Shares, Style, mixture_name
 from jaxstyle.data.sources import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import load_header
-from jaxstyle.files.transport_files import is_painting, load_painting, load_transport
+from jaxstyle.files.style_files import is_painting
+from jaxstyle.files.transport_files import load_painting, load_transport
 from jaxstyle.images.arrays import Image, Images
 from jaxstyle.images.color import luminance
 from jaxstyle.nets.networks import Network

@@ -103,13 +103,18 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
     What is not a transform net has no width, ``None``: another network, or a painting.
     """
     shapes, metadata = param_files.load_header(path)
-    if PAINTING.items() <= metadata.items():
+    if is_painting(metadata):
         return None, metadata
     _check_format(metadata, path=path)
     if not _is_transform_net(metadata):
         return None, metadata
     channels = {name: shape[-1] for name, shape in shapes.items() if shape}
     return likely_width(channels), metadata
+
+
+def is_painting(metadata: Mapping[str, str]) -> bool:
+    """Test whether the metadata of a file are those of a painting."""
+    return PAINTING.items() <= metadata.items()
 
 
 def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:

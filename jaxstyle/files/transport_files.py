@@ -20,7 +20,7 @@ from jaxstyle.files.param_files import (
     package_file,
     save_params,
 )
-from jaxstyle.files.style_files import PAINTING
+from jaxstyle.files.style_files import PAINTING, is_painting
 from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.kernels.gaussians import Gaussian
 from jaxstyle.transport.decoder import Params, init_decoder
@@ -191,11 +191,6 @@ def load_painting(path: str | Path) -> Painting:
         >>> jaxstyle.files.load_painting("mine.safetensors")["relu5_1"].mean.shape
         (512,)
     """
-    return load_painting_file(path)[0]
-
-
-def load_painting_file(path: str | Path) -> tuple[Painting, dict[str, str]]:
-    """Read a painting and its metadata; see `load_painting`."""
     arrays, metadata = load_params(path)
     if not is_painting(metadata):
         raise ValueError(
@@ -203,12 +198,7 @@ def load_painting_file(path: str | Path) -> tuple[Painting, dict[str, str]]:
             "jaxstyle describe"
         )
     check_params(arrays, _painting_shapes(), path=path)
-    return {layer: _unpack(arrays[layer]) for layer in LEVELS}, metadata
-
-
-def is_painting(metadata: Mapping[str, str]) -> bool:
-    """Test whether the metadata of a file are those of a painting."""
-    return PAINTING.items() <= metadata.items()
+    return {layer: _unpack(arrays[layer]) for layer in LEVELS}
 
 
 def _painting_shapes() -> dict[str, dict[str, tuple[int, ...]]]:

@@ -82,9 +82,8 @@ def join_gaussians(parts: Gaussian, counts: Float[Array, " n"]) -> Gaussian:
     """
     total = counts.sum()
     shares = counts / jnp.maximum(total, np.finfo(total.dtype).tiny)
-    mean = jnp.einsum("n,nc->c", shares, parts.mean, precision="highest")
-    between = fit_gaussian(parts.mean, counts).covariance
     within = jnp.einsum("n,nij->ij", shares, parts.covariance, precision="highest")
+    mean, between = fit_gaussian(parts.mean, counts)
     return Gaussian(mean, within + between)
 
 

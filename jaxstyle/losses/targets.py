@@ -159,7 +159,7 @@ def make_style_targets(
         regions = {
             layer: len(styles)
             * shares[layer][:, None, None]
-            * _pool(masks, network.extractor.stride(layer))
+            * pool_masks(jnp.stack(list(masks)), network.extractor.stride(layer))
             for layer in found
         }
     style = {layer: style_loss.make_target(combined[layer]) for layer in combined}
@@ -183,7 +183,7 @@ def _measure_styles(
     stride = network.extractor.stride
     for style, mask in zip(styles, masks, strict=True):
         pooled = {
-            layer: None if mask is None else _pool([mask], stride(layer))[0]
+            layer: None if mask is None else pool_masks(mask, stride(layer))
             for layer in found
         }
         measured = measure(network, style, {}, pooled, style_loss).style
@@ -231,10 +231,8 @@ def check_masks(
             )
 
 
-def _pool(masks: Sequence[Mask], stride: int) -> Float[Array, "masks _h _w"]:
+def pool_masks(masks: Float[Array, "*n h w"], stride: int) -> Float[Array, "*n _h _w"]:
     """Average masks over the pixels of each position of a layer."""
-    whole = jnp.stack(list(masks))
-    count, h, w = whole.shape
-    h, w = h // stride, w // stride
-    cut = whole[:, : h * stride, : w * stride]
-    return cut.reshape(count, h, stride, w, stride).mean((2, 4))
+    h, w = (side // stride for side in masks.shape[-2:])
+    cut = masks[..., : h * stride, : w * stride]
+    return cut.reshape(*masks.shape[:-2], h, stride, w, stride).mean((-3, -1))

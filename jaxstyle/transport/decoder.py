@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.kernels.convolutions import Geometry, convolve, spread_blocks
+from jaxstyle.transport.encoder import level_stride
 from jaxstyle.vgg.layers import NETWORKS
 
 Params: TypeAlias = Mapping[str, Any]
@@ -239,7 +240,7 @@ def decode_levels(
     """
     found: list[Maps] = []
     for number in range(level, 0, -1):
-        stride = 2 ** max(number - 2, 0)
+        stride = level_stride(number - 1)
         target = size[0] // stride, size[1] // stride
         features = decode_block(params, features, level=number, size=target)
         found.append(features)
@@ -271,6 +272,6 @@ def block_reach(level: int) -> int:
     """
     if level == 1:
         return 1
-    stride = int(2 ** (level - 1))
+    stride = level_stride(level)
     # One convolution and the doubling above, the others below.
     return 2 * stride + (DEPTHS[level - 2] - 1) * stride // 2

@@ -6,7 +6,7 @@ statistics amplifies. All official encoders of arbitrary style transfer reflect 
 al., 2017; Huang & Belongie, 2017).
 """
 
-import flax.linen as nn
+from jax import nn
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels.convolutions import Geometry, convolve
@@ -18,6 +18,11 @@ LEVELS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 SMALLEST_SIDE = 16
 """The least height and width of an image, in pixels: one position in relu5_1."""
+
+
+def level_stride(level: int) -> int:
+    """Compute the distance between positions of a level in pixels; 0 are pixels."""
+    return int(2 ** max(level - 1, 0))
 
 
 def encode(params: VGGParams, images: Images) -> Features:

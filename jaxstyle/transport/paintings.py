@@ -1,8 +1,8 @@
 """What is known of a painting: the distribution of its features at five levels.
 
 A painting is a mapping from the `jaxstyle.transport.encoder.LEVELS` to normal
-distributions, `Gaussian(mean, covariance)`. Nothing says where in
-the painting anything is, so a painting has no size.
+distributions, `Gaussian(mean, covariance)`. Nothing says where in the painting anything
+is, so a painting has no size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.kernels.gaussians import Gaussian, barycenter, fit_gaussian
+from jaxstyle.losses.targets import pool_masks
 from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode
 from jaxstyle.vgg.layers import stride
 
@@ -57,7 +58,7 @@ def describe(
         check_mask(mask, image)
     features = encode(params["encoder"], image)
     return {
-        layer: fit_level(x, pool_mask(mask, stride(layer)))
+        layer: fit_level(x, None if mask is None else pool_masks(mask, stride(layer)))
         for layer, x in features.items()
     }
 
@@ -126,14 +127,3 @@ def check_mask(mask: Float[Array, "h w"], image: Images) -> None:
             f"{'x'.join(map(str, mask.shape))} for "
             f"{'x'.join(map(str, image.shape[-3:-1]))}"
         )
-
-
-def pool_mask(
-    mask: Float[Array, "h w"] | None, stride: int
-) -> Float[Array, "_h _w"] | None:
-    """Average a mask, if any, over the pixels of each position."""
-    if mask is None:
-        return None
-    height, width = (side // stride for side in mask.shape)
-    cut = mask[: height * stride, : width * stride]
-    return cut.reshape(height, stride, width, stride).mean((1, 3))

@@ -23,26 +23,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import lax, nn
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Image, Images, check_image, check_images
 from jaxstyle.kernels.gaussians import Gaussian, join_gaussians, transport_map
+from jaxstyle.losses.targets import pool_masks
 from jaxstyle.scaling.windows import Window, cover_image
 from jaxstyle.transport.decoder import Maps, block_reach, decode_block
-from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode
+from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode, level_stride
 from jaxstyle.transport.paintings import (
     Painting,
     check_mask,
     fit_level,
-    pool_mask,
     with_noise,
 )
-from jaxstyle.vgg.layers import stride
 from jaxstyle.vgg.network import VGG
 
 LOWEST_KEPT = 3
@@ -144,7 +142,7 @@ class _Level(NamedTuple):
 
     def cut_masks(self, window: Window) -> list[_Mask]:
         """Cut the window's part out of the masks."""
-        step = _stride(self.number)
+        step = level_stride(self.number)
         return [
             None if mask is None else window.cut(mask, stride=step, axis=-2)
             for mask in self.masks
@@ -212,7 +210,7 @@ def _levels(
             params["decoder"],
             [painting[layer] for painting, _ in regions],
             [
-                None if mask is None else pool_mask(mask, stride(layer))
+                None if mask is None else pool_masks(mask, level_stride(number))
                 for _, mask in regions
             ],
             strengths[number - 1],
@@ -282,7 +280,7 @@ def _highest(_: Window, maps: Sequence[Maps]) -> Maps:
 
 
 def _cut(whole: Maps, level: _Level) -> _Part:
-    return lambda window, _: window.cut(whole, stride=_stride(level.number))
+    return lambda window, _: window.cut(whole, stride=level_stride(level.number))
 
 
 def _then_move(part: _Part, sources: Sequence[Gaussian], level: _Level) -> _Part:
@@ -309,7 +307,7 @@ class _Sweep(NamedTuple):
 
         def visit(_: None, window: Window) -> tuple[None, list[tuple[Array, Gaussian]]]:
             x = self.look(part, window)
-            counts = window.owned(_stride(level.number)).astype(jnp.float32)
+            counts = window.owned(level_stride(level.number)).astype(jnp.float32)
             masks = [
                 counts if mask is None else counts * mask
                 for mask in level.cut_masks(window)
@@ -322,7 +320,7 @@ class _Sweep(NamedTuple):
 
     def store(self, part: _Part, level: int) -> Maps:
         """Compute the features of a level; level 0 is pixels."""
-        windows, step = self.windows(level), _stride(level)
+        windows, step = self.windows(level), level_stride(level)
 
         def visit(whole: Array, window: Window) -> tuple[Array, None]:
             return window.paste(whole, self.look(part, window), step), None
@@ -345,10 +343,8 @@ class _Sweep(NamedTuple):
         margin += sum(map(block_reach, range(level + 1, highest + 1)))
         height, width, _ = self.image.shape
         return cover_image(
-            (height, width), largest=self.tile, margin=margin, stride=_stride(highest)
+            (height, width),
+            largest=self.tile,
+            margin=margin,
+            stride=level_stride(highest),
         )
-
-
-def _stride(level: int) -> int:
-    """Compute the distance between positions of a level, in pixels."""
-    return int(2 ** max(level - 1, 0))
