@@ -67,6 +67,12 @@ class Network:
 
 class Extractor: ...
 
+class TransformNet:
+    width: int = 32
+    norm: str = "affine"
+    blocks: int = 5
+    negative_slope: float = 1.0
+
 class Objective:
     extractor: Extractor = TRAINED_VGG
     style_loss: str | StyleLoss = "gram"

@@ -9,6 +9,7 @@ import pytest
 from numeric_checks import assert_close
 
 from jaxstyle.files.param_files import leaves
+from jaxstyle.nets.flax_net import TransformNet
 from jaxstyle.nets.transform_net import (
     MOMENTUM,
     NORMS,
@@ -298,3 +299,28 @@ def test_equal_shapes_do_not_recompile(
     for factor in (0.5, 1.0):
         counted(make_params(7), factor * images)
     assert len(traces) == 1
+
+
+# --- as a Flax module ---------------------------------------------------------------
+
+
+@every_norm
+def test_flax_module_is_stylize_on_the_tree_of_init_net(
+    norm: str, images: jax.Array
+) -> None:
+    model = TransformNet(width=WIDTH, norm=norm, blocks=BLOCKS, negative_slope=0.5)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    drawn = init_net(
+        jax.random.key(0), width=WIDTH, norm=norm, blocks=BLOCKS, negative_slope=0.5
+    )
+    params = variables["params"]
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, drawn)
+    for name in ("input", "output", "negative_slope"):
+        jax.tree.map(np.testing.assert_array_equal, params[name], drawn[name])
+    for name in ("conv1", "conv3", "conv6"):
+        new, old = params[name]["kernel"], drawn[name]["kernel"]
+        assert (new != old).any()
+        assert abs(new.std() / old.std() - 1) < 0.2
+    np.testing.assert_array_equal(
+        jax.jit(model.apply)({"params": drawn}, images), run(drawn, images)
+    )

@@ -1,3 +1,4 @@
+from .flax_net import TransformNet as TransformNet
 from .mixtures import mix_styles as mix_styles, stack_styles as stack_styles
 from .networks import NETWORKS as NETWORKS, Network as Network
 from .padded import stylize_sharded as stylize_sharded

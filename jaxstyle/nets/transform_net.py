@@ -93,22 +93,18 @@ def init_net(
     if norm not in NORMS:
         raise ValueError(f"no norm {norm!r}; known are {', '.join(NORMS)}")
     layers = make_layers(width=width, norm=norm, blocks=blocks)
-    return {
-        **_draw(key, layer_shapes(layers, 3)),
-        "input": _imagenet_pixels(),
-        "output": _imagenet_pixels(),
-        "negative_slope": jnp.array(negative_slope, jnp.float32),
-    }
+    shapes = layer_shapes(layers, 3)
+    return {**draw_layers(key, shapes), **init_constants(negative_slope)}
 
 
-def _draw(
+def draw_layers(
     key: Array, shapes: Mapping[str, Any], path: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Draw kernels as PyTorch draws them; all else starts with zeros or ones."""
     params: dict[str, Any] = {}
     for name, shape in shapes.items():
         if isinstance(shape, Mapping):
-            params[name] = _draw(key, shape, (*path, name))
+            params[name] = draw_layers(key, shape, (*path, name))
         elif name == "kernel":
             uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
             params[name] = uniform(_fold_in(key, path), shape, jnp.float32)
@@ -127,9 +123,17 @@ def _fold_in(key: Array, path: Sequence[str]) -> Array:
     return jax.random.fold_in(key, jnp.uint32(int.from_bytes(digest[:4], "big")))
 
 
-def _imagenet_pixels() -> dict[str, Array]:
-    mean, std = (jnp.array(x, jnp.float32) for x in (IMAGENET_MEAN, IMAGENET_STD))
-    return {"mean": mean, "std": std}
+def init_constants(negative_slope: float) -> dict[str, Any]:
+    """Return the parameters of a new net that training leaves alone."""
+
+    def pixels() -> dict[str, Array]:
+        return {
+            "mean": jnp.array(IMAGENET_MEAN, jnp.float32),
+            "std": jnp.array(IMAGENET_STD, jnp.float32),
+        }
+
+    slope = jnp.array(negative_slope, jnp.float32)
+    return {"input": pixels(), "output": pixels(), "negative_slope": slope}
 
 
 def net_shapes(*, width: int, norm: str, blocks: int = 5) -> dict[str, Any]:
