@@ -249,7 +249,9 @@ def test_a_mask_of_other_proportions_is_refused(capsys: Captured) -> None:
     Image.new("L", (36, 36), "white").save("square.png")
     arguments = ["--style", "sea.png", "--masks", "square.png", "-o", "out.png"]
     assert run(["stylize", "photo.png", *arguments, "--quiet"]) == 1
-    assert "a mask has 36x36 pixels, but the photo is 36x24" in capsys.readouterr().err
+    assert (
+        "a mask has 36x36 pixels, but what it masks is 36x24" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

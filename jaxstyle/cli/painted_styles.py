@@ -9,16 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
+from jaxstyle.cli.masks import fit_mask, load_mask
 from jaxstyle.data.sources import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import load_header
 from jaxstyle.files.style_files import is_painting
 from jaxstyle.files.transport_files import load_painting, load_transport
 from jaxstyle.images.arrays import Image, Images
-from jaxstyle.images.color import luminance
 from jaxstyle.nets.networks import Network
 from jaxstyle.optimize.scenes import Scene
 from jaxstyle.transport.encoder import SMALLEST_SIDE
@@ -27,9 +26,6 @@ from jaxstyle.transport.stylization import Region, Target, stylize, stylize_tile
 
 SMALLEST_PAINTING = 32
 """The least height and width of an image of a painting, in pixels."""
-
-MASK_PROPORTIONS = 0.05
-"""By how much, relatively, the proportions of a mask and a photo may differ."""
 
 
 def is_painted(path: Path) -> bool:
@@ -148,14 +144,6 @@ def describe_image(path: Path, *, size: int) -> Painting:
     return jax.jit(describe)(_transport(), jnp.asarray(image))
 
 
-def load_mask(path: str) -> Float[Array, "h w"]:
-    """Read a mask's brightness."""
-    mask = luminance(jnp.asarray(load_image(path)))[..., 0]
-    if not mask.any():
-        raise ValueError(f"the mask {path} is black all over: it would mask everything")
-    return mask
-
-
 # --- the network --------------------------------------------------------------------
 
 
@@ -163,17 +151,7 @@ def fit_target(target: Any, images: Images) -> Target:
     """Resize the masks of regions to images of nearly the same proportions."""
     if isinstance(target, Mapping):
         return target
-    height, width = images.shape[-3:-1]
-    for _, mask in target:
-        if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > MASK_PROPORTIONS:
-            raise ValueError(
-                f"a mask has {mask.shape[1]}x{mask.shape[0]} pixels, but the photo is "
-                f"{width}x{height}; draw it on the photo itself"
-            )
-    return [
-        Region(painting, jax.image.resize(mask, (height, width), "linear"))
-        for painting, mask in target
-    ]
+    return [Region(painting, fit_mask(mask, images)) for painting, mask in target]
 
 
 def _apply(params: Mapping[str, Any], images: Images) -> Images:

@@ -35,7 +35,7 @@ from jaxstyle.nets.net_layers import (
     running_or,
 )
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_layers, pixel_moments
-from jaxstyle.scaling.windows import Window, cover_image
+from jaxstyle.scaling.windows import Window, cover_image, join_windows
 
 Part: TypeAlias = Callable[[Window], Activations]
 """Computes activations of one image in a window."""
@@ -191,16 +191,11 @@ class _Sweep:
     def store(self, part: Part, *, stride: int) -> tuple[Array, Moments]:
         """Compute activations that are ``stride`` pixels apart, and their moments."""
 
-        def visit(whole: Array, window: Window) -> tuple[Array, _Sums]:
+        def visit(window: Window) -> tuple[Array, _Sums]:
             x = part(window)
-            sums = _sums(x, window.owned(stride))
-            return window.paste(whole, x, stride), sums
+            return x, _sums(x, window.owned(stride))
 
-        first = jax.tree.map(lambda x: x[0], self.windows)
-        shape = jax.eval_shape(part, first)
-        height, width = (side // stride for side in self.size)
-        nothing = jnp.zeros((1, height, width, shape.shape[-1]), shape.dtype)
-        whole, sums = lax.scan(visit, nothing, self.windows)
+        whole, sums = join_windows(visit, self.windows, self.size, stride)
         return whole, _join(sums)
 
 

@@ -80,6 +80,38 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
     return lax.scan(add, nothing, windows)[0]
 
 
+def join_windows(
+    function: Callable[[Window], tuple[Array, Tree]],
+    windows: Window,
+    size: tuple[int, int],
+    stride: int,
+) -> tuple[Array, Tree]:
+    """Compute a whole array by windows, one after the other.
+
+    Args:
+        function: from a window to its part of the array, ``[*n, h, w, c]``, with
+            positions ``stride`` pixels apart, and anything else.
+        windows: those that cover the image.
+        size: height and width of the image.
+        stride: as above.
+
+    Returns:
+        The array, and everything else, stacked.
+    """
+
+    def visit(whole: Array, window: Window) -> tuple[Array, Tree]:
+        part, other = function(window)
+        return window.paste(whole, part, stride), other
+
+    first = jax.tree.map(lambda x: x[0], windows)
+    part, _ = jax.eval_shape(function, first)
+    *axes, _, _, channels = part.shape
+    height, width = (side // stride for side in size)
+    nothing = jnp.zeros((*axes, height, width, channels), part.dtype)
+    whole, other = lax.scan(visit, nothing, windows)
+    return jnp.asarray(whole), other
+
+
 # --- where windows lie --------------------------------------------------------------
 
 

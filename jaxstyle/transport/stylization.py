@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import lax, nn
 from jax.typing import ArrayLike
@@ -32,7 +31,7 @@ from jaxtyping import Array, Float
 from jaxstyle.images.arrays import Image, Images, check_image, check_images
 from jaxstyle.kernels.gaussians import Gaussian, join_gaussians, transport_map
 from jaxstyle.losses.targets import pool_masks
-from jaxstyle.scaling.windows import Window, cover_image
+from jaxstyle.scaling.windows import Window, cover_image, join_windows
 from jaxstyle.transport.decoder import Maps, block_reach, decode_block
 from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode, level_stride
 from jaxstyle.transport.paintings import (
@@ -320,16 +319,12 @@ class _Sweep(NamedTuple):
 
     def store(self, part: _Part, level: int) -> Maps:
         """Compute the features of a level; level 0 is pixels."""
-        windows, step = self.windows(level), level_stride(level)
+        windows, (height, width, _) = self.windows(level), self.image.shape
 
-        def visit(whole: Array, window: Window) -> tuple[Array, None]:
-            return window.paste(whole, self.look(part, window), step), None
+        def visit(window: Window) -> tuple[Array, None]:
+            return self.look(part, window), None
 
-        first = jax.tree.map(lambda x: x[0], windows)
-        shape = jax.eval_shape(lambda window: self.look(part, window), first)
-        height, width = (side // step for side in self.image.shape[:2])
-        nothing = jnp.zeros((height, width, shape.shape[-1]), shape.dtype)
-        return jnp.asarray(lax.scan(visit, nothing, windows)[0])
+        return join_windows(visit, windows, (height, width), level_stride(level))[0]
 
     def look(self, part: _Part, window: Window) -> Maps:
         """Compute features in a window."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.loading import check_size
+from jaxstyle.cli.masks import fit_mask, load_mask
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.painted_styles import paint_scene
@@ -18,7 +19,6 @@ from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import leaves
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.targets import Mask
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import pyramid_sizes
 from jaxstyle.optimize.scenes import INITS, Scene, resize_image, resize_scene
@@ -130,24 +130,11 @@ def load_masks(paths: Sequence[str], images: list[Image], option: str) -> Any:
             f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
         )
     return [
-        None if path == "all" and option == "--style-masks" else load_mask(path, image)
+        None
+        if path == "all" and option == "--style-masks"
+        else fit_mask(load_mask(path), image, name=f"the mask {path}")
         for path, image in zip(paths, images, strict=True)
     ]
-
-
-def load_mask(path: str, image: Image) -> Mask:
-    """Read a mask's brightness, scaled to an image of the same proportions."""
-    height, width, _ = image.shape
-    mask = color.luminance(jnp.asarray(load_image(path)))
-    if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > 0.05:
-        raise ValueError(
-            f"the mask {path} has {mask.shape[1]}x{mask.shape[0]} pixels, but what it "
-            f"masks is {width}x{height}; draw it on the image itself"
-        )
-    mask = resize_image(mask, (height, width))[..., 0]
-    if not mask.any():
-        raise ValueError(f"the mask {path} is black all over: it would mask everything")
-    return mask
 
 
 def load_init(init: str, scene: Scene, *, seed: int) -> Image:
