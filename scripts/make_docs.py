@@ -55,7 +55,8 @@ PAGES: Mapping[str, Page] = {
         "Transform nets",
         (
             *("init_net", "mix_styles", "stack_styles"),
-            *("stylize_tiled", "stylize_sharded", "NETWORKS", "Network"),
+            *("TransformNet", "stylize_tiled", "stylize_sharded"),
+            *("NETWORKS", "Network"),
         ),
         module="jaxstyle.nets",
     ),
