@@ -1,6 +1,6 @@
 """``jaxstyle stylize`` by images of paintings, and ``jaxstyle describe``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +243,15 @@ def test_bad_input_is_one_line(
     save_style(net, "net.safetensors", metadata={})
     line = refusal(capsys, "photo.png", *arguments, "-o", "out.png", "--quiet")
     assert message in line
+
+
+def test_masks_that_cover_a_photo_once_do_so_at_its_size() -> None:
+    shares = jnp.asarray(np.random.default_rng(0).dirichlet((0.2,) * 3, (6, 9)))
+    regions = [Region({}, shares[..., i]) for i in range(3)]
+    fitted = painted_styles.fit_target(regions, jnp.zeros((24, 36, 3)))
+    assert not isinstance(fitted, Mapping)
+    total = sum((region.mask for region in fitted), jnp.zeros(()))
+    np.testing.assert_allclose(total, np.ones((24, 36)), rtol=1e-5)
 
 
 def test_a_mask_of_other_proportions_is_refused(capsys: Captured) -> None:

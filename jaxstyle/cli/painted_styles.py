@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
-from jaxstyle.cli.masks import fit_mask, load_mask
+from jaxstyle.cli.masks import check_proportions, load_mask
 from jaxstyle.data.sources import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.param_files import load_header
@@ -19,7 +19,7 @@ from jaxstyle.files.style_files import is_painting
 from jaxstyle.files.transport_files import load_painting, load_transport
 from jaxstyle.images.arrays import Image, Images
 from jaxstyle.nets.networks import Network
-from jaxstyle.optimize.scenes import Scene
+from jaxstyle.optimize.scenes import Scene, resize_mask
 from jaxstyle.transport.encoder import SMALLEST_SIDE
 from jaxstyle.transport.paintings import Painting, describe, mix
 from jaxstyle.transport.stylization import Region, Target, stylize, stylize_tiled
@@ -151,7 +151,10 @@ def fit_target(target: Any, images: Images) -> Target:
     """Resize the masks of regions to images of nearly the same proportions."""
     if isinstance(target, Mapping):
         return target
-    return [Region(painting, fit_mask(mask, images)) for painting, mask in target]
+    for _, mask in target:
+        check_proportions(mask, images)
+    size = images.shape[-3:-1]
+    return [Region(painting, resize_mask(mask, size)) for painting, mask in target]
 
 
 def _apply(params: Mapping[str, Any], images: Images) -> Images:

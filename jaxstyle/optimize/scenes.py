@@ -45,10 +45,10 @@ def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Sce
     ]
     masks, style_masks = scene.masks, scene.style_masks
     if masks is not None:
-        masks = [_resize_mask(mask, size) for mask in masks]
+        masks = [resize_mask(mask, size) for mask in masks]
     if style_masks is not None:
         style_masks = [
-            mask if mask is None else _resize_mask(mask, style.shape[:2])
+            mask if mask is None else resize_mask(mask, style.shape[:2])
             for mask, style in zip(style_masks, styles, strict=True)
         ]
     return Scene(resize_image(scene.content, size), styles, masks, style_masks)
@@ -65,7 +65,8 @@ def resize_image(image: Image, size: tuple[int, ...]) -> Image:
     return jnp.clip(jax.image.resize(image, (*size, 3), "cubic"), 0, 1)
 
 
-def _resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
+def resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """Resize a mask; those that add up to 1 still do, as they are interpolated."""
     return jnp.asarray(jax.image.resize(mask, size, "linear"))
 
 

@@ -69,8 +69,7 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
     The gradient, too, takes the memory of one window at a time: each is evaluated once
     more for it.
     """
-    first = jax.tree.map(lambda x: x[0], windows)
-    shapes = jax.eval_shape(function, first)
+    shapes = _shapes_of(function, windows)
     nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
     evaluate = jax.checkpoint(function, prevent_cse=False)
 
@@ -103,13 +102,18 @@ def join_windows(
         part, other = function(window)
         return window.paste(whole, part, stride), other
 
-    first = jax.tree.map(lambda x: x[0], windows)
-    part, _ = jax.eval_shape(function, first)
+    part, _ = _shapes_of(function, windows)
     *axes, _, _, channels = part.shape
     height, width = (side // stride for side in size)
     nothing = jnp.zeros((*axes, height, width, channels), part.dtype)
     whole, other = lax.scan(visit, nothing, windows)
     return jnp.asarray(whole), other
+
+
+def _shapes_of(function: Callable[[Window], Tree], windows: Window) -> Tree:
+    """Find the shapes of a function's results, which are the same for all windows."""
+    shapes: Tree = jax.eval_shape(function, jax.tree.map(lambda x: x[0], windows))
+    return shapes
 
 
 # --- where windows lie --------------------------------------------------------------

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.loading import check_size
-from jaxstyle.cli.masks import fit_mask, load_mask
+from jaxstyle.cli.masks import load_mask
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.painted_styles import paint_scene
@@ -130,9 +130,7 @@ def load_masks(paths: Sequence[str], images: list[Image], option: str) -> Any:
             f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
         )
     return [
-        None
-        if path == "all" and option == "--style-masks"
-        else fit_mask(load_mask(path), image, name=f"the mask {path}")
+        None if path == "all" and option == "--style-masks" else load_mask(path, image)
         for path, image in zip(paths, images, strict=True)
     ]
 
