@@ -1,5 +1,6 @@
 """Networks, images, folders and servers that several test files share."""
 
+import gc
 import os
 import shutil
 import socket
@@ -56,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     programs = config.rootpath / ".pytest_cache" / "programs"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    gc.set_threshold(50_000, 20, 50)  # tracing makes many objects that live long
     # JAX, imported above, has read these variables already.
     folder = os.environ["JAX_COMPILATION_CACHE_DIR"]
     jax.config.update("jax_compilation_cache_dir", folder)

@@ -1,7 +1,8 @@
 """What is traced: nothing leaks, and nothing compiles twice."""
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -117,7 +118,16 @@ every_call = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture
+def old_objects_stay() -> Iterator[None]:
+    """Leave out all objects made so far where garbage is collected for every trace."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @every_call
+@pytest.mark.usefixtures("old_objects_stay")
 def test_nothing_leaks_out_of_a_trace(calls: dict[str, Call], name: str) -> None:
     function, arguments, _ = calls[name]
     with jax.checking_leaks():

@@ -7,14 +7,10 @@ from tqdm import tqdm
 
 from jaxstyle.cli.loading import check_blend, load_params
 from jaxstyle.cli.optimize import picture_outputs
+from jaxstyle.cli.optimize.functions import make_compile_options
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_run import optimize
-from jaxstyle.cli.optimize.programs import (
-    Programs,
-    make_compile_options,
-    make_programs,
-    prepare,
-)
+from jaxstyle.cli.optimize.programs import Programs, make_programs, prepare
 from jaxstyle.cli.optimize.scene_inputs import Inputs, find_shapes, load_all_inputs
 from jaxstyle.cli.optimize.sweep import (
     LEDGER,

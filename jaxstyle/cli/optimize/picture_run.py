@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxstyle.cli.optimize.functions import CAPACITY
 from jaxstyle.cli.optimize.picture_outputs import (
     Progress,
     Run,
@@ -17,7 +18,7 @@ from jaxstyle.cli.optimize.picture_outputs import (
     finish,
     run_scheduled,
 )
-from jaxstyle.cli.optimize.programs import CAPACITY, ScaleProgram
+from jaxstyle.cli.optimize.programs import ScaleProgram
 from jaxstyle.cli.optimize.scene_inputs import resize
 from jaxstyle.cli.runtime import SECONDS_PER_CALL, Interrupts, until_halt
 from jaxstyle.files import checkpoints

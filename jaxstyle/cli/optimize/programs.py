@@ -1,67 +1,36 @@
 """The compiled programs of ``jaxstyle optimize``, scale by scale, in the background."""
 
+import json
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import optax
 from jax.sharding import Mesh
 from jax.stages import Compiled
 from jax.typing import ArrayLike
 
+from jaxstyle.cli.optimize.functions import (
+    CompileOptions,
+    make_enter,
+    make_init,
+    make_run_steps,
+    make_scene_targets,
+)
 from jaxstyle.cli.optimize.scene_inputs import Inputs, resize
 from jaxstyle.cli.runtime import Ahead
-from jaxstyle.cli.strategies import Strategy
 from jaxstyle.images.arrays import Image
-from jaxstyle.losses.extractor import Execution
-from jaxstyle.losses.objective import Objective, Weights
-from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Targets, make_targets
+from jaxstyle.losses.objective import Weights
+from jaxstyle.losses.perceptual import Problem
 from jaxstyle.optimize import steps
-from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import OptimizeConfig
-from jaxstyle.optimize.pyramid import change_scale, split_steps
+from jaxstyle.optimize.pyramid import split_steps
 from jaxstyle.optimize.scenes import Scene
-from jaxstyle.optimize.steps import KEEPERS, Keeper
 from jaxstyle.scaling import memory, sharding
 from jaxstyle.vgg import network, params as vgg_params
-
-CAPACITY = 50
-"""The most steps that the device makes in one call."""
-
-
-class CompileOptions(NamedTuple):
-    """The functions that programs are compiled from; no arrays."""
-
-    optimizer: optax.GradientTransformationExtraArgs
-    keeper: Keeper
-    objective: Objective
-    execution: Execution
-
-
-def make_compile_options(config: OptimizeConfig, strategy: Strategy) -> CompileOptions:
-    """Make the functions of a config; devices share the rows of L-BFGS's history.
-
-    A ValueError says if the optimizer has no learning rate, or no history.
-    """
-    mesh, tile = strategy.mesh, strategy.tile
-    options: dict[str, dict[str, Any]] = {
-        "adam": {"learning_rate": config.learning_rate},
-        "lbfgs": {"memory_size": config.history, "mesh": mesh},
-    }
-    chosen = config.optimizer
-    if config.learning_rate is not None and chosen != "adam":
-        raise ValueError(f"--learning-rate is for adam only, not for {chosen}")
-    if config.history is not None and chosen != "lbfgs":
-        raise ValueError(f"--history is for lbfgs only, not for {chosen}")
-    given = {name: value for name, value in options[chosen].items() if value}
-    execution = Execution(precision=config.precision, mesh=mesh, tile=tile)
-    optimizer, keeper = OPTIMIZERS[chosen](**given), KEEPERS[config.keep]()
-    return CompileOptions(optimizer, keeper, config.loss.objective(), execution)
 
 
 def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
@@ -105,11 +74,7 @@ class ScaleProgram(NamedTuple):
 def make_scale(options: CompileOptions, scene: Scene) -> Scale:
     """Make a scale from the shapes of its scene."""
     layout = sharding.Layout(scene.content.shape[0], options.execution.mesh)
-
-    def init(image: Image) -> steps.State:
-        state = steps.init_state(image, options.optimizer, keeper=options.keeper)
-        return layout.shard(state)
-
+    init = make_init(options, layout)
     state: steps.State = jax.eval_shape(init, scene.content)
     jitted = jax.jit(init, out_shardings=layout.shardings(state))
     return Scale(scene, layout, jitted, state)
@@ -118,20 +83,9 @@ def make_scale(options: CompileOptions, scene: Scene) -> Scale:
 def compile_steps(options: CompileOptions, scale: Scale, problem: Problem) -> Compiled:
     """Compile ``run_steps(state, problem, count)``; see `ScaleProgram`."""
     layout = scale.layout
-    step = steps.make_step(
-        options.optimizer, keeper=options.keeper, execution=options.execution
-    )
-
-    def run_steps(
-        state: steps.State, problem: Problem, count: ArrayLike
-    ) -> tuple[steps.State, Metrics]:
-        whole = layout.unshard(state)
-        state, metrics = steps.run_steps(step, whole, problem, count, capacity=CAPACITY)
-        return layout.shard(state), metrics
-
     of_state = layout.shardings(scale.state)
     jitted = jax.jit(
-        run_steps,
+        make_run_steps(options, layout),
         donate_argnums=0,
         in_shardings=(of_state, problem_shardings(layout, problem), None),
         out_shardings=(of_state, None),
@@ -153,20 +107,9 @@ def compile_enter(
     options: CompileOptions, before: Scale, after: Scale, detail: Image | None
 ) -> Compiled:
     """Compile ``enter(state, detail)`` from one scale to the next."""
-    size = after.scene.content.shape[:2]
-
-    def enter(state: steps.State, detail: Image | None) -> steps.State:
-        changed = change_scale(
-            before.layout.unshard(state),
-            size,
-            options.optimizer,
-            keeper=options.keeper,
-            detail=detail,
-        )
-        return after.layout.shard(changed)
-
+    height, width, _ = after.scene.content.shape
     jitted = jax.jit(
-        enter,
+        make_enter(options, before.layout, after.layout, (height, width)),
         in_shardings=(before.layout.shardings(before.state), None),
         out_shardings=after.layout.shardings(after.state),
     )
@@ -250,25 +193,15 @@ def make_programs(
         for scale in range(count)
     ]
 
-    @jax.jit
-    def make_scene_targets(
-        params: network.VGGParams, scene: Scene, weights: Weights
-    ) -> Targets:
-        return make_targets(
-            params,
-            scene.content,
-            scene.styles,
-            weights,
-            style_weights=config.loss.blend,
-            masks=scene.masks,
-            style_masks=scene.style_masks,
-            objective=options.objective,
-            execution=options.execution,
+    jitted_targets = jax.jit(
+        make_scene_targets(
+            json.dumps(config.loss.blend), options.objective, options.execution
         )
+    )
 
     def compile_scale(number: int) -> ScaleProgram:
         scale, weights = scales[number], config.weights()
-        lowered = make_scene_targets.lower(params, scale.scene, weights)
+        lowered = jitted_targets.lower(params, scale.scene, weights)
         compiled = lowered.compile()
 
         def make_problem(scene: Scene, weights: Weights) -> Problem:

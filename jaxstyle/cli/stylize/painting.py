@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -152,17 +152,29 @@ def paint(
 
 def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
     """Find the function of a network that runs with a strategy, if it has one."""
-
-    def alone(stylize: Callable[[Params, Images], Images]) -> Form:
-        return lambda params, images, _: stylize(params, images[0])[None]
-
     if strategy == WHOLE:
-        if sizes is not None:
-            return network.padded
-        return lambda params, images, _: network.apply(params, images)
+        return _of_batch(network.apply) if sizes is None else network.padded
     if strategy.mesh is not None:
-        return network.sharded and alone(partial(network.sharded, mesh=strategy.mesh))
-    return network.tiled and alone(partial(network.tiled, tile=strategy.tile))
+        return network.sharded and _of_one(network.sharded, mesh=strategy.mesh)
+    return network.tiled and _of_one(network.tiled, tile=strategy.tile)
+
+
+# JAX compiles anew for each function that is made: equal arguments get the same one.
+
+
+@lru_cache
+def _of_batch(apply: Callable[[Params, Images], Images]) -> Form:
+    return lambda params, images, _: apply(params, images)
+
+
+@lru_cache
+def _of_one(stylize: Callable[..., Images], **options: Any) -> Form:
+    return lambda params, images, _: stylize(params, images[0], **options)[None]
+
+
+@lru_cache
+def _choose_painting(form: Form, finish: Finish) -> Callable[..., Images]:
+    return partial(paint, form=form, finish=finish)
 
 
 @dataclass
@@ -240,7 +252,7 @@ class Painter:
         if mesh is not None:
             whole, shared = replicated(mesh), sharded_first_axis(mesh)
             shardings = (whole, shared, shared, whole)
-        painting = partial(paint, form=form, finish=self.finish)
+        painting = _choose_painting(form, self.finish)
         jitted = jax.jit(painting, in_shardings=shardings)
         program = jitted.lower(params, images, *others).compile()
         self.say(f"compiled in {time.perf_counter() - started:.1f} s")

@@ -1,8 +1,9 @@
 """The programs of ``jaxstyle train``, and the photos that they take from memory."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from jaxstyle.cli.train.training_inputs import Inputs
 from jaxstyle.data.batches import read_squares
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.config import LossConfig
+from jaxstyle.losses.objective import Objective
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.nets import transform_net
 from jaxstyle.scaling import memory
@@ -72,18 +74,13 @@ def make_problem(
     """Make the problem that a training solves, from a normalized VGG's parameters."""
     if jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    make = partial(
-        loop.make_problem, style_weights=loss.blend, objective=loss.objective()
-    )
+    make = _choose_problem(json.dumps(loss.blend), loss.objective())
     return jax.jit(make)(params, styles, loss.weights())
 
 
 def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
     """Make Adam with the settings' schedule."""
-    rate, every = settings.learning_rate, settings.halve_every
-    if every is None:
-        return optax.adam(rate)
-    return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
+    return _make_adam(settings.learning_rate, settings.halve_every)
 
 
 def init_state(
@@ -116,11 +113,7 @@ def compile_programs(
     Only the shapes of the state count, so that a resumed run finds the programs of its
     first part in the cache.
     """
-    dtype = jnp.dtype(settings.precision)
-    step = loop.make_step(
-        make_optimizer(settings), dtype=dtype, stability=settings.stability
-    )
-    evaluate = partial(loop.evaluate, dtype=dtype)
+    step = _make_step(make_optimizer(settings), settings.precision, settings.stability)
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
     shape = (settings.size, settings.size, 3)
     batch = jax.ShapeDtypeStruct((settings.batch, *shape), jnp.uint8)
@@ -128,14 +121,15 @@ def compile_programs(
     options = REPEATABLE.get(jax.default_backend())
     whole, divided = placement.replicated, placement.batches
     jit_step = partial(jax.jit, donate_argnums=0, out_shardings=whole)
-    jitted_evaluate = jax.jit(evaluate, in_shardings=whole, out_shardings=whole)
+    jitted_evaluate = jax.jit(
+        _choose_evaluate(settings.precision), in_shardings=whole, out_shardings=whole
+    )
     if cached is None:
         jitted_step = jit_step(step, in_shardings=(whole, divided, whole))
         lowered_step = jitted_step.lower(state, batch, problem)
     else:
-        jitted_step = jit_step(
-            _make_cached_steps(step, settings, placement), in_shardings=whole
-        )
+        many_steps = _make_cached_steps(step, settings.batch, settings.size, placement)
+        jitted_step = jit_step(many_steps, in_shardings=whole)
         lowered_step = jitted_step.lower(state, cached, problem, 1)
     lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
     compiled = lowered_step.compile(options)
@@ -147,14 +141,44 @@ def compile_programs(
     )
 
 
+# JAX compiles anew for each function that is made: equal settings get the same one.
+
+
+@lru_cache(maxsize=8)
+def _choose_problem(blend: str, objective: Objective) -> Any:
+    shares = json.loads(blend)
+    return partial(loop.make_problem, style_weights=shares, objective=objective)
+
+
+@lru_cache(maxsize=8)
+def _make_adam(rate: float, every: int | None) -> optax.GradientTransformation:
+    if every is None:
+        return optax.adam(rate)
+    return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
+
+
+@lru_cache(maxsize=8)
+def _make_step(
+    optimizer: optax.GradientTransformation, precision: str, stability: float
+) -> loop.Step:
+    dtype = jnp.dtype(precision)
+    return loop.make_step(optimizer, dtype=dtype, stability=stability)
+
+
+@lru_cache(maxsize=8)
+def _choose_evaluate(precision: str) -> Any:
+    return partial(loop.evaluate, dtype=jnp.dtype(precision))
+
+
+@lru_cache(maxsize=8)
 def _make_cached_steps(
-    step: loop.Step, settings: TrainConfig, placement: Placement
+    step: loop.Step, batch: int, size: int, placement: Placement
 ) -> Any:
     """Make ``steps(state, cached, problem, count)``, up to `MOST_STEPS` in one call.
 
     Each device holds all photos and cuts its share of a batch, so no photo moves.
     """
-    take = partial(take_batch, batch=settings.batch, size=settings.size)
+    take = partial(take_batch, batch=batch, size=size)
 
     def cached_step(
         state: State, cached: CachedPhotos, problem: Problem
