@@ -13,10 +13,15 @@ CONSTANTS = ("input", "output", "negative_slope")
 
 def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
     """Return a net of which no scale is 1, no bias is 0 and no statistic is either."""
-    params = init_net(jax.random.key(seed), **{"width": 4, "blocks": 1, **options})
-    noise = np.random.default_rng(seed)
+    params = jax.device_get(
+        init_net(jax.random.key(seed), **{"width": 4, "blocks": 1, **options})
+    )
+    noise, dtype = np.random.default_rng(seed), jnp.result_type(float)
     moved: dict[str, Any] = jax.tree.map(
-        lambda x: x + (jnp.abs(x) + 0.1) * noise.uniform(-0.3, 0.3, x.shape), params
+        lambda x: (x + (abs(x) + 0.1) * noise.uniform(-0.3, 0.3, x.shape)).astype(
+            dtype
+        ),
+        params,
     )
     return moved | {name: params[name] for name in CONSTANTS}
 

@@ -190,6 +190,7 @@ def test_style_optimization_step_by_step() -> None:
     assert 0 < found["content"][0] < 0.5 * found["content"][1]
 
 
+@pytest.mark.slow
 def test_stylizing_and_training() -> None:
     name = "stylize_and_train"
     notebook, found = run_small(

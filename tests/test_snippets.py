@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxstyle.cli.main import parse
+from jaxstyle.optimize.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -22,9 +24,18 @@ SMALLER = {
     "sizes=(128, 256)": "sizes=(32,)",
     "pyramid_sizes(256,": "pyramid_sizes(32,",
     "steps=100": "steps=2",
-    "init_net(jax.random.key(0))": "init_net(jax.random.key(0), width=2)",
+    "init_net(jax.random.key(0))": "init_net(jax.random.key(0), width=2, blocks=1)",
 }
 """What is replaced, so that it takes seconds."""
+
+DEFAULT = PRESETS["default"]
+SHALLOW = replace(
+    DEFAULT,
+    loss=replace(
+        DEFAULT.loss, content={"relu3_1": 1.0}, style={"relu1_1": 1.0, "relu3_1": 1.0}
+    ),
+)
+"""The default preset for the first layers, for the same reason."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -36,8 +47,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Go to a folder with a photo and a painting."""
+    """Go to a folder with a photo and a painting; see the network less deep."""
     monkeypatch.chdir(tmp_path)
+    presets = {**PRESETS, "default": SHALLOW}
+    monkeypatch.setattr("jaxstyle.optimize.PRESETS", presets)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), np.uint8)
     for name, image in zip(("photo.jpg", "painting.jpg"), pixels, strict=True):
         Image.fromarray(image).save(name)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_an_interrupt_keeps_what_is_done() -> None:
     with start(arguments) as process:
         while not list(Path().glob("out/*.png")):
             assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     made = files("out")

@@ -37,10 +37,11 @@ every_norm = pytest.mark.parametrize("norm", NORMS)
 def make_params(seed: int = 0, **options: Any) -> dict[str, Any]:
     """Return parameters of which no scale is 1 and no bias is 0."""
     key = jax.random.key(seed)
-    params = init_net(key, width=WIDTH, blocks=BLOCKS, **options)
+    params = jax.device_get(init_net(key, width=WIDTH, blocks=BLOCKS, **options))
     noise = np.random.default_rng(seed)
     moved: dict[str, Any] = jax.tree.map(
-        lambda x: x + jnp.abs(x) * noise.uniform(-0.3, 0.3, x.shape) + 0.01, params
+        lambda x: np.float32(x + abs(x) * noise.uniform(-0.3, 0.3, x.shape) + 0.01),
+        params,
     )
     constants = {name: params[name] for name in ("input", "output", "negative_slope")}
     return moved | constants
