@@ -204,14 +204,15 @@ def test_an_extractor_is_executed_in_every_way(
 
 
 def test_an_extractor_serves_to_optimize(matrices: Params) -> None:
-    _, metrics = jaxstyle.optimize_image(
-        matrices,
-        blots(0, 45, 61),
-        [blots(1, 50, 33)],
-        weights=MIXED,
-        steps=8,
-        objective=Objective(extractor=Averages()),
+    optimize = jax.jit(
+        partial(
+            jaxstyle.optimize_image,
+            weights=MIXED,
+            steps=8,
+            objective=Objective(extractor=Averages()),
+        )
     )
+    _, metrics = optimize(matrices, blots(0, 45, 61), [blots(1, 50, 33)])
     assert metrics["loss"][-1] < 0.8 * metrics["loss"][0]
 
 

@@ -287,7 +287,8 @@ def test_a_lane_that_is_not_finite_ends_alone(
     """The second lane explodes; a third has no steps to make."""
     optimizer, _, run = compiled_to_explode(3)
     run_lanes = jax.jit(jax.vmap(run, (0, None, 0)))
-    states = jax.vmap(partial(init_state, optimizer=optimizer))(jnp.stack([noisy] * 3))
+    init_lanes = jax.jit(jax.vmap(partial(init_state, optimizer=optimizer)))
+    states = init_lanes(jnp.stack([noisy] * 3))
     early = jnp.array([-9, 0, 0], jnp.int32)  # the first one never comes to 3
     states = states._replace(optimizer_state=early)
     found, history = run_lanes(states, problem, jnp.array([7, 7, 0]))
@@ -324,8 +325,8 @@ def test_a_batch_is_a_vmap(
         return jaxstyle.losses.make_targets(shallow, content, [style], WEIGHTS)
 
     contents = jnp.stack([content, noisy[::-1]])
-    problems = Problem(shallow, jax.vmap(targets_of)(contents), WEIGHTS)
-    states = jax.vmap(partial(init_state, optimizer=optimizer))(images)
+    problems = Problem(shallow, jax.jit(jax.vmap(targets_of))(contents), WEIGHTS)
+    states = jax.jit(jax.vmap(partial(init_state, optimizer=optimizer)))(images)
     for _ in range(3):
         states, _metrics = batch_step(states, problems)
     for i in range(2):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from command_line import TWO_SCALES, loss, make, refused_picture
@@ -43,13 +43,17 @@ def photo() -> np.ndarray:
     return load_image("content.png", longest_side=32)
 
 
+@jax.jit
+def see(params: Params, image: jax.Array) -> list[jax.Array]:
+    """Return the Gram matrix of each layer."""
+    found = features(params, image)
+    return [gram_matrix(found[layer]) for layer in LAYERS]
+
+
 def style_distance(params: Params, one: np.ndarray, other: np.ndarray) -> float:
     """Return how far the Gram matrices of two images are from each other."""
-    grams = [
-        [gram_matrix(seen[layer]) for layer in LAYERS]
-        for seen in (features(params, jnp.asarray(image)) for image in (one, other))
-    ]
-    return float(sum(jnp.square(a - b).mean() for a, b in zip(*grams, strict=True)))
+    grams = [jax.device_get(see(params, image)) for image in (one, other)]
+    return float(sum(np.square(a - b).mean() for a, b in zip(*grams, strict=True)))
 
 
 # --- one knob -----------------------------------------------------------------------

@@ -150,9 +150,8 @@ def test_weights_may_differ_from_lane_to_lane(
     lanes = WEIGHTS._replace(total_variation=jnp.array([0.0, 1.0, 2.0]))
     nowhere: Any = jax.tree.map(lambda _: None, WEIGHTS)
     axes = nowhere._replace(total_variation=0)
-    losses, _ = jax.vmap(partial(perceptual_loss, shallow, noisy, targets), (axes,))(
-        lanes
-    )
+    loss_of = jax.vmap(partial(perceptual_loss, shallow, noisy, targets), (axes,))
+    losses, _ = jax.jit(loss_of)(lanes)
     steps = losses[1:] - losses[:-1]
     assert_close(steps, jnp.full(2, total_variation(noisy)), rtol=1e-3)
 

@@ -316,9 +316,10 @@ def test_the_regions_of_a_batch_are_those_of_its_images(
         weights=SHALLOW,
         masks=[left, 1 - left],
     )
-    whole, _ = perceptual_loss(shallow, images, make(contents), SHALLOW)
+    evaluate = jax.jit(perceptual_loss)
+    whole, _ = evaluate(shallow, images, make(contents), SHALLOW)
     assert whole.shape == (2,)
     for index in (0, 1):
         targets = make(contents[index])
-        alone, _ = perceptual_loss(shallow, images[index], targets, SHALLOW)
+        alone, _ = evaluate(shallow, images[index], targets, SHALLOW)
         assert_close(whole[index], alone)
