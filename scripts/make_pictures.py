@@ -1,7 +1,7 @@
 """Make the pictures that the README and the docs show, with the command line.
 
-    python scripts/make_pictures.py [gallery] [variants] [widths] [mixtures] [example]
-        [strength]
+    python scripts/make_pictures.py [painted] [gallery] [variants] [widths] [mixtures]
+        [example] [strength]
 
 Everything is made of the package's example images, and of the styles that ship. The
 pictures go to ``docs/pictures``; without names, all are made.
@@ -55,6 +55,15 @@ def main() -> None:
             sheet = MAKERS[name](Path(folder))
         pixels = np.rint(255 * sheet).astype(np.uint8)
         Image.fromarray(pixels).save(PICTURES / f"{name}.jpg", quality=88)
+
+
+def make_painted(scratch: Path) -> Picture:
+    """Return a painting, and photos that are painted like it in one pass."""
+    photos = (ASTRONAUT, CAT, CUP)
+    size = ("--max-size", str(WORK_SIDE))
+    run("stylize", *photos, "--style", PAINTING, "-o", scratch, *size)
+    pictures = [find_picture(scratch, photo=photo.stem, style="") for photo in photos]
+    return make_sheet([list(map(shrink, (PAINTING, *pictures)))])
 
 
 def make_gallery(scratch: Path) -> Picture:
@@ -147,6 +156,7 @@ def make_strength(scratch: Path) -> Picture:
 
 
 MAKERS: Mapping[str, Callable[[Path], Picture]] = {
+    "painted": make_painted,
     "gallery": make_gallery,
     "variants": make_variants,
     "widths": make_widths,

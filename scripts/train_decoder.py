@@ -1,12 +1,10 @@
 """Train the decoder that turns features of VGG-16 back into pictures.
 
-    python scripts/train_decoder.py --photos FOLDER --out runs/decoder --steps 16000
-    python scripts/train_decoder.py --photos FOLDER --out runs/decoder --stage chain \
-        --steps 2000
+    python scripts/train_decoder.py --photos FOLDER --paintings FOLDER --out FOLDER
 
-It learns from photographs alone, so that it serves every painting. The first stage
-starts from a closed form and trains each of the five blocks on VGG's own features; the
-second one trains all of them as a chain, down to pixels.
+It starts from a closed form. Then photographs are painted like paintings, level by
+level, and all blocks learn to reach what each level aims at. Paintings serve as
+examples of distributions: the decoder works for every other one.
 
 It may be ended at any time, and goes on exactly when it is started by the same command
 again. `jaxstyle.cli.train.decoder_run` says what the folder gets.

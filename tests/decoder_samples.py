@@ -11,7 +11,7 @@ from vgg_samples import make_convolutions
 
 from jaxstyle.transport import closed_form
 from jaxstyle.transport.decoder import hidden_channels, init_decoder
-from jaxstyle.transport.decoder_steps import encode_photos
+from jaxstyle.transport.encoder import LEVELS, encode_photos
 from jaxstyle.vgg import layers as vgg_layers
 from jaxstyle.vgg.params import measure_mean_activations
 
@@ -19,11 +19,11 @@ Tree = dict[str, Any]
 
 
 def make_vgg() -> Tree:
-    """Return a VGG-16 of the current widths down to relu5_1."""
+    """Return a VGG-16 of the current widths down to relu4_1."""
     params: Tree = {"mean": np.full(3, 0.45, np.float32)}
     params["std"] = np.full(3, 0.25, np.float32)
     for name, (kernel, bias) in make_convolutions("vgg16").items():
-        if name <= "conv5_1":
+        if name <= "conv4_1":
             # Of mean 0, so that activations do not grow from layer to layer.
             params[name] = {"kernel": (kernel - 0.2) / 2, "bias": bias}
     photo = np.random.default_rng(0).random((32, 32, 3), np.float32)
@@ -33,9 +33,9 @@ def make_vgg() -> Tree:
 
 def make_decoder(*, width: float = 0.5) -> Tree:
     """Return a decoder of the current widths, without its closed form."""
-    hidden = hidden_channels(vgg_layers.WIDTHS, width=width)
-    key = jax.random.key(0)
-    decoder: Tree = init_decoder(key, vgg_layers.WIDTHS, hidden=hidden)
+    widths = vgg_layers.WIDTHS[: len(LEVELS)]
+    hidden = hidden_channels(widths, width=width)
+    decoder: Tree = init_decoder(jax.random.key(0), widths, hidden=hidden)
     return decoder
 
 

@@ -89,7 +89,7 @@ def test_small_images_are_refused() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_decoding_gives_the_size_of_each_level(size: tuple[int, int]) -> None:
     decoder = make_decoder()
-    for level in range(1, 6):
+    for level in range(1, 5):
         width = vgg_layers.WIDTHS[level - 1]
         features = make_maps(2, *level_size(size, level), width)
         run = partial(decode_levels, level=level, size=size)
@@ -158,24 +158,25 @@ def test_a_lower_rank_keeps_what_matters_most() -> None:
 
 
 def test_a_linear_decoder_is_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly, from smooth features: it doubles, and the regression takes means."""
     monkeypatch.setattr(closed_form, "RIDGE", 1e-9)
-    truth = make_decoder(width=4)
-    for name in ("block2", "block3", "block4", "block5"):
+    truth = make_decoder(width=1)
+    for name in ("block2", "block3", "block4"):
         expand = truth[name]["linear"]["expand"]
         kernel, bias = 0.05 * expand["kernel"], expand["bias"] + 9
         # So that no ReLU cuts.
         truth[name]["linear"]["expand"] = {"kernel": kernel, "bias": bias}
-    features = make_maps(8, 4, 4, 6)
-    run = jax.jit(partial(decode_levels, level=5, size=(64, 64)))
+    features = jax.image.resize(make_maps(8, 3, 3, 5), (8, 12, 12, 5), "cubic")
+    run = jax.jit(partial(decode_levels, level=4, size=(96, 96)))
     lower = run(truth, features)
     assert all(maps.min() > 0 for maps in lower[:-1])
     levels = [np.asarray(maps) for maps in (*lower[::-1], features)]
-    fitted = fit_decoder(make_decoder(width=4), [levels], samples=4000)
+    fitted = fit_decoder(make_decoder(width=1), [levels], samples=4000)
     for level, target in enumerate(levels[:-1], start=1):
         found = decode_block(
             fitted, jnp.asarray(levels[level]), level=level, size=target.shape[1:3]
         )
-        assert jnp.square(found - target).mean() < 1e-3 * target.var((0, 1, 2)).mean()
+        assert jnp.square(found - target).mean() < 5e-3 * target.var((0, 1, 2)).mean()
 
 
 # --- files --------------------------------------------------------------------------

@@ -8,11 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from decoder_samples import make_decoder, make_vgg, save_photographs
+from decoder_samples import (
+    fit_decoder,
+    make_decoder,
+    make_maps,
+    make_vgg,
+    save_photographs,
+)
 
-import jaxstyle
 from jaxstyle.cli.train import decoder_command, decoder_run
-from jaxstyle.cli.train.decoder_command import GROUP, choose, main, make_replay
+from jaxstyle.cli.train.decoder_command import main
 from jaxstyle.data.photo_album import (
     Album,
     center_squares,
@@ -21,24 +26,23 @@ from jaxstyle.data.photo_album import (
     open_album,
 )
 from jaxstyle.files.checkpoints import find_checkpoints
-from jaxstyle.files.param_files import load_params
+from jaxstyle.files.param_files import load_params, save_params
 from jaxstyle.files.run_log import read_metrics
 from jaxstyle.files.transport_files import load_decoder
 from jaxstyle.transport.decoder_steps import (
-    Schedule,
-    draw_level,
-    encode_photos,
     init_state,
-    train_blocks,
-    train_chain,
+    make_optimizer,
+    move_batch,
+    style_distance,
+    train_pass,
 )
-from jaxstyle.vgg import layers as vgg_layers
 
 pytestmark = pytest.mark.usefixtures("narrow_vgg", "plain_convolutions")
 
 TINY = (
-    *("--photos", "photos", "--out", "run", "--batch", "2", "--crop", "32"),
-    *("--fitted", "1", "--evaluate-every", "10", "--quiet"),
+    *("--photos", "photos", "--paintings", "paintings", "--out", "run"),
+    *("--batch", "2", "--crop", "32", "--fitted", "1", "--evaluate-every", "10"),
+    "--quiet",
 )
 
 
@@ -47,6 +51,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Go to a folder with photographs, where runs are small."""
     monkeypatch.chdir(tmp_path)
     save_photographs(tmp_path / "photos", 6)
+    save_photographs(tmp_path / "paintings", 2, side=70)
+    monkeypatch.setattr(decoder_run, "PAINTING", 64)
     monkeypatch.setattr(decoder_run, "HELD_OUT", 2)
     monkeypatch.setattr(decoder_run, "SQUARE", 32)
     monkeypatch.setattr(decoder_run, "FITTED", {"batch": 2, "crop": 32})
@@ -109,23 +115,6 @@ def test_crops_depend_on_seed_and_step_alone(album: Album) -> None:
     assert (first != draw(seed=4, step=5)).any()
 
 
-def test_steps_of_a_group_share_its_crops() -> None:
-    drawn: list[int] = []
-
-    def draw(number: int) -> np.ndarray:
-        drawn.append(number)
-        return np.full(3, number)
-
-    maps_of = make_replay(draw, lambda crops: [jnp.asarray(crops)], echo=2)
-    groups = [maps_of(step)[0].tolist() for step in range(2 * GROUP + 1)]
-    assert groups[:-1] == 2 * GROUP * [[n for n in range(GROUP) for _ in range(3)]]
-    assert drawn == list(range(2 * GROUP))
-    for turn in range(2):
-        steps = range(turn * GROUP, (turn + 1) * GROUP)
-        met = np.concatenate([choose(step, batch=3, seed=1) for step in steps])
-        assert sorted(met) == list(range(3 * GROUP))
-
-
 # --- steps --------------------------------------------------------------------------
 
 
@@ -135,54 +124,48 @@ def make_photos() -> jax.Array:
     return jnp.asarray(waves.transpose(3, 0, 1, 2).astype(np.uint8))
 
 
-def test_steps_lower_the_loss_of_the_blocks_in_use() -> None:
-    vgg = jaxstyle.vgg.normalize(make_vgg())
-    state = start = init_state(make_decoder())
-    maps = jax.jit(encode_photos)(vgg, make_photos())
-    schedule = Schedule(30, first=1e-2, warmup=1)
-    step = jax.jit(partial(train_blocks, levels=(5, 3), schedule=schedule))
-    losses = []
-    for _ in range(30):
-        state, metrics = step(state, maps, jnp.arange(4))
-        losses.append(metrics)
-    assert sorted(losses[0]) == ["block3", "block5"]
-    for block in losses[0]:
-        assert losses[-1][block] < losses[0][block]
-    assert int(state.step) == 30
-    for block in ("block1", "block2", "block4"):
-        jax.tree.map(
-            np.testing.assert_array_equal, state.params[block], start.params[block]
-        )
-    constants = state.params["block5"]["input"]
-    np.testing.assert_array_equal(constants["std"], np.ones(vgg_layers.WIDTHS[4]))
-
-
-def test_chains_lower_their_loss() -> None:
-    vgg = jaxstyle.vgg.normalize(make_vgg())
-    state, photos = init_state(make_decoder()), make_photos()
-    schedule = Schedule(20, first=1e-2, warmup=1)
-    step = jax.jit(partial(train_chain, level=3, schedule=schedule))
+def test_passes_lower_their_loss() -> None:
+    vgg, photos = make_vgg(), make_photos()
+    optimizer = make_optimizer(20, rate=1e-3, warmup=1)
+    state = start = init_state(fit_decoder(vgg), optimizer)
+    painting = photos[0].at[:, ::2].set(255)
+    step = jax.jit(partial(train_pass, optimizer=optimizer))
     losses = []
     for _ in range(20):
-        state, metrics = step(state, photos, vgg)
+        state, metrics = step(state, photos, painting, vgg)
         losses.append(metrics)
-    assert sorted(losses[0]) == ["features3", "pixels3"]
-    assert losses[-1]["pixels3"] < losses[0]["pixels3"]
+    assert set(losses[0]) == {
+        f"level{level}/{part}"
+        for level in (2, 3, 4)
+        for part in (
+            *("features", "pixels", "clipped"),
+            *(f"relu{below}_1" for below in range(1, level + 1)),
+        )
+    }
+    for level in (2, 3, 4):
+        first, last = (
+            sum(value for name, value in losses[i].items() if f"l{level}/" in name)
+            for i in (0, -1)
+        )
+        assert last < 0.95 * first
+    assert int(state.step) == 20
+    for kept in (("block1",), ("block4", "input")):
+        old, new = start.params, state.params
+        for name in kept:
+            old, new = old[name], new[name]
+        jax.tree.map(np.testing.assert_array_equal, new, old)
 
 
-def test_levels_are_drawn_by_seed_and_step() -> None:
-    drawn = [draw_level((5, 4, 3), seed=0, step=step) for step in range(60)]
-    assert set(drawn) == {3, 4, 5}
-    assert drawn == [draw_level((5, 4, 3), seed=0, step=step) for step in range(60)]
-
-
-def test_learning_rates_rise_and_fall() -> None:
-    schedule = Schedule(1000, first=5e-4, last=1e-5, warmup=100)
-    rates = [float(schedule.learning_rate(jnp.array(s))) for s in (0, 99, 500, 1000)]
-    np.testing.assert_allclose(rates[0], 5e-6, rtol=1e-3)
-    assert rates[1] == pytest.approx(5e-4, rel=0.03)
-    assert rates[2] == pytest.approx(2.55e-4, rel=1e-3)
-    assert rates[3] == pytest.approx(1e-5, rel=1e-3)
+def test_a_batch_is_moved_to_the_distribution_of_a_painting() -> None:
+    features, target = make_maps(3, 8, 9, 4), make_maps(11, 12, 4, seed=1) ** 2
+    moved = move_batch(features, target)
+    assert moved.shape == features.shape
+    goal = target.reshape(1, -1, 4)
+    before, after = (float(style_distance(x, goal)) for x in (features, moved))
+    assert abs(after) < 0.01 * before
+    np.testing.assert_allclose(
+        moved.mean((0, 1, 2)), target.mean((0, 1)), rtol=1e-3, atol=1e-3
+    )
 
 
 # --- the program --------------------------------------------------------------------
@@ -196,50 +179,61 @@ def checkpoints_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("checkpoints_often")
 def test_a_killed_run_goes_on_exactly(folder: Path) -> None:
-    """It is killed after six steps of ten, and again in the second stage."""
-    assert main([*TINY, "--steps", "10"]) == 0
-    assert main([*TINY, "--steps", "4", "--stage", "chain"]) == 0
+    command = [*TINY, "--steps", "4"]
+    assert main(command) == 0
     shutil.move("run", "whole")
-    for steps, options in ((10, ()), (4, ("--stage", "chain"))):
-        command = [*TINY, "--steps", str(steps), *options]
-        assert main([*command, "--hours", "1e-9"]) == 0
-        stage = folder / "run" / (options[1] if options else "blocks")
-        assert find_checkpoints(stage / "checkpoints")[-1] == 2
-        assert main(command) == 0
-        twin = folder / "whole" / stage.name
-        for params in ("final.safetensors", "../decoder.safetensors"):
-            if params.startswith("..") and stage.name == "blocks":
-                continue
-            jax.tree.map(
-                np.testing.assert_array_equal,
-                load_params(stage / params)[0],
-                load_params(twin / params)[0],
-            )
-        assert without_times(stage / "metrics.jsonl") == without_times(
-            twin / "metrics.jsonl"
-        )
+    assert main([*command, "--hours", "1e-9"]) == 0
+    assert find_checkpoints(folder / "run" / "checkpoints")[-1] == 2
+    assert main(command) == 0
+    for name in ("final.safetensors", "decoder.safetensors"):
+        ours, whole = (load_params(folder / run / name)[0] for run in ("run", "whole"))
+        jax.tree.map(np.testing.assert_array_equal, ours, whole)
+    logs = [without_times(folder / run / "metrics.jsonl") for run in ("run", "whole")]
+    assert logs[0] == logs[1]
 
 
 def test_a_run_leaves_a_decoder_and_its_pictures(folder: Path) -> None:
     assert main([*TINY, "--steps", "10"]) == 0
     params, metadata = load_decoder(folder / "run" / "decoder.safetensors")
-    assert sorted(params) == [f"block{level}" for level in range(1, 6)]
-    assert (metadata["stage"], metadata["step"]) == ("blocks", "10")
-    assert len(metadata["psnr"].split()) == 5
-    assert (folder / "run" / "blocks" / "sheet.png").exists()
-    lines = without_times(folder / "run" / "blocks" / "metrics.jsonl")
+    assert sorted(params) == [f"block{level}" for level in range(1, 5)]
+    assert metadata["step"] == "10"
+    assert len(metadata["psnr"].split()) == 4
+    assert (folder / "run" / "sheet.png").exists()
+    lines = without_times(folder / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == [0, 10, 10]
-    assert "psnr5" in lines[0]
-    assert "block2" in lines[1]
+    assert "psnr4" in lines[0]
+    assert "level4/features" in lines[1]
+
+
+def test_a_run_starts_from_the_parameters_of_another(folder: Path) -> None:
+    params = [fit_decoder(make_vgg()), make_decoder()]
+    configurations = []
+    for given in params:
+        save_params(given, folder / "start.safetensors", metadata={})
+        options = decoder_run.DecoderOptions(
+            photos=["photos"],
+            paintings=["paintings"],
+            out="run",
+            start="start.safetensors",
+            crop=32,
+        )
+        run = decoder_run.open_run(options, make_vgg(), say=print)
+        state = decoder_run.find_start(run)
+        jax.tree.map(np.testing.assert_array_equal, state.params, given)
+        configurations.append(run.configuration)
+    assert configurations[0] != configurations[1]
 
 
 PROBLEMS = {
     "no folder": (["--photos", "nowhere"], "no images in the folder nowhere"),
     "no image": (["--photos", "empty"], "no images in the folder empty"),
-    "a wrong crop": (["--crop", "33"], "a multiple of 16"),
+    "a wrong crop": (["--crop", "33"], "a multiple of 8"),
     "output among photographs": (["--out", "photos/run"], "within the photographs"),
     "photographs too small": (["--crop", "64"], "no photograph can be used"),
-    "a chain without blocks": (["--stage", "chain"], "first train the blocks"),
+    "output among paintings": (["--out", "paintings/run"], "within the photographs"),
+    "paintings too small": (["--paintings", "photos"], "no photograph can be used"),
+    "no start": (["--start", "nowhere.safetensors"], "nowhere.safetensors"),
+    "a start that is none": (["--start", "photos/01.png"], "photos/01.png"),
 }
 
 
@@ -264,9 +258,7 @@ def test_other_settings_are_refused(
     assert "seed 0 -> 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "options", [["--steps", "0"], ["--stage", "last"], ["--width", "-1"], []]
-)
+@pytest.mark.parametrize("options", [["--steps", "0"], ["--width", "-1"], []])
 def test_wrong_arguments_are_refused(
     options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

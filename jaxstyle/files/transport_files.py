@@ -53,7 +53,7 @@ def load_transport(decoder: str | Path | None = None) -> dict[str, Any]:
             in the package.
 
     Returns:
-        Parameters in float32. ``encoder`` are those of VGG-16 down to relu5_1,
+        Parameters in float32. ``encoder`` are those of VGG-16 down to relu4_1,
         normalized; ``decoder`` leads back.
 
     Raises:
@@ -188,7 +188,7 @@ def load_painting(path: str | Path) -> Painting:
     Examples:
         >>> target = jaxstyle.transport.describe(transport, painting)
         >>> jaxstyle.files.save_painting(target, "mine.safetensors", metadata={})
-        >>> jaxstyle.files.load_painting("mine.safetensors")["relu5_1"].mean.shape
+        >>> jaxstyle.files.load_painting("mine.safetensors")["relu4_1"].mean.shape
         (512,)
     """
     arrays, metadata = load_params(path)

@@ -1,6 +1,7 @@
 """A decoder in closed form: ridge regression between the features of two levels.
 
-From 3x3 positions of relu{k}_1 to 2x2 positions of relu{k-1}_1, or one pixel at k = 1:
+From 3x3 positions of relu{k}_1 to the mean of 2x2 positions of relu{k-1}_1, or to one
+pixel at k = 1:
 
     W = (C_xx + r I)^-1 C_xy,    r = 1e-3 of the mean diagonal of C_xx
 
@@ -9,7 +10,7 @@ rank is kept: with the leading eigenvectors V of the predictions' covariance W^T
 that is W V V^T (reduced-rank regression; Izenman, 1975).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ RIDGE = 1e-3
 """What is added to the diagonal, as a share of its mean."""
 
 Params = dict[str, Any]
-
-Rows = Float[np.ndarray, "s c"]
 
 
 class Moments:
@@ -161,8 +160,8 @@ def _sample(
     below: Float[np.ndarray, "n _h _w d"],
     generator: np.random.Generator,
     samples: int,
-) -> tuple[Float[np.ndarray, "s 9*c"], Float[np.ndarray, "s _"]]:
-    """Return 3x3 positions, and the block of positions below the middle one of each."""
+) -> tuple[Float[np.ndarray, "s 9*c"], Float[np.ndarray, "s d"]]:
+    """Return 3x3 positions, and the mean of the block below the middle one of each."""
     n, height, width, channels = above.shape
     total = n * height * width
     chosen = generator.permutation(total)[: min(samples, total)]
@@ -171,13 +170,5 @@ def _sample(
     side = below.shape[1] // height
     around = [padded[image, row + i, column + j] for i in range(3) for j in range(3)]
     x = np.stack(around, axis=1).reshape(-1, 9 * channels)
-    return x, np.concatenate(list(_block(below, image, row, column, side)), axis=1)
-
-
-def _block(
-    maps: np.ndarray, image: np.ndarray, row: np.ndarray, column: np.ndarray, side: int
-) -> Iterator[Rows]:
-    """Yield the positions of blocks, row by row, as `spread_blocks` takes them."""
-    for i in range(side):
-        for j in range(side):
-            yield maps[image, side * row + i, side * column + j]
+    blocks = below.reshape(n, height, side, width, side, -1).mean((2, 4))
+    return x, blocks[image, row, column]

@@ -1,9 +1,9 @@
-"""The decoder: five blocks that lead from each level of features down to pixels.
+"""The decoder: four blocks that lead from each level of features down to pixels.
 
-Block k takes relu{k}_1 to relu{k-1}_1, block 1 takes relu1_1 to pixels. Blocks 5 to 2
+Block k takes relu{k}_1 to relu{k-1}_1, block 1 takes relu1_1 to pixels. Blocks 4 to 2
 are the sum of two branches, and a ReLU::
 
-    linear       3x3 -> r channels -> 1x1 -> 2x2 positions for each one
+    linear       3x3 -> r channels -> 1x1 -> bilinear x2
     nonlinear    3x3, ReLU -> bilinear x2 -> (3x3, ReLU ->) 3x3
 
 The linear branch has a closed form (see `jaxstyle.transport.closed_form`), whose rank
@@ -11,10 +11,11 @@ is r. The nonlinear one mirrors a block of VGG-16; its last convolution is zero 
 first, so that a decoder starts where the closed form ends. Both see channels of mean 0
 and variance 1: activations are positive, and their common mean would make gradient
 descent slow. Block 1 is one 3x3 convolution, since relu1_1 determines pixels almost
-linearly. All convolutions pad by reflection.
+linearly. All convolutions pad by reflection. Nothing tells the four positions that come
+of one from each other: where something does, transported features come out as a weave.
 
-Source: the decoder of Chiu & Gurari (2022), "PhotoWCT2", trained block by block and
-with bilinear upsampling. The linear branches are not in the paper.
+Source: the decoder of Chiu & Gurari (2022), "PhotoWCT2", with bilinear upsampling. The
+linear branches are not in the paper.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
-from jaxstyle.kernels.convolutions import Geometry, convolve, spread_blocks
+from jaxstyle.kernels.convolutions import Geometry, convolve
 from jaxstyle.transport.encoder import level_stride
 from jaxstyle.vgg.layers import NETWORKS
 
@@ -37,8 +38,8 @@ Params: TypeAlias = Mapping[str, Any]
 Maps: TypeAlias = Float[Array, "*n h w c"]
 """Features of one level, or pixels."""
 
-DEPTHS = NETWORKS["vgg16"][:4]
-"""The numbers of convolutions in the nonlinear branches of blocks 2 to 5."""
+DEPTHS = NETWORKS["vgg16"][:3]
+"""The numbers of convolutions in the nonlinear branches of blocks 2 to 4."""
 
 
 class Kernel(nn.Module):
@@ -80,7 +81,7 @@ class Standardization(nn.Module):
 
 
 class Linear(nn.Module):
-    """The parts of a linear map of a rank, from 3x3 to 2x2 positions."""
+    """The two parts of a linear map of a rank from 3x3 positions."""
 
     width: int
     rank: int
@@ -88,11 +89,11 @@ class Linear(nn.Module):
     def setup(self) -> None:
         """Name the parts."""
         self.reduce = Kernel(self.rank)
-        self.expand = nn.Dense(4 * self.width)
+        self.expand = nn.Dense(self.width)
 
-    def spread(self, x: Float[Array, "n h w r"]) -> Float[Array, "n 2*h 2*w d"]:
+    def finish(self, x: Float[Array, "n h w r"]) -> Float[Array, "n h w d"]:
         """Apply the second part, to what the first returns."""
-        return spread_blocks(self.expand(x).astype(x.dtype), 2)
+        return self.expand(x).astype(x.dtype)
 
 
 class Block(nn.Module):
@@ -114,7 +115,7 @@ class Block(nn.Module):
             (y,) = apply(y, Kernel(self.hidden, name=f"conv{index}"))
             y = nn.relu(y)
         last = Kernel(self.width, nn.initializers.zeros, name=f"conv{self.depth}")
-        return nn.relu(linear.spread(reduced) + apply(y, last)[0])
+        return nn.relu(double(linear.finish(reduced)) + apply(y, last)[0])
 
 
 class LastBlock(nn.Module):
@@ -144,10 +145,10 @@ def double(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
 
 
 def hidden_channels(channels: Sequence[int], *, width: float) -> list[int]:
-    """Return how many channels blocks 2 to 5 have inside.
+    """Return how many channels blocks 2 to 4 have inside.
 
     Args:
-        channels: those of the features, from level 1 to level 5.
+        channels: those of the features, from level 1 to level 4.
         width: a share of those that a block returns; with 1 a block mirrors VGG-16's.
 
     Raises:
@@ -163,12 +164,12 @@ def init_decoder(
 ) -> dict[str, Any]:
     """Return the parameters of a new decoder.
 
-    Its tree holds ``block1`` to ``block5``. Everything about a decoder is read off it.
+    Its tree holds ``block1`` to ``block4``. Everything about a decoder is read off it.
 
     Args:
         key: from `jax.random.key`.
-        channels: those of the features, from level 1 to level 5.
-        hidden: those inside blocks 2 to 5, which are the ranks of their linear branches
+        channels: those of the features, from level 1 to level 4.
+        hidden: those inside blocks 2 to 4, which are the ranks of their linear branches
             too.
     """
     blocks: list[Block | LastBlock] = [LastBlock()]
@@ -189,7 +190,7 @@ def make_block(params: Params) -> Block | LastBlock:
         return LastBlock()
     linear = params["linear"]
     return Block(
-        width=linear["expand"]["bias"].size // 4,
+        width=linear["expand"]["bias"].size,
         hidden=params["conv1"]["bias"].size,
         rank=linear["reduce"]["bias"].size,
         depth=depth,
@@ -207,7 +208,7 @@ def decode_block(
     Args:
         params: a decoder's.
         features: of the level, ``[*n, h, w, c]``.
-        level: from 5 to 1.
+        level: from 4 to 1.
         size: height and width of the result. Pooling drops the last row or column of an
             odd number; the one before is repeated in its place.
 
@@ -232,7 +233,7 @@ def decode_levels(
     Args:
         params: a decoder's.
         features: of the level, ``[*n, h, w, c]``.
-        level: from 5 to 1.
+        level: from 4 to 1.
         size: height and width of the image.
 
     Returns:
@@ -255,7 +256,7 @@ def decode(
     Args:
         params: a decoder's.
         features: of the level, ``[*n, h, w, c]``.
-        level: from 5 to 1.
+        level: from 4 to 1.
         size: height and width of the image.
 
     Returns:
@@ -268,7 +269,7 @@ def block_reach(level: int) -> int:
     """Count the pixels around its own that a position depends on by a block.
 
     Args:
-        level: from 5 to 1, where the block begins.
+        level: from 4 to 1, where the block begins.
     """
     if level == 1:
         return 1

@@ -1,32 +1,43 @@
-"""Training of the decoder: each block alone, then all of them as one chain.
+"""Training of the decoder: passes of stylization, each level by what it should reach.
 
-Both are ``step(state, photos, vgg) -> (state, metrics)``, pure, as elsewhere in the
-package. What a step trains is static: some blocks, or the chain from a level on.
+``step(state, photos, painting, vgg) -> (state, metrics)`` is pure, as elsewhere in the
+package.
 
-Source: Li et al. (2017), "Universal style transfer via feature transforms", and Chiu &
-Gurari (2022), "PhotoWCT2". Differences: every block is fitted to VGG's own features,
-all blocks at once on one batch; a chain is trained afterwards, by the same losses as in
-the papers, from a level that each step draws.
+Source: Huang & Belongie (2017), "Arbitrary style transfer in real-time with adaptive
+instance normalization", with the optimal transport for their normalization, the
+Wasserstein distance for their style loss, and the levels of Li et al. (2017),
+"Universal style transfer via feature transforms", one after the other. What is trained
+is what `jaxstyle.transport.stylize` does: decoded are changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+from jax import lax
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxstyle.transport.decoder import Params, decode, decode_block
+from jaxstyle.kernels.gaussians import transport_map
+from jaxstyle.losses.style import exact_gaussian_target, exact_wasserstein_loss
+from jaxstyle.losses.terms import moments
+from jaxstyle.transport.decoder import Maps, Params, decode
 from jaxstyle.transport.encoder import LEVELS, encode
+from jaxstyle.transport.paintings import fit_level, with_noise
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
 
 Metrics: TypeAlias = dict[str, Float[Array, ""]]
 
-FEATURE_WEIGHT = 0.01
-"""The weight of features in the loss of a chain, beside that of pixels, which is 1."""
+PIXELS_WEIGHT = 0.25
+"""The weight of the error of images that come back from their features."""
+
+CLIPPED_WEIGHT = 30.0
+"""The weight of squared distances of pixels from [0, 1]."""
+
+LEAK = 0.1
+"""The slope of clipping outside [0, 1], for gradients to pass."""
 
 
 class State(NamedTuple):
@@ -34,156 +45,145 @@ class State(NamedTuple):
 
     Attributes:
         params: the decoder's.
-        moments: the optimizer's own, for each block.
+        optimizer_state: the optimizer's.
         step: the number of steps so far.
     """
 
     params: Params
-    moments: Mapping[str, Any]
+    optimizer_state: optax.OptState
     step: Int[Array, ""]
 
 
-class Schedule(NamedTuple):
-    """How large steps are: a cosine, with a linear start.
+def make_optimizer(
+    steps: int, *, rate: float = 3e-4, warmup: int = 20
+) -> optax.GradientTransformation:
+    """Make the optimizer: Adam, whose rate rises linearly and falls by a cosine.
 
-    Attributes:
-        steps: how many there are in all.
-        first: the learning rate at the start of the cosine.
-        last: that at its end.
-        warmup: the steps of the linear start.
+    Gradients are clipped to a norm that nearly all exceed: so each photo and painting
+    counts about the same.
     """
-
-    steps: int
-    first: float = 5e-4
-    last: float = 1e-5
-    warmup: int = 100
-
-    def learning_rate(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        """Return the learning rate of a step."""
-        wave = (1 + jnp.cos(jnp.pi * step / self.steps)) / 2
-        start = jnp.minimum(1, (step + 1) / self.warmup)
-        return start * (self.last + (self.first - self.last) * wave)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0, rate, warmup, max(steps, warmup + 1), rate / 50
+    )
+    return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
 
 
-OPTIMIZER = optax.scale_by_adam()
-"""Of each block, which may rest while others are trained."""
+def init_state(params: Params, optimizer: optax.GradientTransformation) -> State:
+    """Make the state before the first step of a decoder."""
+    return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
-def init_state(params: Params) -> State:
-    """Return the state before the first step of a decoder."""
-    moments = {block: OPTIMIZER.init(own) for block, own in params.items()}
-    return State(params, moments, jnp.zeros((), jnp.int32))
-
-
-# --- each block alone ---------------------------------------------------------------
-
-
-def train_blocks(
-    state: State,
-    maps: Sequence[Array],
-    chosen: Int[Array, " n"],
-    *,
-    levels: Sequence[int],
-    schedule: Schedule,
-) -> tuple[State, Metrics]:
-    """Improve blocks on one batch, each on the true features of its level.
-
-    The loss of a block is the mean squared error in normalized activations, of block 1
-    in pixels. No block sees another's result, so their sum has no weights: Adam does
-    not depend on the scale of a gradient.
-
-    Args:
-        state: where to start.
-        maps: from `encode_photos`.
-        chosen: which of the photos make the batch.
-        levels: those whose blocks are trained.
-        schedule: of the learning rate.
-
-    Returns:
-        The new state, and the loss of each block.
-    """
-
-    def loss_of(trained: Params) -> tuple[Array, Metrics]:
-        parts = {}
-        for level in levels:
-            features, target = (maps[i][chosen] for i in (level, level - 1))
-            size = target.shape[1:3]
-            found = decode_block(trained, features, level=level, size=size)
-            parts[f"block{level}"] = jnp.square(found - target).mean()
-        return sum(parts.values(), jnp.zeros(())), parts
-
-    return _update(state, loss_of, levels, schedule)
-
-
-def encode_photos(vgg: Mapping[str, Any], photos: Photos) -> list[Array]:
-    """Return pixels in [0, 1], and the features of all levels from low to high."""
-    images = photos / jnp.float32(255)
-    features = encode(vgg, images)
-    return [images, *(features[layer] for layer in LEVELS)]
-
-
-# --- the chain ----------------------------------------------------------------------
-
-
-def train_chain(
+def train_pass(
     state: State,
     photos: Photos,
+    painting: UInt8[Array, "_h _w 3"],
     vgg: Mapping[str, Any],
     *,
-    level: int,
-    schedule: Schedule,
+    optimizer: optax.GradientTransformation,
 ) -> tuple[State, Metrics]:
-    """Improve the blocks from a level down to pixels on one batch, as one chain.
-
-    The loss is the mean squared error in pixels, and `FEATURE_WEIGHT` times that in the
-    features of the level, which the decoded image is encoded to again.
+    """Improve a decoder by one batch of photos and a painting.
 
     Args:
         state: where to start.
-        photos: 8-bit RGB, whose height and width are multiples of 16.
+        photos: 8-bit RGB, whose height and width are multiples of 8.
+        painting: 8-bit RGB.
         vgg: normalized parameters.
-        level: where the chain starts.
-        schedule: of the learning rate.
+        optimizer: that of the state.
 
     Returns:
-        The new state, and the parts of the loss.
+        The new state, and the parts of `pass_loss`.
     """
-    layer = LEVELS[level - 1]
+
+    def loss_of(params: Params) -> tuple[Array, Metrics]:
+        parts = pass_loss(params, photos, painting, vgg)
+        return sum(parts.values(), jnp.zeros(())), parts
+
+    gradients, metrics = jax.grad(loss_of, has_aux=True)(state.params)
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state)
+    params = optax.apply_updates(state.params, updates)
+    return State(params, optimizer_state, state.step + 1), metrics
+
+
+def pass_loss(
+    params: Params,
+    photos: Photos,
+    painting: UInt8[Array, "_h _w 3"],
+    vgg: Mapping[str, Any],
+) -> Metrics:
+    """Compute what a pass of stylization misses at each of its levels.
+
+    From relu4_1 down to relu2_1, the features F of the images are moved to M, with the
+    distribution of the painting's; that of the whole batch is their own, for small
+    crops have too few positions. The images change by the difference of what M and F
+    decode to, and are encoded again. The loss of a level is the sum of
+
+    * the squared error of these features against M, relative to the variance of M;
+    * the Wasserstein distance to the painting at this level and all below, relative to
+      that of the photos;
+    * `PIXELS_WEIGHT` times the squared error of what F decodes to, relative to the
+      variance of the images;
+    * `CLIPPED_WEIGHT` times the squared distance of pixels from [0, 1].
+
+    No gradient passes from a level to the one before. Block 1 stays as it is: nothing
+    surpasses its closed form.
+
+    Args:
+        params: the decoder's.
+        photos: as in `train_pass`.
+        painting: as in `train_pass`.
+        vgg: normalized parameters.
+
+    Returns:
+        The parts, named ``level{k}/{part}``.
+    """
+    params = {**params, "block1": lax.stop_gradient(params["block1"])}
     images = photos / jnp.float32(255)
-    features = encode(vgg, images)[layer]
-
-    def loss_of(trained: Params) -> tuple[Array, Metrics]:
-        decoded = decode(trained, features, level=level, size=images.shape[1:3])
-        again = encode(vgg, decoded)[layer]
-        parts = {
-            f"pixels{level}": jnp.square(decoded - images).mean(),
-            f"features{level}": jnp.square(again - features).mean(),
+    originals = features = encode(vgg, images)
+    goals = encode(vgg, painting[None] / jnp.float32(255))
+    parts: Metrics = {}
+    for level in range(len(LEVELS), 1, -1):
+        layer = LEVELS[level - 1]
+        source = features[layer]
+        moved = lax.stop_gradient(move_batch(source, goals[layer]))
+        both = jnp.concatenate([moved, source])
+        found = decode(params, both, level=level, size=images.shape[1:3])
+        new, old = jnp.split(found, 2)
+        painted = images + new - old
+        inside = jnp.clip(painted, 0, 1)
+        again = encode(vgg, inside + LEAK * (painted - inside), deepest=level)
+        own = {
+            "features": _relative_error(again[layer], moved),
+            "pixels": PIXELS_WEIGHT * _relative_error(old, images),
+            "clipped": CLIPPED_WEIGHT * jnp.square(painted - inside).mean(),
         }
-        pixels, activations = parts.values()
-        return pixels + FEATURE_WEIGHT * activations, parts
-
-    return _update(state, loss_of, range(1, level + 1), schedule)
-
-
-def draw_level(levels: Sequence[int], *, seed: int, step: int) -> int:
-    """Return the level at which the chain of a step starts."""
-    return int(np.random.default_rng([seed, 2, step]).choice(levels))
+        for name in LEVELS[:level]:
+            before = style_distance(originals[name], goals[name])
+            own[name] = style_distance(again[name], goals[name]) / before
+        parts |= {f"level{level}/{part}": value for part, value in own.items()}
+        images, features = lax.stop_gradient((inside, again))
+    return parts
 
 
-# --- steps --------------------------------------------------------------------------
+def move_batch(features: Maps, target: Maps) -> Maps:
+    """Move the features of a batch, as one distribution, to that of others."""
+    source, goal = (
+        with_noise(fit_level(_join_positions(x))) for x in (features, target)
+    )
+    linear = transport_map(source.covariance, goal.covariance)
+    return (features - source.mean) @ linear + goal.mean
 
 
-def _update(
-    state: State, loss_of: Any, levels: Sequence[int], schedule: Schedule
-) -> tuple[State, Metrics]:
-    """Make one step of Adam with some blocks; the others stay as they are."""
-    names = [f"block{level}" for level in levels]
-    trained = {name: state.params[name] for name in names}
-    gradients, metrics = jax.grad(loss_of, has_aux=True)(trained)
-    rate = schedule.learning_rate(state.step)
-    params, moments = dict(state.params), dict(state.moments)
-    for name in names:
-        updates, moments[name] = OPTIMIZER.update(gradients[name], moments[name])
-        updates = optax.tree.scale(-rate, updates)
-        params[name] = optax.apply_updates(trained[name], updates)
-    return State(params, moments, state.step + 1), metrics
+def style_distance(features: Maps, target: Maps) -> Float[Array, ""]:
+    """Compute the Wasserstein distance between distributions over all positions."""
+    found, goal = (moments(_join_positions(x)) for x in (features, target))
+    return exact_wasserstein_loss(found, exact_gaussian_target(goal))
+
+
+def _join_positions(x: Maps) -> Float[Array, "1 s c"]:
+    return x.reshape(1, -1, x.shape[-1])
+
+
+def _relative_error(x: Array, target: Array) -> Float[Array, ""]:
+    """Compute the squared error relative to the variance over all positions."""
+    deviation = target - target.mean((0, 1, 2))
+    return jnp.square(x - target).mean() / jnp.square(deviation).mean()

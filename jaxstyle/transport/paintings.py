@@ -1,4 +1,4 @@
-"""What is known of a painting: the distribution of its features at five levels.
+"""What is known of a painting: the distribution of its features at four levels.
 
 A painting is a mapping from the `jaxstyle.transport.encoder.LEVELS` to normal
 distributions, `Gaussian(mean, covariance)`. Nothing says where in the painting anything
@@ -40,7 +40,7 @@ def describe(
         mask: how much each pixel counts, ``[h, w]`` in [0, 1]; all by default.
 
     Returns:
-        A mean ``[*n, c]`` and a covariance ``[*n, c, c]`` for each of five levels, in
+        A mean ``[*n, c]`` and a covariance ``[*n, c, c]`` for each of four levels, in
         float32 or better.
 
     Raises:

@@ -1,22 +1,21 @@
 """Stylization in one pass: features of a photo are given a painting's distribution.
 
-At each level, from relu5_1 to relu1_1, the optimal transport between normal
-distributions moves the photo's features to the painting's mean and covariance. Decoders
-lead from one level to the next::
+From relu4_1 down to relu1_1 the picture is encoded to a level, the optimal transport
+between normal distributions moves its features to the painting's mean and covariance,
+and decoders lead back to pixels::
 
-    f5 = F5
-    g_k = T_k(f_k)                                     the map, with its strength
-    f_{k-1} = relu(F_{k-1} + D_k(g_k) - D_k(F_k))      pixels at the end
+    F = E_k(x)
+    x <- clip(x + D_k(T_k(F)) - D_k(F))
 
-with the photo's features F_k and the decoder's blocks D_k. What is decoded is the
-*change*: whatever a decoder cannot tell is that of the photo, and with a strength of
-zero nothing changes at all.
+with the encoder E_k, the decoder D_k from level k to pixels, and the map T_k with its
+strength. What is decoded is the *change*: whatever a decoder cannot tell is kept from
+the picture before, and with a strength of zero nothing changes at all.
 
 Source: Li et al. (2017), "Universal style transfer via feature transforms", who whiten
-and color, and decode and encode again at each level; with one encoding, Chiu & Gurari
-(2022), "PhotoWCT2". The map is that of Mroueh (2019), "Wasserstein style transfer", and
-Lu et al. (2019), "A closed-form solution to universal style transfer". To decode
-differences is not in these papers.
+and color, and decode features instead of changes. The map is that of Mroueh (2019),
+"Wasserstein style transfer", and Lu et al. (2019), "A closed-form solution to universal
+style transfer". To decode differences is not in these papers. Li et al. begin at
+relu5_1, which costs as much again as all others and distorts faces.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
-from jax import lax, nn
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -32,7 +31,7 @@ from jaxstyle.images.arrays import Image, Images, check_image, check_images
 from jaxstyle.kernels.gaussians import Gaussian, join_gaussians, transport_map
 from jaxstyle.losses.targets import pool_masks
 from jaxstyle.scaling.windows import Window, cover_image, join_windows
-from jaxstyle.transport.decoder import Maps, block_reach, decode_block
+from jaxstyle.transport.decoder import Maps, block_reach, decode
 from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode, level_stride
 from jaxstyle.transport.paintings import (
     Painting,
@@ -40,10 +39,7 @@ from jaxstyle.transport.paintings import (
     fit_level,
     with_noise,
 )
-from jaxstyle.vgg.network import VGG
-
-LOWEST_KEPT = 3
-"""The lowest level whose features are kept whole if the others come in tiles."""
+from jaxstyle.vgg.network import VGG, VGGParams
 
 
 class Region(NamedTuple):
@@ -93,7 +89,7 @@ def stylize(
         target: from `jaxstyle.transport.describe`, for all images, or with leading
             axes that broadcast against theirs; or regions.
         strength: how far features are moved, from 0, the photo, to 1: one number, or
-            five, from relu1_1 to relu5_1.
+            four, from relu1_1 to relu4_1.
 
     Returns:
         Images of the same shape and precision, not clipped.
@@ -118,12 +114,12 @@ def stylize(
         (16, 16, 3)
     """
     check_images(images, smallest=SMALLEST_SIDE)
-    maps = [images, *encode(params["encoder"], images).values()]
-    x = maps[-1]
+    x = images
     for level in _levels(params, images, target, strength):
-        masks = level.masks
-        moved = level.move(x, level.measure(x, masks), masks)
-        x = level.decode(moved, maps)
+        x = jnp.clip(x, 0, 1)
+        features = level.encode(x)
+        sources = level.measure(features, level.masks)
+        x = level.paint(x, features, sources, level.masks)
     return x
 
 
@@ -134,10 +130,15 @@ class _Level(NamedTuple):
     """What is done at a level; masks are those of the level's resolution."""
 
     number: int
-    decoder: Mapping[str, Any]
+    params: Mapping[str, Any]
     targets: Sequence[Gaussian]
     masks: Sequence[_Mask]
     strength: Float[Array, ""]
+
+    def encode(self, x: Images) -> Maps:
+        """Compute the features of images."""
+        features = encode(self.params["encoder"], x, deepest=self.number)
+        return features[LEVELS[self.number - 1]]
 
     def cut_masks(self, window: Window) -> list[_Mask]:
         """Cut the window's part out of the masks."""
@@ -163,18 +164,24 @@ class _Level(NamedTuple):
         ]
         return (x + self.strength * reduce(jnp.add, changes)).astype(x.dtype)
 
-    def decode(self, moved: Maps, maps: Sequence[Maps]) -> Maps:
-        """Add to the photo's features below what the decoder makes of the change."""
-        below = maps[self.number - 1]
-        size = below.shape[-3:-1]
+    def paint(
+        self,
+        x: Images,
+        features: Maps,
+        sources: Sequence[Gaussian],
+        masks: Sequence[_Mask],
+    ) -> Images:
+        """Add to images what the decoder makes of the change of their features."""
+        moved, size = self.move(features, sources, masks), x.shape[-3:-1]
 
-        def decode(features: Maps) -> Maps:
-            return decode_block(self.decoder, features, level=self.number, size=size)
+        def decode_level(features: Maps) -> Images:
+            return decode(
+                self.params["decoder"], features, level=self.number, size=size
+            )
 
         # One after the other, by one program: less to compile, and less memory.
-        new, old = lax.map(decode, jnp.stack([moved, maps[self.number]]))
-        changed = below + new - old
-        return changed if self.number == 1 else nn.relu(changed)
+        new, old = lax.map(decode_level, jnp.stack([moved, features]))
+        return x + new - old
 
 
 def _changer(x: Maps) -> Callable[[Gaussian, Gaussian], Maps]:
@@ -195,7 +202,7 @@ def _changer(x: Maps) -> Callable[[Gaussian, Gaussian], Maps]:
 def _levels(
     params: Mapping[str, Any], images: Images, target: Target, strength: ArrayLike
 ) -> Iterator[_Level]:
-    """Yield the levels from relu5_1 to relu1_1."""
+    """Yield the levels from relu4_1 to relu1_1."""
     regions: Sequence[tuple[Painting, _Mask]]
     regions = [(target, None)] if isinstance(target, Mapping) else list(target)
     for _, mask in regions:
@@ -206,7 +213,7 @@ def _levels(
         layer = LEVELS[number - 1]
         yield _Level(
             number,
-            params["decoder"],
+            params,
             [painting[layer] for painting, _ in regions],
             [
                 None if mask is None else pool_masks(mask, level_stride(number))
@@ -229,10 +236,8 @@ def stylize_tiled(
 ) -> Image:
     """Stylize as `stylize` does, except for rounding, in little memory.
 
-    Windows of the image are encoded and decoded one after the other, for each level
-    anew: its distribution is known only when all have been seen. The only features that
-    are kept whole are those of a level or two from relu3_1 on, at a quarter of the
-    image's height and width or less.
+    For each level, windows of the image are encoded once for its distribution, which is
+    known only when all have been seen, and once more to be painted.
 
     Args:
         params: from `jaxstyle.load_transport`.
@@ -252,94 +257,47 @@ def stylize_tiled(
         >>> large = jnp.tile(photo, (18, 2, 1))
         >>> target = jaxstyle.transport.describe(transport, painting)
         >>> run = jax.jit(jaxstyle.transport.stylize_tiled, static_argnames="tile")
-        >>> run(transport, large, target, tile=272).shape
+        >>> run(transport, large, target, tile=176).shape
         (288, 32, 3)
     """
     check_image(image, name="the image")
     check_images(image, smallest=SMALLEST_SIDE)
-    sweep = _Sweep(params["encoder"], image, tile)
-    part: _Part = _highest
+    x, (height, width, _) = image, image.shape
     for level in _levels(params, image, target, strength):
-        if level.number >= LOWEST_KEPT:
-            whole = sweep.store(part, level.number)
-            sources = level.measure(whole, level.masks)
-            part = _cut(level.move(whole, sources, level.masks), level)
-        else:
-            part = _then_move(part, sweep.measure(part, level), level)
-        part = _then_decode(part, level)
-    return sweep.store(part, 0)
-
-
-_Part: TypeAlias = Callable[[Window, Sequence[Maps]], Maps]
-"""Computes features in a window, given what the photo is there, level by level."""
-
-
-def _highest(_: Window, maps: Sequence[Maps]) -> Maps:
-    return maps[-1]
-
-
-def _cut(whole: Maps, level: _Level) -> _Part:
-    return lambda window, _: window.cut(whole, stride=level_stride(level.number))
-
-
-def _then_move(part: _Part, sources: Sequence[Gaussian], level: _Level) -> _Part:
-    def moved(window: Window, maps: Sequence[Maps]) -> Maps:
-        masks = level.cut_masks(window)
-        return level.move(part(window, maps), sources, masks)
-
-    return moved
-
-
-def _then_decode(part: _Part, level: _Level) -> _Part:
-    return lambda window, maps: level.decode(part(window, maps), maps)
-
-
-class _Sweep(NamedTuple):
-    """All windows of an image, one after the other."""
-
-    encoder: Mapping[str, Any]
-    image: Image
-    tile: int
-
-    def measure(self, part: _Part, level: _Level) -> list[Gaussian]:
-        """Compute the distribution of features in each region."""
-
-        def visit(_: None, window: Window) -> tuple[None, list[tuple[Array, Gaussian]]]:
-            x = self.look(part, window)
-            counts = window.owned(level_stride(level.number)).astype(jnp.float32)
-            masks = [
-                counts if mask is None else counts * mask
-                for mask in level.cut_masks(window)
-            ]
-            sums = [mask.sum() for mask in masks]
-            return None, list(zip(sums, level.measure(x, masks), strict=True))
-
-        found = lax.scan(visit, None, self.windows(level.number))[1]
-        return [join_gaussians(parts, counts) for counts, parts in found]
-
-    def store(self, part: _Part, level: int) -> Maps:
-        """Compute the features of a level; level 0 is pixels."""
-        windows, (height, width, _) = self.windows(level), self.image.shape
-
-        def visit(window: Window) -> tuple[Array, None]:
-            return self.look(part, window), None
-
-        return join_windows(visit, windows, (height, width), level_stride(level))[0]
-
-    def look(self, part: _Part, window: Window) -> Maps:
-        """Compute features in a window."""
-        pixels = window.cut(self.image)
-        return part(window, [pixels, *encode(self.encoder, pixels).values()])
-
-    def windows(self, level: int) -> Window:
-        """Cover the image with windows in which the features of a level are right."""
-        highest = max(LOWEST_KEPT, min(level + 1, len(LEVELS)))
-        margin = VGG().reach(self.encoder, LEVELS[highest - 1])
-        margin += sum(map(block_reach, range(level + 1, highest + 1)))
-        height, width, _ = self.image.shape
-        return cover_image(
+        windows = cover_image(
             (height, width),
-            largest=self.tile,
-            margin=margin,
-            stride=level_stride(highest),
+            largest=tile,
+            margin=_reach(params["encoder"], level.number),
+            stride=level_stride(level.number),
         )
+        x = _paint_windows(level, jnp.clip(x, 0, 1), windows)
+    return x
+
+
+def _reach(encoder: VGGParams, level: int) -> int:
+    """Count the pixels around its own that a painted pixel depends on."""
+    below = map(block_reach, range(1, level + 1))
+    return VGG().reach(encoder, LEVELS[level - 1]) + sum(below)
+
+
+def _paint_windows(level: _Level, x: Image, windows: Window) -> Image:
+    stride = level_stride(level.number)
+
+    def measure(_: None, window: Window) -> tuple[None, list[tuple[Array, Gaussian]]]:
+        counts = window.owned(stride).astype(jnp.float32)
+        masks = [
+            counts if mask is None else counts * mask
+            for mask in level.cut_masks(window)
+        ]
+        found = level.measure(level.encode(window.cut(x)), masks)
+        return None, list(zip([mask.sum() for mask in masks], found, strict=True))
+
+    parts = lax.scan(measure, None, windows)[1]
+    sources = [join_gaussians(found, counts) for counts, found in parts]
+
+    def paint(window: Window) -> tuple[Image, None]:
+        pixels, masks = window.cut(x), level.cut_masks(window)
+        return level.paint(pixels, level.encode(pixels), sources, masks), None
+
+    height, width, _ = x.shape
+    return join_windows(paint, windows, (height, width), 1)[0]

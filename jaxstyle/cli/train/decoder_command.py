@@ -1,15 +1,11 @@
 """The program behind ``scripts/train_decoder.py``: steps, measurements, checkpoints."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
 
 from jaxstyle.cli.main import Parser, report
 from jaxstyle.cli.options import add_options, read_options
@@ -29,12 +25,8 @@ from jaxstyle.files.transport_files import save_decoder
 from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.transport.decoder_steps import (
     Metrics,
-    Schedule,
     State,
-    draw_level,
-    encode_photos,
-    train_blocks,
-    train_chain,
+    train_pass,
 )
 from jaxstyle.transport.encoder import LEVELS
 
@@ -43,24 +35,6 @@ LOGGED = 10
 
 SECONDS = 300.0
 """The longest time without a checkpoint."""
-
-TRAINED = (5, 4, 3)
-"""The levels whose blocks every step trains."""
-
-ALSO, RARELY = 2, 4
-"""A level whose block is trained too, and after how many steps: it is nearly linear."""
-
-CHAINS = (5, 4, 3)
-"""The levels at which chains start."""
-
-RATES = {"blocks": (5e-4, 1e-5), "chain": (1e-4, 1e-6)}
-"""The learning rates at the start and at the end of the stages."""
-
-GROUP = 4
-"""The number of batches of crops that are encoded at once."""
-
-Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
-"""Makes the step of a number."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_training(options: decoder_run.DecoderOptions) -> int:
-    """Train a stage to its end, or for some hours; return the exit code."""
+    """Train to the end, or for some hours; return the exit code."""
     use_compilation_cache()
     run = decoder_run.open_run(options, load_vgg(), say=make_say(quiet=options.quiet))
     train(run, decoder_run.find_start(run))
@@ -87,8 +61,7 @@ def train(run: decoder_run.Run, state: State) -> None:
 
     A NotFiniteError names a metric; no checkpoint holds what came of it.
     """
-    make_advance = {"blocks": blocks_advance, "chain": chain_advance}
-    advance = make_advance[run.options.stage](run)
+    advance = jax.jit(partial(train_pass, optimizer=run.optimizer), donate_argnums=0)
     began = saved = time.monotonic()
     recent: list[Metrics] = []
     step, steps = int(state.step), run.options.steps
@@ -97,7 +70,8 @@ def train(run: decoder_run.Run, state: State) -> None:
             evaluate(run, state, log)
             save(run, state, log)
         while step < steps:
-            state, metrics = advance(state, step)
+            crops = run.draw(step), run.draw_painting(step)
+            state, metrics = advance(state, *crops, run.vgg)
             step += 1
             recent.append(metrics)
             if step % LOGGED and step < steps:
@@ -139,16 +113,14 @@ def evaluate(run: decoder_run.Run, state: State, log: RunLog) -> None:
     ratios = [f"{measures[f'psnr{level + 1}']:.2f}" for level in range(len(LEVELS))]
     run.say(f"step {step}: PSNR {' '.join(ratios)} dB from {', '.join(LEVELS)}")
     metadata = {
-        "stage": options.stage,
         "step": str(step),
         "steps": str(options.steps),
         "width": f"{options.width:g}",
         "photographs": str(len(run.album.names)),
+        "paintings": str(len(run.paintings.names)),
         "psnr": " ".join(ratios),
     }
-    save_decoder(
-        state.params, Path(options.out, decoder_run.DECODER), metadata=metadata
-    )
+    save_decoder(state.params, run.folder / decoder_run.DECODER, metadata=metadata)
 
 
 def save(run: decoder_run.Run, state: State, log: RunLog) -> None:
@@ -156,80 +128,3 @@ def save(run: decoder_run.Run, state: State, log: RunLog) -> None:
     check_finite(state)
     log.sync()
     save_checkpoint(run.folder / decoder_run.CHECKPOINTS, state, run.configuration)
-
-
-# --- steps --------------------------------------------------------------------------
-
-
-def blocks_advance(run: decoder_run.Run) -> Advance:
-    """Make the steps that train each block alone."""
-    encode = partial(jax.jit(encode_photos), run.vgg)
-    maps_of = make_replay(run.draw, encode, echo=run.options.echo)
-    step = _jit_step(run, train_blocks, static="levels")
-
-    def advance(state: State, number: int) -> tuple[State, Metrics]:
-        levels = TRAINED if number % RARELY else (*TRAINED, ALSO)
-        chosen = choose(number, batch=run.options.batch, seed=run.options.seed)
-        return step(state, maps_of(number), chosen, levels=levels)
-
-    return advance
-
-
-def chain_advance(run: decoder_run.Run) -> Advance:
-    """Make the steps that train all blocks as one."""
-    step = _jit_step(run, train_chain, static="level")
-
-    def advance(state: State, number: int) -> tuple[State, Metrics]:
-        level = draw_level(CHAINS, seed=run.options.seed, step=number)
-        return step(state, run.draw(number), run.vgg, level=level)
-
-    return advance
-
-
-def _jit_step(run: decoder_run.Run, step: Callable[..., Any], *, static: str) -> Any:
-    schedule = Schedule(run.options.steps, *RATES[run.options.stage])
-    scheduled = partial(step, schedule=schedule)
-    return jax.jit(scheduled, static_argnames=static, donate_argnums=0)
-
-
-def make_replay(
-    draw: Callable[[int], np.ndarray],
-    encode: Callable[[np.ndarray], Sequence[jax.Array]],
-    *,
-    echo: int,
-) -> Callable[[int], list[jax.Array]]:
-    """Make features that serve several steps: encoding takes longer than a step.
-
-    Crops come in groups of `GROUP` batches, which are encoded once. The steps of a
-    group go over its crops ``echo`` times, each time in another order; see `choose`.
-
-    Source: Choi et al. (2019), "Faster neural network training with data echoing", who
-    repeat what comes out of any slow part.
-
-    Args:
-        draw: draws the crops of a number.
-        encode: computes their features, from pixels on.
-        echo: the number of times that each group is used.
-
-    Returns:
-        ``maps_of(step)``, the features of the group of a step.
-    """
-    held: dict[int, list[jax.Array]] = {}
-
-    def maps_of(step: int) -> list[jax.Array]:
-        group = step // (GROUP * echo)
-        if group not in held:
-            held.clear()  # before the next ones take memory
-            numbers = range(group * GROUP, (group + 1) * GROUP)
-            parts = [encode(draw(number)) for number in numbers]
-            held[group] = [jnp.concatenate(maps) for maps in zip(*parts, strict=True)]
-        return held[group]
-
-    return maps_of
-
-
-def choose(step: int, *, batch: int, seed: int) -> Int[np.ndarray, " batch"]:
-    """Choose the crops of its group that a step takes."""
-    turn, place = divmod(step, GROUP)
-    order = np.random.default_rng([seed, 3, turn]).permutation(batch * GROUP)
-    return order[place * batch : (place + 1) * batch]

@@ -2,9 +2,12 @@
 
 The folder of a run gets::
 
-    photos/              all photographs as raw pixels
-    blocks/, chain/      of each stage: checkpoints, metrics.jsonl, sheet.png
-    decoder.safetensors  the decoder at its last evaluation
+    photos/, paintings/  all photographs and paintings as raw pixels
+    checkpoints/         the states to resume from
+    metrics.jsonl        the parts of the loss, and measurements
+    sheet.png            photographs that came back, or were painted
+    decoder.safetensors  the decoder at the last evaluation
+    final.safetensors    that at the end, in float32; --start takes it
 
 A run that was killed resumes from its newest checkpoint exactly as if it had not been.
 """
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxstyle.cli.options import Options
 from jaxstyle.cli.train.reconstructions import Judge
@@ -33,8 +37,8 @@ from jaxstyle.losses.config import (
 )
 from jaxstyle.transport.closed_form import fit_decoder
 from jaxstyle.transport.decoder import hidden_channels, init_decoder
-from jaxstyle.transport.decoder_steps import State, encode_photos, init_state
-from jaxstyle.transport.encoder import LEVELS
+from jaxstyle.transport.decoder_steps import State, init_state, make_optimizer
+from jaxstyle.transport.encoder import LEVELS, encode_photos, level_stride
 from jaxstyle.vgg import params as vgg_params
 
 STAGES = ("blocks", "chain")
@@ -42,12 +46,15 @@ STAGES = ("blocks", "chain")
 CHECKPOINTS, SHEET, DECODER = "checkpoints", "sheet.png", "decoder.safetensors"
 
 FINAL = "final.safetensors"
-"""The parameters at the end of a stage, in float32."""
+"""The parameters at the end, in float32."""
 
-CONFIGURATION = ("stage", "batch", "crop", "width", "echo", "fitted", "seed")
+CONFIGURATION = ("batch", "crop", "width", "fitted", "seed")
 """The options that must not change when a run is resumed."""
 
-STRIDE = 16
+PAINTING = 256
+"""The side of crops of paintings, in pixels."""
+
+STRIDE = level_stride(len(LEVELS))
 """The sides of crops are multiples of this many pixels."""
 
 HELD_OUT, SQUARE = 24, 256
@@ -67,18 +74,22 @@ class DecoderOptions(Options):
     photos: Sequence[str] = option(
         REQUIRED, "folders of photographs", metavar="FOLDER", nargs="+"
     )
+    paintings: Sequence[str] = option(
+        REQUIRED, "folders of paintings", metavar="FOLDER", nargs="+"
+    )
     out: str = option(REQUIRED, "the folder for all results", metavar="FOLDER")
-    stage: str = option("blocks", "what to train", choices=STAGES)
-    steps: int = option(16000, "the steps of the stage, in all", parse=positive_int)
+    start: str = option(
+        "", "train on from the parameters of another run", metavar="FILE"
+    )
+    steps: int = option(4000, "the steps, in all", parse=positive_int)
     hours: float = option(math.inf, "end after N hours", parse=positive_float)
-    batch: int = option(16, "crops in a step", parse=positive_int)
-    crop: int = option(128, "the side of crops, in pixels", parse=positive_int)
+    batch: int = option(2, "crops in a step", parse=positive_int)
+    crop: int = option(192, "the side of crops, in pixels", parse=positive_int)
     width: float = option(
         0.5, "channels within blocks; 1 for as many as in VGG's", parse=positive_float
     )
-    echo: int = option(4, "how many times crops are used", parse=positive_int)
     fitted: int = option(12, "batches for the closed form", parse=positive_int)
-    evaluate_every: int = option(500, "measure every N steps", parse=positive_int)
+    evaluate_every: int = option(100, "measure every N steps", parse=positive_int)
     seed: int = option(0, "of parameters and crops", parse=seed_number)
     quiet: bool = option(False, "show no progress")
 
@@ -89,26 +100,28 @@ class Run(NamedTuple):
     options: DecoderOptions
     vgg: Mapping[str, Any]
     album: photo_album.Album
+    paintings: photo_album.Album
     judge: Judge
     say: Callable[[str], None]
 
     @property
     def folder(self) -> Path:
-        """The folder of the stage."""
-        return Path(self.options.out, self.options.stage)
+        """The folder of all results."""
+        return Path(self.options.out)
 
     @property
-    def is_first(self) -> bool:
-        """Whether the stage is the first one."""
-        return self.options.stage == STAGES[0]
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimizer, whose rate depends on the number of steps."""
+        return make_optimizer(self.options.steps)
 
     @property
     def configuration(self) -> dict[str, Any]:
         """What a checkpoint must have been made with to resume from it."""
         found = {name: getattr(self.options, name) for name in CONFIGURATION}
         found["photos"] = self.album.digest
-        if not self.is_first:
-            found["start"] = digest_params(load_blocks(self))
+        found["paintings"] = self.paintings.digest
+        if self.options.start:
+            found["start"] = digest_params(load_start(self))
         return found
 
     def draw(self, step: int) -> np.ndarray:
@@ -121,6 +134,16 @@ class Run(NamedTuple):
             batch=options.batch,
             crop=options.crop,
         )
+
+    def draw_painting(self, step: int) -> np.ndarray:
+        """Draw the crop of a painting of a step."""
+        return photo_album.draw_crops(
+            self.paintings,
+            seed=self.options.seed,
+            step=step,
+            batch=1,
+            crop=PAINTING,
+        )[0]
 
 
 def open_run(
@@ -141,10 +164,17 @@ def open_run(
         HELD_OUT,
     )
     say(f"{len(album.names)} photographs to train on, {len(unseen.names)} held out")
-    vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
-    run = Run(
-        options, vgg, album, Judge(vgg, photo_album.center_squares(unseen, SQUARE)), say
+    paintings = photo_album.open_album(
+        Path(options.out, "paintings"),
+        [Path(folder) for folder in options.paintings],
+        smallest=PAINTING,
+        say=say,
     )
+    say(f"{len(paintings.names)} paintings")
+    vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
+    painting = photo_album.center_squares(paintings, SQUARE)[0]
+    judge = Judge(vgg, photo_album.center_squares(unseen, SQUARE), painting)
+    run = Run(options, vgg, album, paintings, judge, say)
     run.folder.mkdir(parents=True, exist_ok=True)
     return run
 
@@ -156,7 +186,7 @@ def check_options(options: DecoderOptions) -> None:
             f"--crop must be a multiple of {STRIDE}, at least {2 * STRIDE}, got "
             f"{options.crop}"
         )
-    for folder in options.photos:
+    for folder in (*options.photos, *options.paintings):
         if Path(options.out).resolve().is_relative_to(Path(folder).resolve()):
             raise ValueError(
                 f"the output {options.out} is within the photographs; name a folder "
@@ -170,17 +200,16 @@ def check_options(options: DecoderOptions) -> None:
 def find_start(run: Run) -> State:
     """Load the state of the newest checkpoint, or make that before the first step.
 
-    A ValueError says if the checkpoint is of other settings or photographs, or if there
-    are no blocks yet for a chain to start from.
+    A ValueError says if the checkpoint is of other settings or photographs, or if the
+    parameters to start from cannot be used.
     """
     folder = run.folder / CHECKPOINTS
     if not find_checkpoints(folder):
-        run.say(f"stage {run.options.stage}: from the beginning")
-        params = fit(run) if run.is_first else load_blocks(run)
-        return init_state(jax.tree.map(jnp.asarray, params))
-    like = jax.eval_shape(lambda: init_state(make_decoder(run)))
+        params = load_start(run) if run.options.start else fit(run)
+        return init_state(jax.tree.map(jnp.asarray, params), run.optimizer)
+    like = jax.eval_shape(lambda: init_state(make_decoder(run), run.optimizer))
     state = load_checkpoint(folder, lambda _: like, run.configuration, say=run.say)
-    run.say(f"stage {run.options.stage}: resuming from step {int(state.step)}")
+    run.say(f"resuming from step {int(state.step)}")
     return jax.tree.map(jnp.asarray, state)
 
 
@@ -206,14 +235,9 @@ def fit(run: Run) -> dict[str, Any]:
     return fit_decoder(make_decoder(run), batches, samples=SAMPLES, seed=seed)
 
 
-def load_blocks(run: Run) -> dict[str, Any]:
-    """Load the decoder of the first stage; a ValueError if it has not ended."""
-    path = Path(run.options.out, STAGES[0], FINAL)
-    if not path.exists():
-        raise ValueError(
-            f"there is no {path}; first train the blocks to the end, with "
-            f"--stage {STAGES[0]}"
-        )
+def load_start(run: Run) -> dict[str, Any]:
+    """Load the parameters to start from; a ValueError if their shapes do not fit."""
+    path = Path(run.options.start)
     params, _ = load_params(path)
     like = jax.eval_shape(lambda: make_decoder(run))
     check_params(params, jax.tree.map(lambda x: x.shape, like), path=path)

@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxstyle.files.figures import make_sheet
+from jaxstyle.images.arrays import Image, Images
 from jaxstyle.transport.decoder import Params, decode_levels
-from jaxstyle.transport.decoder_steps import encode_photos
-from jaxstyle.transport.encoder import LEVELS
+from jaxstyle.transport.encoder import LEVELS, encode_photos
+from jaxstyle.transport.paintings import describe
+from jaxstyle.transport.stylization import stylize
 
 BATCH = 4
 """How many photographs are decoded at a time."""
@@ -22,11 +24,11 @@ SHOWN = 4
 
 def reconstruct(
     params: Params, vgg: Mapping[str, Any], photos: UInt8[Array, "n h w 3"]
-) -> tuple[Float[Array, "5 n h w 3"], Float[Array, "5 n"], Float[Array, "5 n 2"]]:
+) -> tuple[Float[Array, "k n h w 3"], Float[Array, "k n"], Float[Array, "k n 2"]]:
     """Decode photos from each level.
 
     Returns:
-        From level 1 to 5: the pictures, clipped; their PSNR in dB; and of the first
+        From level 1 to 4: the pictures, clipped; their PSNR in dB; and of the first
         block alone the squared error and the squared deviation from the mean.
     """
     maps = encode_photos(vgg, photos)
@@ -47,10 +49,11 @@ _jitted = jax.jit(reconstruct)
 
 
 class Judge(NamedTuple):
-    """A VGG, and photographs of one size to measure decoders by."""
+    """A VGG, and photographs and a painting of one size to measure decoders by."""
 
     vgg: Mapping[str, Any]
     squares: UInt8[np.ndarray, "n h w 3"]
+    painting: UInt8[np.ndarray, "h w 3"]
 
     def measure(
         self, params: Params
@@ -73,5 +76,16 @@ class Judge(NamedTuple):
             measures[f"psnr{level}"] = float(ratios[level - 1].mean())
             measures[f"explained{level}"] = float(explained[level - 1])
         originals = self.squares[:SHOWN] / np.float32(255)
-        rows = [[photo, *pictures[:, i]] for i, photo in enumerate(originals)]
-        return measures, make_sheet(rows, column_labels=["photo", *LEVELS])
+        painted = _paint(params, self.vgg, originals, self.painting / np.float32(255))
+        rows = [
+            [photo, *pictures[:, i], painted[i]] for i, photo in enumerate(originals)
+        ]
+        return measures, make_sheet(rows, column_labels=["photo", *LEVELS, "painted"])
+
+
+@jax.jit
+def _paint(
+    params: Params, vgg: Mapping[str, Any], photos: Images, painting: Image
+) -> Images:
+    transport = {"encoder": vgg, "decoder": params}
+    return jnp.clip(stylize(transport, photos, describe(transport, painting)), 0, 1)
