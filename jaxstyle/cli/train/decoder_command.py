@@ -23,11 +23,7 @@ from jaxstyle.files.param_files import save_params
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.files.transport_files import save_decoder
 from jaxstyle.files.vgg_files import load_vgg
-from jaxstyle.transport.decoder_steps import (
-    Metrics,
-    State,
-    train_pass,
-)
+from jaxstyle.transport.decoder_steps import Metrics, State, train_pass
 from jaxstyle.transport.encoder import LEVELS
 
 LOGGED = 10
