@@ -5,7 +5,7 @@ The folder of a run gets::
     photos/, paintings/  all photographs and paintings as raw pixels
     checkpoints/         the states to resume from
     metrics.jsonl        the parts of the loss, and measurements
-    sheet.png            photographs that came back, or were painted
+    sheet.png            photographs that came back from each level
     decoder.safetensors  the decoder at the last evaluation
     final.safetensors    that at the end, in float32; --start takes it
 
@@ -172,8 +172,7 @@ def open_run(
     )
     say(f"{len(paintings.names)} paintings")
     vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
-    painting = photo_album.center_squares(paintings, SQUARE)[0]
-    judge = Judge(vgg, photo_album.center_squares(unseen, SQUARE), painting)
+    judge = Judge(vgg, photo_album.center_squares(unseen, SQUARE))
     run = Run(options, vgg, album, paintings, judge, say)
     run.folder.mkdir(parents=True, exist_ok=True)
     return run

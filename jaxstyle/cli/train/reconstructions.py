@@ -9,11 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxstyle.files.figures import make_sheet
-from jaxstyle.images.arrays import Image, Images
 from jaxstyle.transport.decoder import Params, decode_levels
 from jaxstyle.transport.encoder import LEVELS, encode_photos
-from jaxstyle.transport.paintings import describe
-from jaxstyle.transport.stylization import stylize
 
 BATCH = 4
 """How many photographs are decoded at a time."""
@@ -49,11 +46,10 @@ _jitted = jax.jit(reconstruct)
 
 
 class Judge(NamedTuple):
-    """A VGG, and photographs and a painting of one size to measure decoders by."""
+    """A VGG, and photographs of one size to measure decoders by."""
 
     vgg: Mapping[str, Any]
     squares: UInt8[np.ndarray, "n h w 3"]
-    painting: UInt8[np.ndarray, "h w 3"]
 
     def measure(
         self, params: Params
@@ -76,16 +72,5 @@ class Judge(NamedTuple):
             measures[f"psnr{level}"] = float(ratios[level - 1].mean())
             measures[f"explained{level}"] = float(explained[level - 1])
         originals = self.squares[:SHOWN] / np.float32(255)
-        painted = _paint(params, self.vgg, originals, self.painting / np.float32(255))
-        rows = [
-            [photo, *pictures[:, i], painted[i]] for i, photo in enumerate(originals)
-        ]
-        return measures, make_sheet(rows, column_labels=["photo", *LEVELS, "painted"])
-
-
-@jax.jit
-def _paint(
-    params: Params, vgg: Mapping[str, Any], photos: Images, painting: Image
-) -> Images:
-    transport = {"encoder": vgg, "decoder": params}
-    return jnp.clip(stylize(transport, photos, describe(transport, painting)), 0, 1)
+        rows = [[photo, *pictures[:, i]] for i, photo in enumerate(originals)]
+        return measures, make_sheet(rows, column_labels=["photo", *LEVELS])
