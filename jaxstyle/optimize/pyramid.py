@@ -25,9 +25,15 @@ from jaxstyle.losses.objective import (
     Weights,
 )
 from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Mask, make_targets
+from jaxstyle.losses.targets import Mask
 from jaxstyle.optimize import optimizers
-from jaxstyle.optimize.scenes import Scene, check_scene, resize_image, resize_scene
+from jaxstyle.optimize.scenes import (
+    Scene,
+    check_scene,
+    make_scene_targets,
+    resize_image,
+    resize_scene,
+)
 from jaxstyle.optimize.steps import (
     BEST,
     Keeper,
@@ -223,14 +229,11 @@ def optimize_image(
         if state.image.shape[:2] != size:
             detail = scene.content if init is None else None
             state = change_scale(state, size, optimizer, keeper=keeper, detail=detail)
-        targets = make_targets(
+        targets = make_scene_targets(
             params,
-            scene.content,
-            scene.styles,
+            scene,
             weights,
             style_weights=style_weights,
-            masks=scene.masks,
-            style_masks=scene.style_masks,
             objective=objective,
             execution=execution,
         )

@@ -5,7 +5,7 @@ JAX compiles anew for each function that is made, so none is made twice.
 
 import json
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import optax
@@ -16,12 +16,12 @@ from jaxstyle.images.arrays import Image
 from jaxstyle.losses.extractor import Execution
 from jaxstyle.losses.objective import Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Targets, make_targets
+from jaxstyle.losses.targets import Targets
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.optimizers import OPTIMIZERS
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import change_scale
-from jaxstyle.optimize.scenes import Scene
+from jaxstyle.optimize.scenes import Scene, make_scene_targets
 from jaxstyle.optimize.steps import KEEPERS, Keeper
 from jaxstyle.scaling import sharding
 from jaxstyle.vgg import network
@@ -127,25 +127,13 @@ def make_enter(
 
 
 @lru_cache
-def make_scene_targets(
+def choose_targets(
     blend: str, objective: Objective, execution: Execution
 ) -> Callable[[network.VGGParams, Scene, Weights], Targets]:
-    """Make ``make_scene_targets(params, scene, weights)`` for a blend, as JSON."""
-    shares = json.loads(blend)
-
-    def make_scene_targets(
-        params: network.VGGParams, scene: Scene, weights: Weights
-    ) -> Targets:
-        return make_targets(
-            params,
-            scene.content,
-            scene.styles,
-            weights,
-            style_weights=shares,
-            masks=scene.masks,
-            style_masks=scene.style_masks,
-            objective=objective,
-            execution=execution,
-        )
-
-    return make_scene_targets
+    """Choose ``make_scene_targets(params, scene, weights)`` for a blend, as JSON."""
+    return partial(
+        make_scene_targets,
+        style_weights=json.loads(blend),
+        objective=objective,
+        execution=execution,
+    )

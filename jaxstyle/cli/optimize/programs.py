@@ -15,10 +15,10 @@ from jax.typing import ArrayLike
 
 from jaxstyle.cli.optimize.functions import (
     CompileOptions,
+    choose_targets,
     make_enter,
     make_init,
     make_run_steps,
-    make_scene_targets,
 )
 from jaxstyle.cli.optimize.scene_inputs import Inputs, resize
 from jaxstyle.cli.runtime import Ahead
@@ -194,7 +194,7 @@ def make_programs(
     ]
 
     jitted_targets = jax.jit(
-        make_scene_targets(
+        choose_targets(
             json.dumps(config.loss.blend), options.objective, options.execution
         )
     )
