@@ -41,8 +41,6 @@ from jaxstyle.transport.decoder_steps import State, init_state, make_optimizer
 from jaxstyle.transport.encoder import LEVELS, encode_photos, level_stride
 from jaxstyle.vgg import params as vgg_params
 
-STAGES = ("blocks", "chain")
-
 CHECKPOINTS, SHEET, DECODER = "checkpoints", "sheet.png", "decoder.safetensors"
 
 FINAL = "final.safetensors"
@@ -95,13 +93,17 @@ class DecoderOptions(Options):
 
 
 class Run(NamedTuple):
-    """All that stays the same while a decoder is trained; VGG is normalized."""
+    """All that stays the same while a decoder is trained; VGG is normalized.
+
+    It starts from the closed form if there are no parameters to start from.
+    """
 
     options: DecoderOptions
     vgg: Mapping[str, Any]
     album: photo_album.Album
     paintings: photo_album.Album
     judge: Judge
+    start: Mapping[str, Any] | None
     say: Callable[[str], None]
 
     @property
@@ -120,8 +122,8 @@ class Run(NamedTuple):
         found = {name: getattr(self.options, name) for name in CONFIGURATION}
         found["photos"] = self.album.digest
         found["paintings"] = self.paintings.digest
-        if self.options.start:
-            found["start"] = digest_params(load_start(self))
+        if self.start is not None:
+            found["start"] = digest_params(self.start)
         return found
 
     def draw(self, step: int) -> np.ndarray:
@@ -151,7 +153,8 @@ def open_run(
 ) -> Run:
     """Read what a run needs, and decode the photographs if it is new.
 
-    A ValueError says if they are not those of the run, or if a size does not fit.
+    A ValueError says if they are not those of the run, if a size does not fit, or if
+    the parameters to start from cannot be used.
     """
     check_options(options)
     album, unseen = photo_album.hold_out(
@@ -173,7 +176,8 @@ def open_run(
     say(f"{len(paintings.names)} paintings")
     vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
     judge = Judge(vgg, photo_album.center_squares(unseen, SQUARE))
-    run = Run(options, vgg, album, paintings, judge, say)
+    start = load_start(options, vgg) if options.start else None
+    run = Run(options, vgg, album, paintings, judge, start, say)
     run.folder.mkdir(parents=True, exist_ok=True)
     return run
 
@@ -199,24 +203,26 @@ def check_options(options: DecoderOptions) -> None:
 def find_start(run: Run) -> State:
     """Load the state of the newest checkpoint, or make that before the first step.
 
-    A ValueError says if the checkpoint is of other settings or photographs, or if the
-    parameters to start from cannot be used.
+    A ValueError says if the checkpoint is of other settings or photographs.
     """
     folder = run.folder / CHECKPOINTS
     if not find_checkpoints(folder):
-        params = load_start(run) if run.options.start else fit(run)
-        return init_state(jax.tree.map(jnp.asarray, params), run.optimizer)
-    like = jax.eval_shape(lambda: init_state(make_decoder(run), run.optimizer))
+        params = fit(run) if run.start is None else run.start
+        # Copies: the state's arrays are given away to steps, the run's are kept.
+        return init_state(jax.tree.map(jnp.array, params), run.optimizer)
+    like = jax.eval_shape(
+        lambda: init_state(make_decoder(run.options, run.vgg), run.optimizer)
+    )
     state = load_checkpoint(folder, lambda _: like, run.configuration, say=run.say)
     run.say(f"resuming from step {int(state.step)}")
     return jax.tree.map(jnp.asarray, state)
 
 
-def make_decoder(run: Run) -> dict[str, Any]:
+def make_decoder(options: DecoderOptions, vgg: Mapping[str, Any]) -> dict[str, Any]:
     """Draw the parameters of a new decoder."""
-    channels = [run.vgg[layer.replace("relu", "conv")]["bias"].size for layer in LEVELS]
-    hidden = hidden_channels(channels, width=run.options.width)
-    return init_decoder(jax.random.key(run.options.seed), channels, hidden=hidden)
+    channels = [vgg[layer.replace("relu", "conv")]["bias"].size for layer in LEVELS]
+    hidden = hidden_channels(channels, width=options.width)
+    return init_decoder(jax.random.key(options.seed), channels, hidden=hidden)
 
 
 def fit(run: Run) -> dict[str, Any]:
@@ -231,13 +237,14 @@ def fit(run: Run) -> dict[str, Any]:
         return [np.asarray(maps) for maps in encode(run.vgg, crops)]
 
     batches = map(draw, range(count))
-    return fit_decoder(make_decoder(run), batches, samples=SAMPLES, seed=seed)
+    decoder = make_decoder(run.options, run.vgg)
+    return fit_decoder(decoder, batches, samples=SAMPLES, seed=seed)
 
 
-def load_start(run: Run) -> dict[str, Any]:
+def load_start(options: DecoderOptions, vgg: Mapping[str, Any]) -> dict[str, Any]:
     """Load the parameters to start from; a ValueError if their shapes do not fit."""
-    path = Path(run.options.start)
+    path = Path(options.start)
     params, _ = load_params(path)
-    like = jax.eval_shape(lambda: make_decoder(run))
+    like = jax.eval_shape(lambda: make_decoder(options, vgg))
     check_params(params, jax.tree.map(lambda x: x.shape, like), path=path)
     return params
