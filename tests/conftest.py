@@ -57,11 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     programs = config.rootpath / ".pytest_cache" / "programs"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    gc.set_threshold(50_000, 20, 50)  # tracing makes many objects that live long
     # JAX, imported above, has read these variables already.
     folder = os.environ["JAX_COMPILATION_CACHE_DIR"]
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    gc.set_threshold(50_000, 20, 50)  # tracing makes many objects that live long
 
 
 # --- networks and images ------------------------------------------------------------
