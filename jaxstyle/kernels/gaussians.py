@@ -1,12 +1,16 @@
 """Normal distributions of points, and the maps that move one onto another."""
 
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
+
+from jaxstyle.kernels.factorizations import cholesky, svd
 
 Matrix = Float[Array, "*n c c"]
 
@@ -87,6 +91,7 @@ def join_gaussians(parts: Gaussian, counts: Float[Array, " n"]) -> Gaussian:
     return Gaussian(mean, within + between)
 
 
+@jax.custom_jvp
 def transport_map(source: Matrix, target: Matrix) -> Matrix:
     """Compute the linear map A that moves one normal distribution onto another.
 
@@ -94,18 +99,46 @@ def transport_map(source: Matrix, target: Matrix) -> Matrix:
 
     with the covariances S and C, both positive definite. Of all maps that do so it
     moves points least: it is the optimal transport between Gaussians (Olkin &
-    Pukelsheim, 1982). With Cholesky's S = L L^T and C = K K^T, A = L^-T |K^T L| L^-1.
-    No product whose root is taken is formed: its condition is too much for float32.
+    Pukelsheim, 1982). With Cholesky's S = L L^T and C = K K^T, and K^T L = U D V^T by
+    its singular values, A = K U D^-1 U^T K^T. No product whose root is taken is formed:
+    its condition is too much for float32.
 
     Args:
         source: the covariance S, ``[*n, c, c]``.
         target: the covariance C.
     """
-    with jax.default_matmul_precision("highest"):
-        left, right = jnp.linalg.cholesky(source), jnp.linalg.cholesky(target)
-        inverse, middle = jnp.linalg.inv(left), _absolute(right.mT @ left)
-        linear: Matrix = inverse.mT @ middle @ inverse
-        return linear
+    half, _ = _half_map(source, target)
+    return _product(half, half.mT)
+
+
+@transport_map.defjvp
+def _transport_map_jvp(
+    primals: tuple[Matrix, Matrix], tangents: tuple[Matrix, Matrix]
+) -> tuple[Matrix, Matrix]:
+    """Solve dA S A + A dS A + A S dA = dC, also where singular values are equal.
+
+    With A = H H^T and H^T S H = D, and dA = H B H^T, it is an equation for each element
+    of B: B D + D B = H^-1 dC H^-T - H^T dS H.
+    """
+    (source, target), (of_source, of_target) = primals, tangents
+    half, values = _half_map(source, target)
+    inverse = _product(half.mT, source) / values[..., :, None]
+    change = _product(inverse, of_target, inverse.mT)
+    change = change - _product(half.mT, of_source, half)
+    inner = (change + change.mT) / 2 / (values[..., :, None] + values[..., None, :])
+    return _product(half, half.mT), _product(half, inner, half.mT)
+
+
+def _half_map(source: Matrix, target: Matrix) -> tuple[Matrix, Float[Array, "*n c"]]:
+    """Compute H = K U D^-1/2 and D, with `transport_map`'s names."""
+    left, right = cholesky(source), cholesky(target)
+    basis, values, _ = svd(_product(right.mT, left))
+    return _product(right, basis) * lax.rsqrt(values)[..., None, :], values
+
+
+def _product(*matrices: Matrix) -> Matrix:
+    """Multiply matrices in full precision."""
+    return reduce(partial(jnp.matmul, precision="highest"), matrices)
 
 
 def barycenter(
@@ -131,32 +164,6 @@ def barycenter(
     def improve(_: int, covariance: Matrix) -> Matrix:
         moved = [w * transport_map(covariance, g.covariance) for w, g in pairs]
         linear = sum(moved, jnp.zeros(()))
-        with jax.default_matmul_precision("highest"):
-            return linear @ covariance @ linear
+        return _product(linear, covariance, linear)
 
-    return Gaussian(mean, jax.lax.fori_loop(0, STEPS, improve, covariance))
-
-
-@jax.custom_jvp
-def _absolute(matrix: Matrix) -> Matrix:
-    """Compute the symmetric root P of X^T X."""
-    return _polar(matrix)[0]
-
-
-@_absolute.defjvp
-def _absolute_jvp(
-    primals: tuple[Matrix], tangents: tuple[Matrix]
-) -> tuple[Matrix, Matrix]:
-    """Solve P dP + dP P = d(X^T X), also where singular values are equal."""
-    (matrix,), (tangent,) = primals, tangents
-    with jax.default_matmul_precision("highest"):
-        absolute, values, vectors = _polar(matrix)
-        half = vectors @ matrix.mT @ tangent @ vectors.mT
-        inner = (half + half.mT) / (values[..., :, None] + values[..., None, :])
-        return absolute, vectors.mT @ inner @ vectors
-
-
-def _polar(matrix: Matrix) -> tuple[Matrix, Float[Array, "*n c"], Matrix]:
-    """Compute P, its eigenvalues and its eigenvectors, these as rows."""
-    _, values, vectors = jnp.linalg.svd(matrix)
-    return vectors.mT @ (values[..., :, None] * vectors), values, vectors
+    return Gaussian(mean, lax.fori_loop(0, STEPS, improve, covariance))

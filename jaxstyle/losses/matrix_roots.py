@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxstyle.kernels.factorizations import eigh, singular_values, svd
+
 Matrix = Float[Array, "*n c c"]
 
 product = partial(jnp.matmul, precision="highest")
@@ -140,7 +142,7 @@ def trace(matrix: Matrix) -> Float[Array, "*n"]:
 
 def eigen_root(matrix: Matrix, *, least: float) -> Matrix:
     """Compute the square root by eigenvalues, of ``least`` or more; no gradient."""
-    values, vectors = jnp.linalg.eigh(lax.stop_gradient(matrix))
+    values, vectors = eigh(lax.stop_gradient(matrix))
     roots = jnp.sqrt(jnp.maximum(values, least))
     return product(vectors * roots[..., None, :], vectors.mT)
 
@@ -164,9 +166,7 @@ def trace_of_root_of_product(
 def _trace_of_root(
     a: Matrix, b: Matrix, root_of_b: Matrix, least: float
 ) -> Float[Array, "*n"]:
-    values = jnp.linalg.svd(
-        product(root_of_b, eigen_root(a, least=least)), compute_uv=False
-    )
+    values = singular_values(product(root_of_b, eigen_root(a, least=least)))
     return jnp.sum(jnp.maximum(values, least), -1)
 
 
@@ -174,7 +174,7 @@ def _trace_of_root_forward(
     a: Matrix, b: Matrix, root_of_b: Matrix, least: float
 ) -> tuple[Array, tuple[Matrix, Matrix]]:
     root_of_a = eigen_root(a, least=least)
-    left, values, right = jnp.linalg.svd(product(root_of_b, root_of_a))
+    left, values, right = svd(product(root_of_b, root_of_a))
     values = jnp.maximum(values, least)
     # The gradients are 1/2 b^½ U S^-1 U' b^½ and 1/2 a^½ V S^-1 V' a^½.
     scale = lax.rsqrt(2 * values)[..., None, :]
