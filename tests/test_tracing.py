@@ -168,6 +168,7 @@ def test_callers_may_forbid_rank_promotion_in_their_own_code(
 # --- the tests themselves -----------------------------------------------------------
 
 
+@pytest.mark.usefixtures("old_objects_stay")
 def test_a_leak_would_be_found() -> None:
     leaked = []
 
