@@ -48,7 +48,10 @@ PAGES: Mapping[str, Page] = {
     ),
     "transport": Page(
         "Any painting in one pass",
-        ("stylize", "Region", "describe", "mix", "stylize_tiled"),
+        (
+            *("stylize", "Region", "describe", "mix"),
+            *("stylize_tiled", "stylize_sharded"),
+        ),
         module="jaxstyle.transport",
     ),
     "nets": Page(

@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from decoder_samples import fit_decoder, make_vgg
 from jax.sharding import NamedSharding, PartitionSpec
 from loss_checks import blots
 from net_samples import random_net
@@ -20,7 +22,8 @@ from jaxstyle import Weights
 from jaxstyle.losses import Execution, Objective
 from jaxstyle.optimize import steps as gatys
 from jaxstyle.scaling.sharding import image_shardings, shard_images, unshard_images
-from jaxstyle.vgg import VGG
+from jaxstyle.transport import Region, describe, stylize, stylize_sharded
+from jaxstyle.vgg import VGG, layers
 
 HEIGHT, WIDTH = 141, 90
 """A height that nothing divides, and that leaves some devices with padding only."""
@@ -139,6 +142,26 @@ def compare_nets(mesh: Any) -> dict[str, Any]:
     }
 
 
+def compare_painting(mesh: Any) -> dict[str, Any]:
+    """Paint like a painting on one device and on all, by narrow networks."""
+    layers.WIDTHS = (8, 8, 16, 16, 16)
+    vgg = make_vgg()
+    transport = {"encoder": vgg, "decoder": fit_decoder(vgg)}
+    transport = jax.tree.map(lambda x: np.asarray(x, float), transport)
+    photo, mask = blots(3, 2 * HEIGHT, WIDTH), jnp.linspace(0, 1, WIDTH)
+    painting = jax.jit(describe)(transport, blots(4, 70, 113) ** 2)
+    regions = [Region(painting, jnp.broadcast_to(mask, photo.shape[:2]))]
+    given = transport, photo, regions
+    one = jax.jit(stylize).lower(*given).compile()
+    program = jax.jit(partial(stylize_sharded, mesh=mesh)).lower(*given).compile()
+    expected, found = one(*given), program(*given)
+    return {
+        "image": apart(expected, found),
+        "changed": apart(photo, expected),
+        "memory": temporary(one) / temporary(program),
+    }
+
+
 def main() -> None:
     """Compare in float64, where rounding hides nothing."""
     jax.config.update("jax_enable_x64", True)
@@ -147,6 +170,7 @@ def main() -> None:
         "devices": mesh.size,
         "net": compare_nets(mesh),
         "optimization": compare_optimization(mesh),
+        "painting": compare_painting(mesh),
     }
     print(json.dumps(results))
 

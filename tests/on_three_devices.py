@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 from command_line import SHALLOW, TWO_SCALES, loss, make, offer, optimize, run, settings
+from decoder_samples import fit_decoder, make_vgg
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 
 from jaxstyle import load_image
-from jaxstyle.cli import strategies
+from jaxstyle.cli import painted_styles, strategies
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.optimize import picture_run
 from jaxstyle.cli.stylize.painting import Batch, Painter
@@ -174,3 +175,17 @@ def test_a_photo_that_is_too_large_for_one_device_is_divided(
     assert "continuing sharded across 3 devices" in said
     assert "compiling for 36x20 pixels sharded across 3 devices on " in said
     assert_picture("out.png", expected(nets["wave"], "photo.png"))
+
+
+@in_pictures
+@pytest.mark.usefixtures("narrow_vgg", "plain_convolutions")
+def test_devices_share_the_rows_of_a_photo_that_is_painted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = make_vgg()
+    narrow = {"encoder": encoder, "decoder": fit_decoder(encoder)}
+    monkeypatch.setattr(painted_styles, "_transport", lambda: narrow)
+    command = ("stylize", "style.png", "--style", "content.png")
+    assert run([*command, "-o", "whole.png", "--devices", "1"]) == 0
+    assert run([*command, "-o", "shared.png", "--devices", "3"]) == 0
+    assert_picture("shared.png", load_image("whole.png"), within=1.1 / 255)

@@ -52,6 +52,12 @@ def test_eight_devices_stylize_like_one(eight: dict[str, Any]) -> None:
     assert eight["net"]["image"] < 1e-9 < 1e-2 < eight["net"]["changed"]
 
 
+def test_eight_devices_paint_like_one(eight: dict[str, Any]) -> None:
+    found = eight["painting"]
+    assert found["image"] < 1e-9 < 1e-2 < found["changed"]
+    assert found["memory"] > 1
+
+
 @pytest.mark.parametrize("what", ["optimization", "net"])
 def test_activations_stay_where_they_are(eight: dict[str, Any], what: str) -> None:
     found = eight[what]

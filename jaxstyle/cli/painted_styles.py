@@ -1,7 +1,7 @@
 """Paintings as styles of ``jaxstyle stylize``: images, and files that describe them."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,13 @@ from jaxstyle.nets.networks import Network
 from jaxstyle.optimize.scenes import Scene, resize_mask
 from jaxstyle.transport.encoder import SMALLEST_SIDE
 from jaxstyle.transport.paintings import Painting, describe, mix
-from jaxstyle.transport.stylization import Region, Target, stylize, stylize_tiled
+from jaxstyle.transport.stylization import (
+    Region,
+    Target,
+    stylize,
+    stylize_sharded,
+    stylize_tiled,
+)
 
 SMALLEST_PAINTING = 32
 """The least height and width of an image of a painting, in pixels."""
@@ -162,12 +168,20 @@ def _apply(params: Mapping[str, Any], images: Images) -> Images:
     return stylize(params["transport"], images, target, strength=params["strength"])
 
 
-def _apply_tiled(params: Mapping[str, Any], image: Image, *, tile: int) -> Image:
-    target = fit_target(params["target"], image)
-    return stylize_tiled(
-        params["transport"], image, target, tile=tile, strength=params["strength"]
-    )
+def _by_windows(stylize: Callable[..., Image]) -> Callable[..., Image]:
+    """Make the function of a network from one of a transport, an image and a target."""
+
+    def apply(params: Mapping[str, Any], image: Image, **how: Any) -> Image:
+        target, strength = fit_target(params["target"], image), params["strength"]
+        return stylize(params["transport"], image, target, strength=strength, **how)
+
+    return apply
 
 
-TRANSPORT = Network(apply=_apply, smallest_side=SMALLEST_SIDE, tiled=_apply_tiled)
+TRANSPORT = Network(
+    apply=_apply,
+    smallest_side=SMALLEST_SIDE,
+    sharded=_by_windows(stylize_sharded),
+    tiled=_by_windows(stylize_tiled),
+)
 """What paints like any painting; its parameters hold the painting, too."""

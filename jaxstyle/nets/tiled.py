@@ -195,7 +195,7 @@ class _Sweep:
             x = part(window)
             return x, _sums(x, window.owned(stride))
 
-        whole, sums = join_windows(visit, self.windows, self.size, stride)
+        whole, sums = join_windows(visit, self.windows, size=self.size, stride=stride)
         return whole, _join(sums)
 
 

@@ -10,13 +10,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise, product
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jax.tree_util import register_dataclass
 from jaxtyping import Array, Bool, Float, Int
+
+from jaxstyle.scaling.sharding import AXIS
 
 Tree = TypeVar("Tree")
 
@@ -79,35 +82,81 @@ def sum_windows(function: Callable[[Window], Tree], windows: Window) -> Tree:
     return lax.scan(add, nothing, windows)[0]
 
 
-def join_windows(
-    function: Callable[[Window], tuple[Array, Tree]],
+def map_windows(
+    function: Callable[..., Tree],
     windows: Window,
-    size: tuple[int, int],
-    stride: int,
-) -> tuple[Array, Tree]:
-    """Compute a whole array by windows, one after the other.
+    *shared: Any,
+    mesh: Mesh | None = None,
+) -> Tree:
+    """Stack a function's results for all windows, one after the other on each device.
 
     Args:
-        function: from a window to its part of the array, ``[*n, h, w, c]``, with
-            positions ``stride`` pixels apart, and anything else.
-        windows: those that cover the image.
+        function: of a window, and of what is shared.
+        windows: as many as a mesh has devices, or a multiple of that.
+        *shared: what all devices get; what is computed on a mesh must be told here.
+        mesh: of the devices that share the windows; a single device by default.
+    """
+
+    def visit(windows: Window, *shared: Any) -> Tree:
+        return cast(Tree, lax.map(lambda window: function(window, *shared), windows))
+
+    return _share(visit, mesh)(windows, *shared)
+
+
+def join_windows(
+    function: Callable[..., tuple[Array, Tree]],
+    windows: Window,
+    *shared: Any,
+    size: tuple[int, int],
+    stride: int,
+    mesh: Mesh | None = None,
+) -> tuple[Array, Tree]:
+    """Compute a whole array by windows, one after the other on each device.
+
+    Args:
+        function: from a window, and what is shared, to the window's part of the array,
+            ``[*n, h, w, c]``, with positions ``stride`` pixels apart, and anything
+            else.
+        windows: those that cover the image; for a mesh as in `map_windows`.
+        *shared: as in `map_windows`.
         size: height and width of the image.
         stride: as above.
+        mesh: as in `map_windows`; all of its devices get the array.
 
     Returns:
         The array, and everything else, stacked.
     """
-
-    def visit(whole: Array, window: Window) -> tuple[Array, Tree]:
-        part, other = function(window)
-        return window.paste(whole, part, stride), other
-
-    part, _ = _shapes_of(function, windows)
-    *axes, _, _, channels = part.shape
     height, width = (side // stride for side in size)
-    nothing = jnp.zeros((*axes, height, width, channels), part.dtype)
-    whole, other = lax.scan(visit, nothing, windows)
-    return jnp.asarray(whole), other
+
+    def visit(windows: Window, *shared: Any) -> tuple[Array, Tree]:
+        def paste(whole: Array, window: Window) -> tuple[Array, Tree]:
+            part, other = function(window, *shared)
+            return window.paste(whole, part, stride), other
+
+        part, _ = _shapes_of(lambda window: function(window, *shared), windows)
+        *axes, _, _, channels = part.shape
+        nothing = jnp.zeros((*axes, height, width, channels), part.dtype)
+        whole, other = lax.scan(paste, nothing, windows)
+        return jnp.asarray(whole)[None], other
+
+    wholes, other = _share(visit, mesh)(windows, *shared)
+    return wholes.sum(0), other
+
+
+def _share(function: Callable[..., Tree], mesh: Mesh | None) -> Callable[..., Tree]:
+    """Call a function on each device with its windows; stack the results."""
+    if mesh is None:
+        return function
+    by_device, whole = PartitionSpec(AXIS), PartitionSpec()
+
+    def call(windows: Window, *shared: Any) -> Tree:
+        specs = by_device, *[whole] * len(shared)
+        sharded = jax.shard_map(
+            function, mesh=mesh, in_specs=specs, out_specs=by_device, check_vma=False
+        )
+        return sharded(windows, *shared)
+
+    return call
 
 
 def _shapes_of(function: Callable[[Window], Tree], windows: Window) -> Tree:
@@ -134,6 +183,28 @@ def cover_image(
     bounds = product(pairwise(rows.bounds), pairwise(columns.bounds))
     return Window(
         jnp.array([*corners]), jnp.array([*bounds]), (rows.size, columns.size)
+    )
+
+
+def cover_rows(
+    size: tuple[int, int], *, count: int, margin: int, stride: int
+) -> Window:
+    """Cover an image of (height, width) with ``count`` stacked windows of its width.
+
+    They own equally many rows, except that the last ones may own fewer, or none. For
+    the margin and the stride see `cover_image`.
+    """
+    height, width = size
+    owned = stride * math.ceil(height / (stride * count))
+    margin = stride * math.ceil(margin / stride)
+    rows = min(height, owned + 2 * margin + stride)
+    rows -= (rows - height) % stride
+    bounds = [min(at * owned, height) for at in range(count + 1)]
+    starts = [max(0, min(row - margin, height - rows)) for row in bounds[:-1]]
+    return Window(
+        jnp.array([(start, 0) for start in starts]),
+        jnp.array([(own, (0, width)) for own in pairwise(bounds)]),
+        (rows, width),
     )
 
 

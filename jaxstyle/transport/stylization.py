@@ -19,18 +19,25 @@ relu5_1, which costs as much again as all others and distorts faces.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Image, Images, check_image, check_images
 from jaxstyle.kernels.gaussians import Gaussian, join_gaussians, transport_map
 from jaxstyle.losses.targets import pool_masks
-from jaxstyle.scaling.windows import Window, cover_image, join_windows
+from jaxstyle.scaling.windows import (
+    Window,
+    cover_image,
+    cover_rows,
+    join_windows,
+    map_windows,
+)
 from jaxstyle.transport.decoder import Maps, block_reach, decode
 from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode, level_stride
 from jaxstyle.transport.paintings import (
@@ -223,7 +230,7 @@ def _levels(
         )
 
 
-# --- tiles --------------------------------------------------------------------------
+# --- windows ------------------------------------------------------------------------
 
 
 def stylize_tiled(
@@ -260,17 +267,67 @@ def stylize_tiled(
         >>> run(transport, large, target, tile=176).shape
         (288, 32, 3)
     """
+    cover = partial(cover_image, largest=tile)
+    return _stylize_windows(params, image, target, strength, cover=cover, mesh=None)
+
+
+def stylize_sharded(
+    params: Mapping[str, Any],
+    image: Image,
+    target: Target,
+    *,
+    mesh: Mesh,
+    strength: ArrayLike = 1.0,
+) -> Image:
+    """Stylize as `stylize` does, except for rounding, with rows shared by devices.
+
+    Each device computes the features of a band of rows, twice as in `stylize_tiled`,
+    and has all pixels of the image.
+
+    Args:
+        params: from `jaxstyle.load_transport`.
+        image: RGB in [0, 1], ``[h, w, 3]``, of 16x16 pixels or more.
+        target: from `jaxstyle.transport.describe`, or regions.
+        mesh: from `jaxstyle.scaling.make_row_mesh`.
+        strength: as in `stylize`.
+
+    Returns:
+        The image, not clipped.
+
+    Raises:
+        TypeError: the image is not floating-point.
+        ValueError: the shape is wrong, or the image is too small.
+
+    Examples:
+        >>> mesh = jaxstyle.scaling.make_row_mesh()
+        >>> target = jaxstyle.transport.describe(transport, painting)
+        >>> run = jax.jit(jaxstyle.transport.stylize_sharded, static_argnames="mesh")
+        >>> jax.eval_shape(run, transport, photo, target, mesh=mesh).shape
+        (16, 16, 3)
+    """
+    cover = partial(cover_rows, count=mesh.size)
+    return _stylize_windows(params, image, target, strength, cover=cover, mesh=mesh)
+
+
+def _stylize_windows(
+    params: Mapping[str, Any],
+    image: Image,
+    target: Target,
+    strength: ArrayLike,
+    *,
+    cover: Callable[..., Window],
+    mesh: Mesh | None,
+) -> Image:
     check_image(image, name="the image")
     check_images(image, smallest=SMALLEST_SIDE)
     x, (height, width, _) = image, image.shape
     for level in _levels(params, image, target, strength):
-        windows = cover_image(
+        windows = cover(
             (height, width),
-            largest=tile,
             margin=_reach(params["encoder"], level.number),
             stride=level_stride(level.number),
         )
-        x = _paint_windows(level, jnp.clip(x, 0, 1), windows)
+        x = _paint_windows(level, jnp.clip(x, 0, 1), windows, mesh)
     return x
 
 
@@ -280,24 +337,29 @@ def _reach(encoder: VGGParams, level: int) -> int:
     return VGG().reach(encoder, LEVELS[level - 1]) + sum(below)
 
 
-def _paint_windows(level: _Level, x: Image, windows: Window) -> Image:
+def _paint_windows(
+    level: _Level, x: Image, windows: Window, mesh: Mesh | None
+) -> Image:
     stride = level_stride(level.number)
 
-    def measure(_: None, window: Window) -> tuple[None, list[tuple[Array, Gaussian]]]:
+    def measure(window: Window, x: Image) -> list[tuple[Array, Gaussian]]:
         counts = window.owned(stride).astype(jnp.float32)
         masks = [
             counts if mask is None else counts * mask
             for mask in level.cut_masks(window)
         ]
         found = level.measure(level.encode(window.cut(x)), masks)
-        return None, list(zip([mask.sum() for mask in masks], found, strict=True))
+        return list(zip([mask.sum() for mask in masks], found, strict=True))
 
-    parts = lax.scan(measure, None, windows)[1]
+    parts = map_windows(measure, windows, x, mesh=mesh)
     sources = [join_gaussians(found, counts) for counts, found in parts]
 
-    def paint(window: Window) -> tuple[Image, None]:
+    def paint(
+        window: Window, x: Image, sources: Sequence[Gaussian]
+    ) -> tuple[Image, None]:
         pixels, masks = window.cut(x), level.cut_masks(window)
         return level.paint(pixels, level.encode(pixels), sources, masks), None
 
     height, width, _ = x.shape
-    return join_windows(paint, windows, (height, width), 1)[0]
+    size = height, width
+    return join_windows(paint, windows, x, sources, size=size, stride=1, mesh=mesh)[0]
