@@ -40,6 +40,7 @@ import jaxstyle
 from jaxstyle.convert import from_torch
 from jaxstyle.data import open_source, validation_batches
 from jaxstyle.losses import LossConfig, Problem
+from jaxstyle.optimize import run_steps
 from jaxstyle.training import (
     TRAINING_PRESETS,
     State,
@@ -47,7 +48,6 @@ from jaxstyle.training import (
     init_state,
     make_problem,
     make_step,
-    run_steps,
     take_batch,
 )
 
@@ -106,8 +106,8 @@ def measure_cached(arguments: argparse.Namespace) -> dict[str, Any]:
     album = jax.device_put(photos), jax.random.key(0)
     take = partial(take_batch, batch=batch, size=size)
 
-    def step_on(state: Any, album: Any, problem: Any) -> Any:
-        photos, key = album
+    def step_on(state: Any, given: Any) -> Any:
+        (photos, key), problem = given
         return one_step(state, take(photos, key, state.step), problem)
 
     steps = partial(run_steps, step_on, capacity=arguments.steps)
@@ -115,7 +115,7 @@ def measure_cached(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def advance(count: int) -> float:
         nonlocal state
-        state, metrics = improve(state, album, problem, count)
+        state, metrics = improve(state, (album, problem), count)
         return float(metrics["loss"][count - 1])
 
     measured = measure_calls(advance, [arguments.steps] * CALLS)

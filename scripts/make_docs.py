@@ -96,14 +96,14 @@ PAGES: Mapping[str, Page] = {
     ),
     "scaling": Page(
         "Images on several devices",
-        ("make_row_mesh", "shard_images", "unshard_images", "image_shardings"),
+        ("make_row_mesh", "Layout"),
         module="jaxstyle.scaling",
     ),
     "training": Page(
         "Training",
         (
             *("make_problem", "init_state", "make_step", "Step", "State"),
-            *("run_steps", "take_batch", "evaluate", "stability_loss"),
+            *("take_batch", "evaluate", "stability_loss"),
             "measure_stylized",
             *("TRAINING_PRESETS", "TrainConfig"),
         ),

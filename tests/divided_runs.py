@@ -21,7 +21,7 @@ import jaxstyle
 from jaxstyle import Weights
 from jaxstyle.losses import Execution, Objective
 from jaxstyle.optimize import steps as gatys
-from jaxstyle.scaling.sharding import image_shardings, shard_images, unshard_images
+from jaxstyle.scaling import Layout
 from jaxstyle.transport import Region, describe, stylize, stylize_sharded
 from jaxstyle.vgg import VGG, layers
 
@@ -60,14 +60,13 @@ def compile_divided(
     function: Callable[..., Any], tree: Any, rest: Any, height: int, mesh: Any
 ) -> tuple[Any, Any, Any]:
     """Compile what takes and returns a tree of images; return its arguments too."""
-    placed = jax.jit(partial(shard_images, height=height, mesh=mesh))(tree)
-    where = image_shardings(placed, height, mesh)
+    layout = Layout(height, mesh)
+    placed = jax.jit(layout.shard)(tree)
+    where = layout.shardings(placed)
     whole = NamedSharding(mesh, PartitionSpec())
 
     def run(tree: Any, rest: Any) -> Any:
-        return shard_images(
-            function(unshard_images(tree, height, mesh), rest), height, mesh
-        )
+        return layout.shard(function(layout.unshard(tree), rest))
 
     jitted = jax.jit(run, in_shardings=(where, whole), out_shardings=where)
     program = jitted.lower(placed, rest).compile()

@@ -43,6 +43,10 @@ class Keeper:
     update: Callable[[Kept, Image, Float[Array, ""], Image], Kept]
     picture: Callable[[Kept], Image]
 
+class Layout:
+    height: int
+    mesh: Mesh | None
+
 class LossConfig:
     content: Mapping[str, float] = REQUIRED
     style: Mapping[str, float] = REQUIRED
@@ -208,8 +212,6 @@ def validation_batches(
     workers: int | None = None,
 ) -> Batches: ...
 
-def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
-
 def exact_wasserstein_loss(
     moments: Moments, target: Gaussian
 ) -> Float[Array, "*n"]: ...
@@ -231,8 +233,6 @@ def gram_loss(
 
 def gram_matrix(features: Float[Array, "*n h w c"]) -> Float[Array, "*n c c"]: ...
 
-def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any: ...
-
 def init_net(
     key: Array,
     *,
@@ -247,8 +247,6 @@ def init_state(
 ) -> State: ...
 
 def isotropic_variation(images: Images) -> Float[Array, "*n"]: ...
-
-def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree: ...
 
 def keep_average(decay: float = 0.99) -> Keeper: ...
 
@@ -346,8 +344,13 @@ def pyramid_sizes(
 ) -> tuple[int, ...]: ...
 
 def run_steps(
-    step: Step, state: State, problem: Problem, count: ArrayLike, *, capacity: int
-) -> tuple[State, Metrics]: ...
+    step: Callable[[AnyState, Any], tuple[AnyState, Metrics]],
+    state: AnyState,
+    problem: Any,
+    count: ArrayLike,
+    *,
+    capacity: int,
+) -> tuple[AnyState, Metrics]: ...
 
 def save_image(
     image: ArrayLike, path: str | Path, *, settings: dict[str, object] | None = None

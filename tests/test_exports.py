@@ -13,7 +13,7 @@ import pytest
 from jax import export
 from net_samples import random_images, random_net
 
-from jaxstyle.convert.stablehlo import PLATFORMS, export_net
+from jaxstyle.convert.exports import PLATFORMS, export_net
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
 
 WITHIN = 1e-4

@@ -17,8 +17,7 @@ from jaxstyle.losses.objective import Objective, Weights
 from jaxstyle.losses.style import STYLE_LOSSES
 from jaxstyle.losses.targets import make_targets
 from jaxstyle.losses.terms import moments
-from jaxstyle.optimize import steps
-from jaxstyle.optimize.steps import Keeper, State, keep_average
+from jaxstyle.optimize import Keeper, State, keep_average, steps
 from jaxstyle.vgg import VGG
 
 Params = dict[str, Any]

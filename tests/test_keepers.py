@@ -13,7 +13,7 @@ from numeric_checks import assert_close
 from jaxstyle import Weights
 from jaxstyle.losses import Problem, Targets
 from jaxstyle.optimize import Keeper, init_state, keep_average, keep_best, make_step
-from jaxstyle.optimize.steps import BEST, KEEPERS
+from jaxstyle.optimize.optimizers import BEST, KEEPERS
 
 Params = dict[str, Any]
 

@@ -10,7 +10,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from net_samples import random_images, random_net
 
-from jaxstyle.convert.onnx_nets import OPSET, to_onnx
+from jaxstyle.convert.exports import OPSET, to_onnx
 from jaxstyle.nets.transform_net import NORMS, Params, stylize
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")

@@ -11,9 +11,8 @@ from jaxstyle.cli.options import find_options
 from jaxstyle.losses import STYLE_LOSSES
 from jaxstyle.losses.extractor import PRECISIONS
 from jaxstyle.optimize import PRESETS, OptimizeConfig
-from jaxstyle.optimize.optimizers import OPTIMIZERS
+from jaxstyle.optimize.optimizers import KEEPERS, OPTIMIZERS
 from jaxstyle.optimize.scenes import INITS
-from jaxstyle.optimize.steps import KEEPERS
 from jaxstyle.vgg.layers import NETWORKS, POOLINGS, convolution_names
 from jaxstyle.vgg.network import BORDERS
 from jaxstyle.vgg.params import GRANULARITIES

@@ -10,8 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch_writer import save_arrays
 
-from jaxstyle.convert.torch_exports import dump_torch, to_torch
-from jaxstyle.convert.torch_nets import from_torch
+from jaxstyle.convert.torch_nets import dump_torch, from_torch, to_torch
 from jaxstyle.nets.transform_net import stylize
 
 GOLDEN = Path(__file__).parent / "golden" / "nets.npz"

@@ -15,6 +15,7 @@ from numeric_checks import assert_close
 from jaxstyle import Weights
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.nets import init_net
+from jaxstyle.optimize import run_steps
 from jaxstyle.training import loop
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -31,8 +32,9 @@ take = partial(loop.take_batch, batch=2, size=16)
 
 
 def step_on(
-    state: loop.State, album: Album, problem: loop.Problem
+    state: loop.State, given: tuple[Album, loop.Problem]
 ) -> tuple[loop.State, Metrics]:
+    album, problem = given
     return one_step(state, take(*album, state.step), problem)
 
 
@@ -59,12 +61,12 @@ def start() -> loop.State:
 @pytest.fixture(scope="module")
 def run(start: loop.State, album: Album, problem: loop.Problem) -> Any:
     """The compiled program, which reuses the memory of its state."""
-    run_steps = partial(loop.run_steps, step_on, capacity=CAPACITY)
-    jitted = jax.jit(run_steps, donate_argnums=0)
-    compiled = jitted.lower(start, album, problem, jnp.int32(1)).compile()
+    jitted = jax.jit(partial(run_steps, step_on, capacity=CAPACITY), donate_argnums=0)
+    compiled = jitted.lower(start, (album, problem), jnp.int32(1)).compile()
 
     def call(state: loop.State, problem: loop.Problem, count: int) -> Any:
-        return compiled(jax.tree.map(jnp.copy, state), album, problem, jnp.int32(count))
+        copy, given = jax.tree.map(jnp.copy, state), (album, problem)
+        return compiled(copy, given, jnp.int32(count))
 
     call.compiled = compiled  # type: ignore[attr-defined]
     return call

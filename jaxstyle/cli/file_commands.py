@@ -10,11 +10,9 @@ from jaxstyle.cli import commands
 from jaxstyle.cli.loading import load_style
 from jaxstyle.cli.painted_styles import describe_image
 from jaxstyle.cli.runtime import make_say, use_compilation_cache
-from jaxstyle.convert.onnx_nets import to_onnx
+from jaxstyle.convert.exports import export_net, to_onnx
 from jaxstyle.convert.published_vgg import download_vgg
-from jaxstyle.convert.stablehlo import export_net
-from jaxstyle.convert.torch_exports import dump_torch
-from jaxstyle.convert.torch_nets import from_torch
+from jaxstyle.convert.torch_nets import dump_torch, from_torch
 from jaxstyle.data.sources import find_tfds, is_tfds_name
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.style_files import save_style

@@ -1,4 +1,4 @@
-"""Transform nets from PyTorch: two layouts of state dicts, as this package's trees.
+"""Transform nets from and for PyTorch: two layouts of state dicts.
 
 ===============  ==========================  ======================================
 layout           pytorch/examples            the seed implementation
@@ -12,11 +12,11 @@ pixels           0 to 255, in and out        normalized as for ImageNet, in and 
 ===============  ==========================  ======================================
 
 In the second layout each N is a place among all modules, norms and paddings included.
-Nothing is taken from a place but the order of the convolutions.
+Only the order of the convolutions is taken from places.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +27,20 @@ from flax.traverse_util import unflatten_dict
 from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
 from jaxstyle.files import param_files
 from jaxstyle.files.style_files import likely_width
-from jaxstyle.nets.net_layers import Layer, flatten, make_layers
-from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD, net_shapes
+from jaxstyle.nets.net_layers import Layer, Params, flatten, make_layers
+from jaxstyle.nets.transform_net import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    net_blocks,
+    net_norm,
+    net_shapes,
+    net_width,
+)
 
 Arrays = Mapping[str, np.ndarray]
 
 EXAMPLES = "pytorch/examples' TransformerNet"
-"""The name of that layout, which `jaxstyle.convert.torch_exports` writes too."""
+"""The name of the layout that `to_torch` writes, too."""
 
 RESIDUAL_BLOCKS = 5
 
@@ -86,16 +93,19 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     state = {
         name: array for name, array in state.items() if not layout.stray.fullmatch(name)
     }
-    names, shapes = _expected(state, layout)
+    modules = layout.modules(state)
+    width = likely_width(
+        {
+            f"{module}/kernel": state[f"{name}.weight"].shape[0]
+            for module, name in modules.items()
+            if f"{name}.weight" in state and state[f"{name}.weight"].shape
+        }
+    )
+    arrays = list(_find_arrays(modules, width=width, norm=layout.norm))
+    shapes = {each.name: each.shape for each in arrays}
     param_files.check_params(state, shapes, path=path)
-    own = {}
-    for ours, theirs in names.items():
-        array = state[theirs]
-        # Kernels of ours have their channels last.
-        axes = (2, 3, 1, 0) if array.ndim == 4 else (0,)
-        own[ours] = np.ascontiguousarray(array.transpose(axes), np.float32)
-    tree = unflatten_dict(own, sep="/")
-    return title, {**layout.constants, **tree}
+    own = {each.path: _transposed(state[each.name], (2, 3, 1, 0)) for each in arrays}
+    return title, {**layout.constants, **unflatten_dict(own, sep="/")}
 
 
 def _find_layout(state: Arrays, *, path: str | Path) -> str:
@@ -109,78 +119,74 @@ def _find_layout(state: Arrays, *, path: str | Path) -> str:
     )
 
 
-def _expected(
-    state: Arrays, layout: Layout
-) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """Match the state dict's names with our paths, and with the expected shapes."""
-    modules = layout.modules(state)
-    channels = {
-        f"{module}/kernel": state[f"{name}.weight"].shape[0]
-        for module, name in modules.items()
-        if f"{name}.weight" in state and state[f"{name}.weight"].shape
-    }
-    width = likely_width(channels)
-    names, shapes = {}, {}
-    for path, shape in param_files.leaves(net_shapes(width=width, norm=layout.norm)):
-        if path.rpartition("/")[0] in modules:
-            name = find_name(path, modules)
-            axes = (3, 2, 0, 1) if len(shape) == 4 else range(len(shape))
-            names[path], shapes[name] = name, tuple(shape[i] for i in axes)
-    return names, shapes
+class _Array(NamedTuple):
+    """An array of a state dict: our path, and the name and shape that it has there."""
+
+    path: str
+    name: str
+    shape: tuple[int, ...]
 
 
-def find_name(path: str, modules: Mapping[str, str]) -> str:
-    """Find a state dict's name for one of our paths, from those of its modules."""
-    module, _, kind = path.rpartition("/")
-    return f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
+def _find_arrays(
+    modules: Mapping[str, str], *, width: int, norm: str
+) -> Iterator[_Array]:
+    """Yield all arrays of a net, from the state dict's names of its modules."""
+    for path, shape in param_files.leaves(net_shapes(width=width, norm=norm)):
+        module, _, kind = path.rpartition("/")
+        if module in modules:
+            name = f"{modules[module]}.{'bias' if kind == 'bias' else 'weight'}"
+            yield _Array(path, name, (*shape[:-3:-1], *shape[:-2]))
+
+
+def _transposed(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Reorder the axes of kernels, whose channels come first in PyTorch."""
+    reordered = array.transpose(axes) if array.ndim == 4 else array
+    return np.ascontiguousarray(reordered, np.float32)
 
 
 # --- the layouts --------------------------------------------------------------------
 
 
-_TABLE = make_layers(width=1, norm="affine", blocks=RESIDUAL_BLOCKS)
-
-_SECTIONS: Mapping[str, list[tuple[str, Layer]]] = {
-    name: list(flatten(list(layers)))
-    for name, (_, layers) in zip(
-        ("downsampling", "residuals", "upsampling"), groupby(_TABLE, type), strict=True
-    )
-}
-"""Our layers and the paths to them, by the seed's names of the sections."""
+_LAYERS = list(flatten(make_layers(width=1, norm="affine", blocks=RESIDUAL_BLOCKS)))
+"""Our layers and the paths to them."""
 
 
 def _modules_of_examples(_: Arrays) -> dict[str, str]:
     modules = {}
-    for section, layers in _SECTIONS.items():
-        kind = "deconv" if section == "upsampling" else "conv"
-        before = layers[0][1].number - 1
-        for path, layer in layers:
-            theirs = path.replace("residual", "res").replace("/", ".")
-            name = f"{theirs}{kind}{layer.number - before}.conv2d"
-            modules[path + layer.conv_name] = name
-            if layer.norm:
-                modules[path + layer.norm_name] = f"{theirs}in{layer.number}"
+    for path, layer in _LAYERS:
+        upsamples = _section((path, layer)) == "upsampling"
+        conv = f"deconv{layer.number - 3}" if upsamples else f"conv{layer.number}"
+        theirs = path.replace("residual", "res").replace("/", ".")
+        modules[path + layer.conv_name] = f"{theirs}{conv}.conv2d"
+        if layer.norm:
+            modules[path + layer.norm_name] = f"{theirs}in{layer.number}"
     return modules
 
 
 def _modules_of_seed(state: Arrays) -> dict[str, str]:
     """Match the kernels of each section, in the order of their places, with ours."""
     modules: dict[str, str] = {}
-    for section, layers in _SECTIONS.items():
+    for section, layers in groupby(_LAYERS, _section):
         paths = [path + layer.conv_name for path, layer in layers]
         found = sorted(
             (
                 name.removesuffix(".weight")
                 for name, array in state.items()
-                if name.startswith(f"{section}.")
-                and name.endswith(".weight")
-                and array.ndim == 4
+                if re.fullmatch(rf"{section}\..*\.weight", name) and array.ndim == 4
             ),
             key=lambda name: [int(place) for place in re.findall(r"\d+", name)],
         )
         absent = [f"{section}.(convolution {i})" for i in range(1, len(paths) + 1)]
         modules |= dict(zip(paths, found + absent[len(found) :], strict=False))
     return modules
+
+
+def _section(entry: tuple[str, Layer]) -> str:
+    """Tell the seed's name of the part of the net that a layer belongs to."""
+    path, layer = entry
+    if path:
+        return "residuals"
+    return "downsampling" if layer.number <= 3 else "upsampling"
 
 
 def _pixels(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, np.ndarray]:
@@ -214,3 +220,87 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
 }
 """The layouts that are known, by name."""
+
+
+# --- for PyTorch --------------------------------------------------------------------
+
+
+def to_torch(params: Params) -> dict[str, np.ndarray]:
+    """Convert a net to the state dict of pytorch/examples' ``TransformerNet``.
+
+    That net has pixels from 0 to 255, in and out, and no constants for others: those of
+    this net go into its first and its last convolution. What `from_torch` has read
+    comes back bit by bit.
+
+    ``TransformerNet`` is 32 channels wide: for another width change its class. The
+    pictures are those of `jaxstyle.stylize` where height and width are multiples
+    of four. Elsewhere ``TransformerNet`` extends the image in its own way, and returns
+    one that is larger by up to three pixels.
+
+    A ValueError says why the layout has no place for a net; all reasons are named.
+    """
+    if problems := list(_find_problems(params)):
+        raise ValueError(f"{EXAMPLES} cannot hold this net: {'; '.join(problems)}")
+    layout = LAYOUTS[EXAMPLES]
+    own = dict(param_files.leaves(_with_pixels(params, layout.constants)))
+    return {
+        name: _transposed(
+            # A plain norm lacks the parameters of an affine one.
+            own.get(path, np.full(shape, path.endswith("scale"))),
+            (3, 2, 0, 1),
+        )
+        for path, name, shape in _find_arrays(
+            layout.modules({}), width=net_width(params), norm=layout.norm
+        )
+    }
+
+
+def dump_torch(params: Params) -> bytes:
+    """Convert a net to a ``.safetensors`` file of `to_torch`'s state dict.
+
+    ``safetensors.torch.load_file`` returns what ``load_state_dict`` takes.
+    """
+    from safetensors.numpy import save
+
+    return bytes(save(to_torch(params), metadata={"format": "pt"}))
+
+
+def _find_problems(params: Params) -> Iterator[str]:
+    """Describe each way in which a net is beyond the layout."""
+    if (blocks := net_blocks(params)) != RESIDUAL_BLOCKS:
+        yield f"it has {blocks} residual blocks, not {RESIDUAL_BLOCKS}"
+    if net_norm(params) == "batch":
+        yield "it has batch norm, not instance norm"
+    if (slope := float(params["negative_slope"])) != 1:
+        yield f"its residual branches end with a ReLU of negative slope {slope:g}"
+
+
+def _with_pixels(params: Params, constants: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a net a layout's constants for pixels, to the same effect.
+
+    A net's pixels are x = (p - mean) / std, for p in [0, 1]. Those of the layout, x',
+    are the same p by its constants, so x = gain x' + offset for each channel::
+
+        gain = std' / std               offset = (mean' - mean) / std
+
+    Reflection keeps that true at the edges. The last convolution gives x' likewise.
+    """
+    mean, std = _exactly(params["input"], "mean", "std")
+    other_mean, other_std = _exactly(constants["input"], "mean", "std")
+    kernel, bias = _exactly(params["conv1"], "kernel", "bias")
+    gain, offset = other_std / std, (other_mean - mean) / std
+    first = {
+        "kernel": kernel * gain[:, None],
+        "bias": bias + np.einsum("yxcd,c->d", kernel, offset),
+    }
+    mean, std = _exactly(params["output"], "mean", "std")
+    other_mean, other_std = _exactly(constants["output"], "mean", "std")
+    kernel, bias = _exactly(params["conv6"], "kernel", "bias")
+    gain, offset = std / other_std, (mean - other_mean) / other_std
+    last = {"kernel": kernel * gain, "bias": bias * gain + offset}
+    return {**params, **constants, "conv1": first, "conv6": last}
+
+
+def _exactly(own: Mapping[str, Any], *names: str) -> list[np.ndarray]:
+    """Convert parameters to float64, so that only the result is rounded."""
+    return [np.asarray(own[name], float) for name in names]

@@ -215,6 +215,17 @@ def scale_weights(
     return {key: given * share for key, share in shares.items()}
 
 
+JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+"""The style layers of Johnson et al. (2016)."""
+
+
+def weigh_shallow(layers: Sequence[str]) -> Mapping[str, float]:
+    """Weigh each layer four times the next, as Crowson does, with a mean of 1."""
+    shares = [4.0**-depth for depth in range(len(layers))]
+    weights = (len(layers) * share / sum(shares) for share in shares)
+    return dict(zip(layers, weights, strict=True))
+
+
 def parse_style_loss(name: str) -> str:
     """Parse a key of `jaxstyle.losses.STYLE_LOSSES`, also of one that was added."""
     from jaxstyle.losses.style import STYLE_LOSSES  # needs JAX

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -24,7 +24,9 @@ from jaxstyle.losses.terms import (
     isotropic_variation,
     total_variation,
 )
-from jaxstyle.scaling.chunks import Metrics as Metrics
+
+Metrics: TypeAlias = dict[str, Float[Array, "*n"]]
+"""What a step measures, by name."""
 
 
 class Problem(NamedTuple):

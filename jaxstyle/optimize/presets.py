@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jaxstyle.losses.config import (
+    JOHNSON_STYLE,
     LossConfig,
     documented,
     fraction,
@@ -18,19 +19,13 @@ from jaxstyle.losses.config import (
     positive_float,
     positive_int,
     setting,
+    weigh_shallow,
 )
 
 if TYPE_CHECKING:
     from jaxstyle.losses.objective import Weights
 
-_JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 _GATYS_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
-# Crowson's 256 : 64 : 16 : 4 : 1, with a mean of 1.
-_SHALLOW_STYLE = {
-    layer: 5 * 4.0**-depth / sum(4.0**-d for d in range(5))
-    for depth, layer in enumerate(_GATYS_STYLE)
-}
 
 
 @documented
@@ -154,7 +149,7 @@ _DEFAULT = OptimizeConfig(
     summary="strong style, the photo still easy to read; needs no tuning",
     loss=LossConfig(
         content={"relu4_2": 0.075},
-        style=_SHALLOW_STYLE,
+        style=weigh_shallow(_GATYS_STYLE),
         variation={"isotropic": 10.0},
         style_loss="wasserstein",
         padding="replicate",
@@ -192,7 +187,7 @@ PRESETS: Mapping[str, OptimizeConfig] = {
         summary="the layers and weights of Johnson et al. (2016)",
         loss=LossConfig(
             content={"relu3_3": 1.0},
-            style=dict.fromkeys(_JOHNSON_STYLE, 5.0),
+            style=dict.fromkeys(JOHNSON_STYLE, 5.0),
             variation=_NO_VARIATION,
             activations="raw",
         ),
@@ -201,7 +196,7 @@ PRESETS: Mapping[str, OptimizeConfig] = {
         summary="the settings jaxstyle grew from: the wildest, style 1e7",
         loss=LossConfig(
             content={"relu3_3": 0.5},
-            style=dict.fromkeys(_JOHNSON_STYLE, 1e7),
+            style=dict.fromkeys(JOHNSON_STYLE, 1e7),
             variation=_NO_VARIATION,
         ),
     ),
@@ -209,7 +204,7 @@ PRESETS: Mapping[str, OptimizeConfig] = {
         summary="the same from noise, with style 1e5",
         loss=LossConfig(
             content={"relu3_3": 0.5},
-            style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+            style=dict.fromkeys(JOHNSON_STYLE, 1e5),
             variation=_NO_VARIATION,
         ),
         init="noise",

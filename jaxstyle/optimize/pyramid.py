@@ -25,18 +25,15 @@ from jaxstyle.losses.objective import (
     Weights,
 )
 from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Mask
-from jaxstyle.optimize import optimizers
+from jaxstyle.losses.targets import Mask, make_targets
+from jaxstyle.optimize.optimizers import BEST, Keeper, lbfgs
 from jaxstyle.optimize.scenes import (
     Scene,
     check_scene,
-    make_scene_targets,
     resize_image,
     resize_scene,
 )
 from jaxstyle.optimize.steps import (
-    BEST,
-    Keeper,
     State,
     Step,
     init_state,
@@ -205,7 +202,7 @@ def optimize_image(
         >>> picture.shape, metrics["loss"].shape
         ((16, 16, 3), (5,))
     """
-    optimizer = optimizers.lbfgs() if optimizer is None else optimizer
+    optimizer = lbfgs() if optimizer is None else optimizer
     scene = Scene(content, styles, masks, style_masks)
     check_scene(scene)
     scenes = [scene]
@@ -229,10 +226,10 @@ def optimize_image(
         if state.image.shape[:2] != size:
             detail = scene.content if init is None else None
             state = change_scale(state, size, optimizer, keeper=keeper, detail=detail)
-        targets = make_scene_targets(
+        targets = make_targets(
             params,
-            scene,
-            weights,
+            **scene._asdict(),
+            weights=weights,
             style_weights=style_weights,
             objective=objective,
             execution=execution,

@@ -8,14 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxstyle.images.arrays import Image, check_image, fit_size
-from jaxstyle.losses.extractor import DEFAULT_EXECUTION, Execution, ExtractorParams
-from jaxstyle.losses.objective import (
-    DEFAULT_OBJECTIVE,
-    Objective,
-    StyleWeights,
-    Weights,
-)
-from jaxstyle.losses.targets import Mask, Targets, check_masks, make_targets
+from jaxstyle.losses.targets import Mask, check_masks
 
 
 class Scene(NamedTuple):
@@ -36,29 +29,6 @@ def check_scene(scene: Scene) -> None:
         check_masks(scene.masks, [scene.content] * len(scene.styles), what="masks")
     if scene.style_masks is not None:
         check_masks(scene.style_masks, scene.styles, what="style masks")
-
-
-def make_scene_targets(
-    params: ExtractorParams,
-    scene: Scene,
-    weights: Weights,
-    *,
-    style_weights: StyleWeights | None = None,
-    objective: Objective = DEFAULT_OBJECTIVE,
-    execution: Execution = DEFAULT_EXECUTION,
-) -> Targets:
-    """Make the targets of a scene; see `jaxstyle.losses.make_targets`."""
-    return make_targets(
-        params,
-        scene.content,
-        scene.styles,
-        weights,
-        style_weights=style_weights,
-        masks=scene.masks,
-        style_masks=scene.style_masks,
-        objective=objective,
-        execution=execution,
-    )
 
 
 def resize_scene(scene: Scene, longest: int, *, style_scale: float = 1.0) -> Scene:

@@ -6,130 +6,20 @@ a batch is a `jax.vmap` over states and problems, which keeps the images indepen
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxstyle.images.arrays import Image, check_image
 from jaxstyle.losses.extractor import DEFAULT_EXECUTION, Execution
 from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_loss
-from jaxstyle.scaling.chunks import repeat_step
-
-# --- keepers -------------------------------------------------------------------------
-
-Kept: TypeAlias = Any
-"""A keeper's own state: a tree of arrays."""
-
-
-class Keeper(NamedTuple):
-    """A rule for the picture that an optimization shows, among all its iterates.
-
-    Attributes:
-        init: ``init(image) -> kept``, for the image to start from.
-        update: ``update(kept, image, loss, moved) -> kept``, for the image that was
-            evaluated, its loss, and the image that the optimizer made of it.
-        picture: ``picture(kept) -> image``, the picture to show.
-    """
-
-    init: Callable[[Image], Kept]
-    update: Callable[[Kept, Image, Float[Array, ""], Image], Kept]
-    picture: Callable[[Kept], Image]
-
-
-class Best(NamedTuple):
-    """The image with the lowest loss so far, and that loss; at first the initial."""
-
-    image: Image
-    loss: Float[Array, ""]
-
-
-class Average(NamedTuple):
-    """The weighted sum of images, and 1 minus the sum of their weights."""
-
-    total: Image
-    lack: Float[Array, ""]
-
-
-def keep_best() -> Keeper:
-    """Keep the image with the lowest loss.
-
-    Returns:
-        The keeper. Until a loss is finite it shows the initial image.
-
-    Examples:
-        >>> keeper = jaxstyle.optimize.keep_best()
-        >>> kept = keeper.init(photo)
-        >>> kept = keeper.update(kept, photo, jnp.array(3.0), painting)
-        >>> kept = keeper.update(kept, painting, jnp.array(5.0), photo)
-        >>> jnp.array_equal(keeper.picture(kept), photo)
-        Array(True, dtype=bool)
-    """
-
-    def init(image: Image) -> Best:
-        return Best(image, jnp.full((), jnp.inf, image.dtype))
-
-    def update(best: Best, image: Image, loss: Array, moved: Image) -> Best:
-        better = loss < best.loss  # never so for a loss that is not a number
-        return Best(
-            jnp.where(better, image, best.image), jnp.where(better, loss, best.loss)
-        )
-
-    return Keeper(init, update, lambda best: best.image)
-
-
-def keep_average(decay: float = 0.99) -> Keeper:
-    """Keep the exponentially weighted average of all images, the first included.
-
-        average <- decay average + (1 - decay) image,   divided by 1 - decay^count
-
-    It removes the noise that the steps of constant size of Adam leave in a picture. An
-    image that is not finite is left out.
-
-    Source: the averaging of iterates of Polyak & Juditsky (1992), with the exponential
-    weights and the correction of Kingma & Ba (2015), section 7.2.
-
-    Args:
-        decay: the share of the old average at each step, from 0 to less than 1.
-
-    Returns:
-        The keeper, which averages in float32 or better.
-
-    Examples:
-        >>> keeper = jaxstyle.optimize.keep_average(decay=0.5)
-        >>> black, white = jnp.zeros((1, 1, 3)), jnp.ones((1, 1, 3))
-        >>> kept = keeper.init(black)
-        >>> kept = keeper.update(kept, black, jnp.array(5.0), white)
-        >>> round(float(keeper.picture(kept).mean()), 2)
-        0.67
-    """
-
-    def init(image: Image) -> Average:
-        wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
-        return Average((1 - decay) * wide, jnp.full((), decay, wide.dtype))
-
-    def update(average: Average, image: Image, loss: Array, moved: Image) -> Average:
-        finite = jnp.isfinite(moved).all()
-        total = decay * average.total + (1 - decay) * moved
-        return Average(
-            jnp.where(finite, total, average.total),
-            jnp.where(finite, decay * average.lack, average.lack),
-        )
-
-    return Keeper(init, update, lambda average: average.total / (1 - average.lack))
-
-
-BEST = keep_best()
-"""The default keeper."""
-
-KEEPERS: dict[str, Callable[[], Keeper]] = {"best": keep_best, "average": keep_average}
-"""The keepers by name."""
-
-
-# --- the loop ------------------------------------------------------------------------
+from jaxstyle.optimize.optimizers import BEST, Keeper, Kept
 
 
 class State(NamedTuple):
@@ -241,16 +131,33 @@ def make_step(
     return step
 
 
+class Counted(Protocol):
+    """A tree of arrays that counts its steps, such as `State`."""
+
+    @property
+    def step(self) -> Int[Array, ""]:
+        """The number of steps."""
+
+
+AnyState = TypeVar("AnyState", bound=Counted)
+
+
 def run_steps(
-    step: Step, state: State, problem: Problem, count: ArrayLike, *, capacity: int
-) -> tuple[State, Metrics]:
+    step: Callable[[AnyState, Any], tuple[AnyState, Metrics]],
+    state: AnyState,
+    problem: Any,
+    count: ArrayLike,
+    *,
+    capacity: int,
+) -> tuple[AnyState, Metrics]:
     """Make up to ``count`` steps in one program, stopping at a loss that is not finite.
 
     The count is data: one compiled program serves all counts. Under `jax.vmap` each
     image stops at its own count or loss, and stays as it is while others go on.
 
     Args:
-        step: from `make_step`.
+        step: any ``step(state, problem) -> (state, metrics)``, such as from
+            `make_step`; ``state.step`` counts, and ``loss`` is among the metrics.
         state: where to start.
         problem: what to minimize.
         count: how many steps to make, at most ``capacity``.
@@ -271,4 +178,26 @@ def run_steps(
         >>> jnp.isnan(metrics["loss"]).tolist()
         [False, False, True, True]
     """
-    return repeat_step(step, state, problem, count=count, capacity=capacity)
+    _, shapes = jax.eval_shape(step, state, problem)
+    history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
+    first = state.step
+
+    def goes_on(carry: tuple[AnyState, Metrics, Array]) -> Array:
+        state, _, loss = carry
+        return (state.step - first < count) & jnp.isfinite(loss)
+
+    def advance(
+        carry: tuple[AnyState, Metrics, Array],
+    ) -> tuple[AnyState, Metrics, Array]:
+        state, history, _ = carry
+        new, metrics = step(state, problem)
+        at = state.step - first
+        # A scatter, as by ``at[].set``, is slow in deterministic programs on GPUs.
+        put = partial(lax.dynamic_update_index_in_dim, index=at, axis=0)
+        values = jax.tree.map(lambda x, old: x.astype(old.dtype), metrics, history)
+        history = jax.tree.map(put, history, values)
+        return new, history, metrics["loss"]
+
+    start = (state, history, jnp.zeros((), shapes["loss"].dtype))
+    state, history, _ = lax.while_loop(goes_on, advance, start)
+    return state, history

@@ -9,7 +9,7 @@ In training the photos of a batch are sharded, and all else is replicated. From 
 compiler knows to add up the gradients.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import gcd
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 Tree = TypeVar("Tree")
@@ -78,100 +79,26 @@ def sharded_first_axis(mesh: Mesh) -> NamedSharding:
 # --- trees of images ----------------------------------------------------------------
 
 
-def shard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
-    """Pad all images of a tree with rows of zeros, and shard them evenly.
-
-    Arguments and results of programs can only be sharded evenly.
-
-    Args:
-        tree: any arrays; those of the shape ``[*n, height, w, 3]`` are images.
-        height: of the images, in pixels.
-        mesh: from `make_row_mesh`.
-
-    Returns:
-        The same tree, its images with equally many rows on each device.
-
-    Examples:
-        >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
-        >>> tree = jaxstyle.scaling.shard_images({"image": photo}, 16, mesh)
-        >>> jax.tree.map(jnp.shape, jaxstyle.scaling.unshard_images(tree, 16, mesh))
-        {'image': (16, 16, 3)}
-    """
-    return jax.tree.map(
-        lambda x: pad_and_shard_rows(x, mesh) if is_image(x, height) else x, tree
-    )
-
-
-def unshard_images(tree: Tree, height: int, mesh: Mesh) -> Tree:
-    """Undo `shard_images`: cut off the rows below the height.
-
-    Args:
-        tree: from `shard_images`.
-        height: of the images, in pixels.
-        mesh: from `make_row_mesh`.
-
-    Returns:
-        The tree with images ``[*n, height, w, 3]``, sharded as evenly as they can be.
-
-    Examples:
-        >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
-        >>> sharded = jaxstyle.scaling.shard_images(photo, 16, mesh)
-        >>> jaxstyle.scaling.unshard_images(sharded, 16, mesh).shape
-        (16, 16, 3)
-    """
-    padded = padded_height(height, mesh)
-
-    def cut(x: Array) -> Array:
-        return shard_rows(x[..., :height, :, :], mesh) if is_image(x, padded) else x
-
-    return jax.tree.map(cut, tree)
-
-
-def padded_height(height: int, mesh: Mesh) -> int:
-    """Compute the height of the arrays that `shard_images` makes."""
-    return height + -height % mesh.size
-
-
-def image_shardings(tree: Any, height: int, mesh: Mesh) -> Any:
-    """Make the shardings of a tree from `shard_images`.
-
-    Args:
-        tree: arrays, or only their shapes.
-        height: of the images before they were padded, in pixels.
-        mesh: from `make_row_mesh`.
-
-    Returns:
-        A tree of shardings, for ``in_shardings`` and ``out_shardings`` of `jax.jit`.
-
-    Examples:
-        >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
-        >>> jaxstyle.scaling.image_shardings(photo, 16, mesh).spec
-        P('rows',)
-    """
-    padded = padded_height(height, mesh)
-
-    def sharding(x: Array) -> NamedSharding:
-        before = [None] * (x.ndim - 3)
-        spec = (*before, AXIS) if is_image(x, padded) else ()
-        return NamedSharding(mesh, PartitionSpec(*spec))
-
-    return jax.tree.map(sharding, tree)
-
-
-def is_image(x: Array | np.ndarray, height: int) -> bool:
-    """Test whether an array is one or more RGB images of a height."""
-    return x.ndim >= 3 and x.shape[-3] == height and x.shape[-1] == 3
-
-
-# --- layouts --------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Layout:
-    """Images of a height in pixels, whose rows a mesh shares; on one device without.
+    """Images of one height, whose rows a mesh shares; on one device without.
 
-    Between programs, rows are sharded evenly, with rows of zeros appended; within a
-    program, and on the host, images are as high as they are.
+    Arguments and results of programs can only be sharded evenly: between programs, rows
+    of zeros are appended for that. Within a program, and on the host, images are as
+    high as they are. Arrays of other shapes than ``[*n, height, w, 3]`` are left alone.
+
+    Attributes:
+        height: that of the images, in pixels.
+        mesh: from `make_row_mesh`.
+
+    Examples:
+        >>> mesh = jaxstyle.scaling.make_row_mesh(jax.devices()[:1])
+        >>> layout = jaxstyle.scaling.Layout(16, mesh)
+        >>> tree = layout.shard({"image": photo})
+        >>> layout.shardings(tree)["image"].spec
+        P('rows',)
+        >>> jax.tree.map(jnp.shape, layout.unshard(tree))
+        {'image': (16, 16, 3)}
     """
 
     height: int
@@ -182,49 +109,76 @@ class Layout:
         """The number of devices."""
         return 1 if self.mesh is None else self.mesh.size
 
+    @property
+    def padded_height(self) -> int:
+        """The height of images between programs."""
+        return self.height + -self.height % self.devices
+
     def shard(self, tree: Tree) -> Tree:
         """Pad and shard the images of a tree, within a program."""
-        return tree if self.mesh is None else shard_images(tree, self.height, self.mesh)
+        if (mesh := self.mesh) is None:
+            return tree
+        return _map_images(lambda x: pad_and_shard_rows(x, mesh), tree, self.height)
 
     def unshard(self, tree: Tree) -> Tree:
         """Cut off the rows that `shard` appends, within a program."""
-        if self.mesh is None:
+        if (mesh := self.mesh) is None:
             return tree
-        return unshard_images(tree, self.height, self.mesh)
 
-    def shardings(self, tree: Tree) -> Tree | None:
+        def cut(x: Array) -> Array:
+            return shard_rows(x[..., : self.height, :, :], mesh)
+
+        return _map_images(cut, tree, self.padded_height)
+
+    def shardings(self, tree: Any) -> Any:
         """Make the shardings of a tree from `shard`, ``None`` for one device."""
-        if self.mesh is None:
+        if (mesh := self.mesh) is None:
             return None
-        return cast(Tree, image_shardings(tree, self.height, self.mesh))
+
+        def of_rows(x: Array) -> NamedSharding:
+            return NamedSharding(mesh, PartitionSpec(*[None] * (x.ndim - 3), AXIS))
+
+        def sharding(x: Array) -> NamedSharding:
+            image = _is_image(x, self.padded_height)
+            return of_rows(x) if image else replicated(mesh)
+
+        return jax.tree.map(sharding, tree)
 
     def put(self, tree: Tree) -> Tree:
         """Put a tree from the host on the devices, its images padded as by `shard`."""
         if self.mesh is None:
             return cast(Tree, jax.device_put(tree))
-        below = padded_height(self.height, self.mesh) - self.height
+        below = self.padded_height - self.height
 
-        def pad(x: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
-            images = np.asarray(x)
-            if not is_image(images, self.height):
-                return x
-            widths = [(0, 0)] * images.ndim
-            widths[-3] = (0, below)
-            return np.pad(images, widths)
+        def pad(x: Array) -> np.ndarray:
+            return np.pad(x, [*[(0, 0)] * (x.ndim - 3), (0, below), (0, 0), (0, 0)])
 
-        padded = jax.tree.map(pad, tree)
+        padded = _map_images(pad, tree, self.height)
         return cast(Tree, jax.device_put(padded, self.shardings(padded)))
 
     def fetch(self, tree: Tree) -> Tree:
         """Undo `put`; images that were not sharded may stay on their device."""
         if self.mesh is None:
             return tree
-        padded = padded_height(self.height, self.mesh)
+        return _map_images(
+            lambda x: x[..., : self.height, :, :],
+            jax.tree.map(np.asarray, tree),
+            self.padded_height,
+        )
 
-        def cut(x: np.ndarray) -> np.ndarray:
-            return x[..., : self.height, :, :] if is_image(x, padded) else x
 
-        return jax.tree.map(cut, jax.tree.map(np.asarray, tree))
+def _map_images(function: Callable[[Any], Any], tree: Tree, height: int) -> Tree:
+    """Apply a function to the images of a height, ``[*n, height, w, 3]``, in a tree."""
+
+    def apply(x: Any) -> Any:
+        return function(x) if _is_image(x, height) else x
+
+    return jax.tree.map(apply, tree)
+
+
+def _is_image(x: ArrayLike, height: int) -> bool:
+    """Test whether an array is one or more RGB images of a height."""
+    return np.ndim(x) >= 3 and np.shape(x)[-3::2] == (height, 3)
 
 
 # --- batches ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, Int, UInt8
 
 from jaxstyle.images.arrays import Images
@@ -33,7 +33,6 @@ from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_l
 from jaxstyle.losses.targets import make_style_targets
 from jaxstyle.nets.net_layers import Params
 from jaxstyle.nets.transform_net import stylize, stylize_in_training
-from jaxstyle.scaling.chunks import repeat_step
 from jaxstyle.training.photo_cache import take_batch as take_batch
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
@@ -121,42 +120,6 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> State
         Array(0, dtype=int32)
     """
     return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
-
-
-def run_steps(
-    step: Callable[[State, Any, Problem], tuple[State, Metrics]],
-    state: State,
-    photos: Any,
-    problem: Problem,
-    count: ArrayLike,
-    *,
-    capacity: int,
-) -> tuple[State, Metrics]:
-    """Make up to ``count`` steps in one program, as `jaxstyle.optimize.run_steps` does.
-
-    Args:
-        step: one that takes its batch from all photos by `take_batch`, at the step of
-            its state; then it does what `make_step`'s does.
-        state: where to start.
-        photos: what the step takes for photos, the same in all steps.
-        problem: what to minimize.
-        count: how many steps to make, at most ``capacity``.
-        capacity: the length of the metrics that are returned.
-
-    Returns:
-        The new state, and the metrics, ``[capacity]`` each, NaN for steps not made.
-
-    Examples:
-        >>> import functools
-        >>> def step(state, photos, problem):
-        ...     return state._replace(step=state.step + 1), {"loss": jnp.float32(1)}
-        >>> run = functools.partial(jaxstyle.training.run_steps, step, capacity=4)
-        >>> state = jaxstyle.training.State(net, optimizer_state=(), step=jnp.int32(0))
-        >>> state, metrics = jax.jit(run)(state, photos=(), problem=(), count=3)
-        >>> state.step, metrics["loss"]
-        (Array(3, dtype=int32), Array([ 1.,  1.,  1., nan], dtype=float32))
-    """
-    return repeat_step(step, state, photos, problem, count=count, capacity=capacity)
 
 
 NOISE = 30 / 255

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jaxstyle.losses.config import (
+    JOHNSON_STYLE,
     LossConfig,
     documented,
     nonnegative_float,
@@ -11,15 +12,12 @@ from jaxstyle.losses.config import (
     positive_float,
     positive_int,
     setting,
+    weigh_shallow,
 )
 
 # The layers of the presets of style optimization except relu5_1, which adds little and
-# takes a third of the time; 64 : 16 : 4 : 1, with a mean of 1.
-_SHALLOW_STYLE = {
-    layer: 4 * 4.0**-depth / sum(4.0**-d for d in range(4))
-    for depth, layer in enumerate(("relu1_1", "relu2_1", "relu3_1", "relu4_1"))
-}
-_JOHNSON_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+# takes a third of the time.
+_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
 @documented
@@ -84,7 +82,7 @@ TRAINING_PRESETS: Mapping[str, TrainConfig] = {
         summary="Wasserstein distances instead of Gram matrices: lively colors",
         loss=LossConfig(
             content={"relu3_3": 0.25},
-            style=_SHALLOW_STYLE,
+            style=weigh_shallow(_STYLE),
             style_loss="wasserstein",
             padding="replicate",
         ),
@@ -93,14 +91,14 @@ TRAINING_PRESETS: Mapping[str, TrainConfig] = {
     "johnson2016": TrainConfig(
         summary="Johnson et al. (2016) with instance norm: 40,000 steps",
         loss=LossConfig(
-            content={"relu2_2": 1.0}, style=dict.fromkeys(_JOHNSON_STYLE, 1e5)
+            content={"relu2_2": 1.0}, style=dict.fromkeys(JOHNSON_STYLE, 1e5)
         ),
     ),
     "seed": TrainConfig(
         summary="the settings jaxstyle grew from: 8,000 steps, smoother",
         loss=LossConfig(
             content={"relu2_2": 1.0},
-            style=dict.fromkeys(_JOHNSON_STYLE, 1e5),
+            style=dict.fromkeys(JOHNSON_STYLE, 1e5),
             variation={"absolute": _SEED_VARIATION},
         ),
         steps=8_000,

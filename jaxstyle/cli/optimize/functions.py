@@ -16,13 +16,12 @@ from jaxstyle.images.arrays import Image
 from jaxstyle.losses.extractor import Execution
 from jaxstyle.losses.objective import Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Targets
+from jaxstyle.losses.targets import Targets, make_targets
 from jaxstyle.optimize import steps
-from jaxstyle.optimize.optimizers import OPTIMIZERS
+from jaxstyle.optimize.optimizers import KEEPERS, OPTIMIZERS, Keeper
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import change_scale
-from jaxstyle.optimize.scenes import Scene, make_scene_targets
-from jaxstyle.optimize.steps import KEEPERS, Keeper
+from jaxstyle.optimize.scenes import Scene
 from jaxstyle.scaling import sharding
 from jaxstyle.vgg import network
 
@@ -131,9 +130,16 @@ def choose_targets(
     blend: str, objective: Objective, execution: Execution
 ) -> Callable[[network.VGGParams, Scene, Weights], Targets]:
     """Choose ``make_scene_targets(params, scene, weights)`` for a blend, as JSON."""
-    return partial(
-        make_scene_targets,
+    make = partial(
+        make_targets,
         style_weights=json.loads(blend),
         objective=objective,
         execution=execution,
     )
+
+    def make_scene_targets(
+        params: network.VGGParams, scene: Scene, weights: Weights
+    ) -> Targets:
+        return make(params, **scene._asdict(), weights=weights)
+
+    return make_scene_targets

@@ -25,6 +25,7 @@ from jaxstyle.losses.config import LossConfig
 from jaxstyle.losses.objective import Objective
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.nets import transform_net
+from jaxstyle.optimize.steps import run_steps
 from jaxstyle.scaling import memory
 from jaxstyle.scaling.sharding import Placement, put_replicated
 from jaxstyle.training import loop
@@ -180,14 +181,17 @@ def _make_cached_steps(
     """
     take = partial(take_batch, batch=batch, size=size)
 
-    def cached_step(
-        state: State, cached: CachedPhotos, problem: Problem
+    def steps(
+        state: State, cached: CachedPhotos, problem: Problem, count: ArrayLike
     ) -> tuple[State, Metrics]:
-        crops = take(cached.photos, jax.random.key(cached.seed), state.step)
-        crops = jax.lax.with_sharding_constraint(crops, placement.batches)
-        return step(state, crops, problem)
+        def cached_step(state: State, problem: Problem) -> tuple[State, Metrics]:
+            crops = take(cached.photos, jax.random.key(cached.seed), state.step)
+            crops = jax.lax.with_sharding_constraint(crops, placement.batches)
+            return step(state, crops, problem)
 
-    return partial(loop.run_steps, cached_step, capacity=MOST_STEPS)
+        return run_steps(cached_step, state, problem, count, capacity=MOST_STEPS)
+
+    return steps
 
 
 # --- photos in memory ---------------------------------------------------------------
