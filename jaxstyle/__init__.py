@@ -5,6 +5,12 @@ batch of them, ``[*n, h, w, 3]``. Parameters are nested dicts of arrays. No func
 those that read or write files has side effects: `jax.jit`, `jax.vmap` and `jax.grad`
 work on them.
 
+What cannot work raises an error of one line that says what was expected: a
+``TypeError`` if images are not floating-point, else a ``ValueError``. That holds for
+wrong shapes, names and numbers; for files that are missing, damaged or something else,
+all of whose problems are named at once; and for files that cannot be written, whose old
+content stays then. Docstrings tell of errors beyond these.
+
 The public names are those of the stub beside this file. Each is imported on first use,
 so that ``import jaxstyle`` takes no time and loads no library.
 

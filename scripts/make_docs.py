@@ -57,7 +57,7 @@ PAGES: Mapping[str, Page] = {
     "nets": Page(
         "Transform nets",
         (
-            *("init_net", "mix_styles", "stack_styles"),
+            *("init_net", "mix_styles"),
             *("TransformNet", "stylize_tiled", "stylize_sharded"),
             *("NETWORKS", "Network"),
         ),

@@ -14,7 +14,6 @@ from numeric_checks import assert_close, assert_gradients
 import jaxstyle
 from jaxstyle import Weights, stylize
 from jaxstyle.losses import Problem, Targets, make_targets, perceptual_loss
-from jaxstyle.nets import stack_styles
 
 Params = dict[str, Any]
 
@@ -48,7 +47,7 @@ def test_vmap_over_images_is_a_batch(net: Params, images: jax.Array) -> None:
 
 def test_vmap_over_stacked_nets_is_each_net(net: Params, images: jax.Array) -> None:
     nets = [net, random_net(seed=1, width=2), random_net(seed=2, width=2)]
-    stack = stack_styles(nets)
+    stack = jax.tree.map(lambda *x: jnp.stack(x), *nets)
     found = jax.jit(jax.vmap(stylize, (0, None)))(stack, images[0])
     single = jax.jit(stylize)
     for picture, each in zip(found, nets, strict=True):

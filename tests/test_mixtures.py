@@ -1,6 +1,5 @@
-"""Arithmetic of nets: what lies between them, and side by side for `jax.vmap`."""
+"""Arithmetic of nets: what lies between them."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,13 +11,11 @@ from numeric_checks import assert_close, assert_gradients
 
 from jaxstyle import load_style, stylize
 from jaxstyle.files.style_files import SMALLER, shipped_styles
-from jaxstyle.nets import mix_styles, stack_styles
+from jaxstyle.nets import mix_styles
 from jaxstyle.nets.mixtures import check_related
 from jaxstyle.nets.transform_net import Params
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
-
-both = pytest.mark.parametrize("function", [stack_styles, lambda x: mix_styles(x, [1])])
 
 
 def make_tree(seed: int = 0, width: int = 3) -> Params:
@@ -98,19 +95,7 @@ def test_there_must_be_a_share_for_each_net(shares: Any) -> None:
         mix_styles([make_tree(0), make_tree(1)], shares)
 
 
-# --- both ---------------------------------------------------------------------------
-
-
-def test_a_stack_holds_each_net() -> None:
-    trees = [make_tree(seed) for seed in range(3)]
-    stack = stack_styles(trees)
-    for index, tree in enumerate(trees):
-        found = jax.tree.map(lambda x, i=index: x[i], stack)
-        jax.tree.map(np.testing.assert_array_equal, found, tree)
-
-
-@both
-def test_nets_must_have_the_same_arrays(function: Callable[..., Any]) -> None:
+def test_nets_must_have_the_same_arrays() -> None:
     tree = make_tree()
     fewer = {name: tree[name] for name in ("conv1", "input")}
     with pytest.raises(
@@ -118,21 +103,20 @@ def test_nets_must_have_the_same_arrays(function: Callable[..., Any]) -> None:
         match=r"net 2 differs from net 1 in 2 arrays, the first one is conv1/bias: "
         r"\(4,\) instead of \(3,\); expected nets of one width, norm and number of",
     ):
-        function([tree, make_tree(width=4)])
+        mix_styles([tree, make_tree(width=4)], [1, 1])
     with pytest.raises(
         ValueError, match=r"net 3 .* negative_slope: missing instead of"
     ):
-        function([tree, tree, fewer])
+        mix_styles([tree, tree, fewer], [1, 1, 1])
     with pytest.raises(
         ValueError, match=r"net 2 .* negative_slope: \(\) instead of mi"
     ):
-        function([fewer, tree])
+        mix_styles([fewer, tree], [1, 1])
 
 
-@both
-def test_there_must_be_a_net(function: Callable[[Sequence[Params]], Any]) -> None:
+def test_there_must_be_a_net() -> None:
     with pytest.raises(ValueError, match="expected at least one net, got none"):
-        function([])
+        mix_styles([], [])
 
 
 # --- common origin ------------------------------------------------------------------

@@ -58,7 +58,7 @@ def mix(nets: list[Params], shares: jax.Array, image: jax.Array) -> Any:
     """Stylize by a mixture, whole and tile by tile, and by each net."""
     mixture = jaxstyle.nets.mix_styles(nets, shares)
     each = jax.vmap(jaxstyle.stylize, (0, None))(
-        jaxstyle.nets.stack_styles(nets), image
+        jax.tree.map(lambda *x: jnp.stack(x), *nets), image
     )
     tiled = jaxstyle.nets.stylize_tiled(mixture, image, tile=40)
     return jaxstyle.stylize(mixture, image), each, tiled

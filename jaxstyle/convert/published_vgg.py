@@ -81,10 +81,6 @@ def read_vgg(path: str | Path) -> tuple[str, dict[str, Any], Origin]:
         The network's name, its parameters without mean activations (see
         `jaxstyle.vgg.measure_mean_activations`), and whose they are.
 
-    Raises:
-        ValueError: the file is missing, damaged, of another kind, or holds another
-            network.
-
     Examples:
         >>> jaxstyle.convert.read_vgg("vgg16.txt")
         Traceback (most recent call last):

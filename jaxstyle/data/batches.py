@@ -144,9 +144,6 @@ def validation_batches(
     Returns:
         An iterator; its ``close`` ends the threads early.
 
-    Raises:
-        ValueError: an argument is out of its range, or no record can be decoded.
-
     Examples:
         >>> jaxstyle.save_image(photo, "photo.png")
         >>> source = jaxstyle.data.open_source(".")

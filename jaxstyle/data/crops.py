@@ -25,9 +25,6 @@ MOST_PIXELS = 2**26
 NAMES_LISTED = 5
 """The number of skipped records in a summary."""
 
-NAMES_KEPT = 1000
-"""The number of skipped records whose reasons a report keeps."""
-
 ATTEMPTS = 100
 """The number of unusable records in a row at which a source is given up."""
 
@@ -40,7 +37,6 @@ class Report:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._repaired: dict[str, set[str]] = {}
-        self._skipped: set[str] = set()
         self._reasons: dict[str, str] = {}
 
     def repaired(self, name: str, kind: str) -> None:
@@ -51,20 +47,18 @@ class Report:
     def skipped(self, name: str, reason: str) -> None:
         """Count a record that cannot be used."""
         with self._lock:
-            self._skipped.add(name)
-            if len(self._reasons) < NAMES_KEPT:
-                self._reasons.setdefault(name, reason)
+            self._reasons.setdefault(name, reason)
 
     @property
     def counts(self) -> dict[str, int]:
         """The number of repaired records, by kind, and of ``skipped`` ones."""
         with self._lock:
             counts = {kind: len(names) for kind, names in self._repaired.items()}
-            return dict(sorted(counts.items())) | {"skipped": len(self._skipped)}
+            return dict(sorted(counts.items())) | {"skipped": len(self._reasons)}
 
     @property
     def reasons(self) -> dict[str, str]:
-        """The reasons of the first `NAMES_KEPT` skipped records, by name."""
+        """The reasons for which records were skipped, by name."""
         with self._lock:
             return dict(self._reasons)
 

@@ -69,9 +69,6 @@ def open_source(
     Returns:
         A source of at least one record.
 
-    Raises:
-        ValueError: there is no such thing, it holds no images, or it cannot be read.
-
     Examples:
         >>> from pathlib import Path
         >>> examples = Path(jaxstyle.__file__).parent / "examples"
@@ -189,9 +186,6 @@ def hold_out(source: Source, count: int) -> tuple[Source, Source]:
 
     Returns:
         A source to train on and one to validate on, both in the order of ``source``.
-
-    Raises:
-        ValueError: ``count`` is negative, or leaves nothing for training.
 
     Examples:
         >>> jaxstyle.save_image(photo, "1.png")

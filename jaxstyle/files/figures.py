@@ -49,9 +49,6 @@ def make_sheet(
     Returns:
         An image ``[h, w, 3]`` in [0, 1].
 
-    Raises:
-        ValueError: there is no image.
-
     Examples:
         >>> rows = [[photo, painting], [photo]]
         >>> sheet = jaxstyle.files.make_sheet(rows, column_labels=["photo", "painting"])
@@ -123,10 +120,6 @@ def save_loss_plot(
         path: its suffix chooses the format: `SUFFIXES`.
         smoothed: names of noisy curves, drawn pale with their running means.
         marks: labels of vertical lines, by step: ``{0: "128 px", 100: "181 px"}``.
-
-    Raises:
-        ValueError: the suffix is unknown, a curve's steps and values differ in number,
-            or writing failed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

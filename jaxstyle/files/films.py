@@ -50,11 +50,6 @@ def save_film(
         size: the height and width, in pixels, of all frames. MP4 repeats the last row
             or column of an odd size.
         frames_per_second: from 1 to `FASTEST`.
-
-    Raises:
-        TypeError: pixels are not floating-point.
-        ValueError: there is no frame, a shape is wrong, a pixel is NaN or infinite, the
-            speed or the size is out of range, or writing failed.
     """
     path = Path(path)
     if not 1 <= frames_per_second <= FASTEST:

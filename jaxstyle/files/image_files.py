@@ -95,11 +95,6 @@ def save_image(
         path: its suffix chooses the format: ``.png``, ``.jpg``, ``.webp`` or ``.tif``.
         settings: JSON values for `jaxstyle.files.load_settings`.
 
-    Raises:
-        TypeError: the pixels are not floating-point, or JSON cannot hold the settings.
-        ValueError: the shape is wrong, a pixel is NaN or infinite, the suffix is
-            unknown, or writing failed.
-
     Examples:
         >>> jaxstyle.save_image(photo, "photo.jpg", settings={"steps": 100})
     """
@@ -119,9 +114,6 @@ def load_settings(path: str | Path) -> dict[str, object]:
 
     Returns:
         The settings by name; tuples have become lists.
-
-    Raises:
-        ValueError: the file cannot be read, or holds no settings.
 
     Examples:
         >>> jaxstyle.save_image(photo, "photo.jpg", settings={"steps": 100})

@@ -26,9 +26,6 @@ def save_params(
         path: the file; one that exists is replaced.
         metadata: what `load_params` returns beside the tree.
 
-    Raises:
-        ValueError: the file cannot be written.
-
     Examples:
         >>> jaxstyle.files.save_params(net, "net.safetensors", metadata={"by": "me"})
     """
@@ -51,10 +48,6 @@ def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     Returns:
         The arrays, widened to float32, and the metadata.
-
-    Raises:
-        ValueError: the file is missing, damaged or not safetensors, or its names do
-            not form a tree.
 
     Examples:
         >>> jaxstyle.files.save_params(net, "net.safetensors", metadata={"by": "me"})

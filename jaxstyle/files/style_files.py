@@ -35,9 +35,6 @@ def save_style(
             ``net`` names its network in `jaxstyle.nets.NETWORKS`, unless it is a
             transform net.
 
-    Raises:
-        ValueError: the parameters are no net's, or the file cannot be written.
-
     Examples:
         >>> jaxstyle.save_style(net, "mine.safetensors", metadata={"title": "Noise"})
         >>> again = jaxstyle.load_style("mine.safetensors")
@@ -60,10 +57,6 @@ def load_style(name_or_path: str | Path) -> dict[str, Any]:
     Returns:
         The parameters in float32, as `jaxstyle.nets.init_net` describes them.
 
-    Raises:
-        ValueError: there is no such style or file, it cannot be fetched, or the file is
-            damaged or holds something else; all problems are named at once.
-
     Examples:
         >>> net = jaxstyle.load_style("great-wave-8")
         >>> net["conv1"]["kernel"].shape
@@ -80,10 +73,6 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     Returns:
         The parameters in float32, and the metadata that were saved with them.
-
-    Raises:
-        ValueError: the file is missing or damaged, is no style, or its parameters are
-            no net's; all problems are named at once.
 
     Examples:
         >>> path = jaxstyle.files.find_style("the-scream")
@@ -133,9 +122,6 @@ def find_style(name_or_path: str | Path) -> Path:
 
     Returns:
         The path of a file that exists.
-
-    Raises:
-        ValueError: there is no such style and no such file, or it cannot be fetched.
 
     Examples:
         >>> jaxstyle.files.find_style("great_wave").name

@@ -56,9 +56,6 @@ def load_transport(decoder: str | Path | None = None) -> dict[str, Any]:
         Parameters in float32. ``encoder`` are those of VGG-16 down to relu4_1,
         normalized; ``decoder`` leads back.
 
-    Raises:
-        ValueError: the file is missing or damaged, or holds something else.
-
     Examples:
         >>> params = jaxstyle.load_transport()
         >>> sorted(params)
@@ -81,9 +78,6 @@ def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> 
         params: a decoder's.
         path: the file; one that exists is replaced.
         metadata: what else is to be known.
-
-    Raises:
-        ValueError: the file cannot be written.
     """
     blocks = [params[name] for name in sorted(params)]
     channels = [block["input"]["mean"].size for block in blocks]
@@ -96,12 +90,7 @@ def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> 
 
 
 def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read a decoder in float32, and its metadata.
-
-    Raises:
-        ValueError: the file is missing or damaged, or holds something else; all
-            problems are named at once.
-    """
+    """Read a decoder in float32, and its metadata."""
     arrays, metadata = load_params(path)
     params = _restore(arrays)
     try:
@@ -159,9 +148,6 @@ def save_painting(
         metadata: facts about the painting, such as its ``title`` and ``painter``;
             ``format`` and ``format_version`` are added.
 
-    Raises:
-        ValueError: a number is not finite, or the file cannot be written.
-
     Examples:
         >>> target = jaxstyle.transport.describe(transport, painting)
         >>> facts = {"title": "Checks", "painter": "me"}
@@ -180,10 +166,6 @@ def load_painting(path: str | Path) -> Painting:
 
     Returns:
         The painting, in float32.
-
-    Raises:
-        ValueError: the file is missing or damaged, or holds something else; all
-            problems are named at once.
 
     Examples:
         >>> target = jaxstyle.transport.describe(transport, painting)

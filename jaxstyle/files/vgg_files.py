@@ -54,9 +54,6 @@ def save_vgg(
         source: the file they were converted from, in free words.
         photos: the number of photographs behind the mean activations.
 
-    Raises:
-        ValueError: the file cannot be written.
-
     Examples:
         >>> origin = jaxstyle.files.Origin(attribution="me", license="CC0")
         >>> about = {"network": "vgg16", "source": "a drawer", "photos": 1}
@@ -86,10 +83,6 @@ def load_vgg(name_or_path: str | Path = "vgg16") -> dict[str, Any]:
     Returns:
         The parameters in float32. They include the mean and the standard deviation
         that normalize RGB pixels in [0, 1].
-
-    Raises:
-        ValueError: there is no such network or file, it is not downloaded yet, or the
-            file is damaged or holds something else; all problems are named at once.
 
     Examples:
         >>> vgg = jaxstyle.load_vgg()

@@ -78,10 +78,6 @@ def perceptual_loss(
         The loss ``[*n]``, and by name its three weighted parts, ``content``, ``style``
         and ``total_variation``, which holds all kinds of variation.
 
-    Raises:
-        TypeError: the images are not floating-point.
-        ValueError: a shape or a layer is wrong, or not that of the targets.
-
     Examples:
         >>> targets = jaxstyle.losses.make_targets(vgg, photo, [painting], weights)
         >>> loss_of = jax.jit(jaxstyle.losses.perceptual_loss)

@@ -1,4 +1,4 @@
-from .mixtures import mix_styles as mix_styles, stack_styles as stack_styles
+from .mixtures import mix_styles as mix_styles
 from .networks import (
     NETWORKS as NETWORKS,
     Network as Network,

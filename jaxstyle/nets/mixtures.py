@@ -1,4 +1,4 @@
-"""Arithmetic of styles: stacks of nets for `jax.vmap`, and interpolation of nets.
+"""Interpolation of nets.
 
 Interpolating the *parameters* of nets that were trained from one another, or from the
 same first parameters, gives another working style with crisp strokes. See Wang et al.
@@ -68,28 +68,6 @@ def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> P
         return jnp.asarray(mixed, jnp.result_type(*leaves))
 
     return dict(jax.tree.map(mean, *nets))
-
-
-def stack_styles(nets: Sequence[Params]) -> Params:
-    """Stack nets along a new first axis of their arrays.
-
-    ``jax.vmap(jaxstyle.stylize, (0, None))`` takes the stack, and paints in each style.
-
-    Args:
-        nets: parameters with equal names and shapes.
-
-    Returns:
-        Parameters of the same names, each array with one axis more.
-
-    Raises:
-        ValueError: the nets differ in a name or a shape, or there is none.
-
-    Examples:
-        >>> jaxstyle.nets.stack_styles([net, net])["conv1"]["kernel"].shape
-        (2, 9, 9, 3, 8)
-    """
-    _check_alike(nets)
-    return dict(jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets))
 
 
 def check_related(nets: Sequence[Params]) -> None:

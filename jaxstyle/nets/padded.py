@@ -101,10 +101,6 @@ def stylize_sharded(params: Params, images: Images, mesh: Mesh) -> Images:
     Returns:
         Images of the same shape and precision, not clipped.
 
-    Raises:
-        TypeError: the images are not floating-point.
-        ValueError: the shape is wrong, or an image is too small.
-
     Examples:
         >>> mesh = jaxstyle.scaling.make_row_mesh()
         >>> run = jax.jit(jaxstyle.nets.stylize_sharded, static_argnames="mesh")

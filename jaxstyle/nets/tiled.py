@@ -55,10 +55,6 @@ def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image:
     Returns:
         The stylized image, not clipped.
 
-    Raises:
-        TypeError: the image is not floating-point.
-        ValueError: the shape is wrong, or the image or the tile is too small.
-
     Examples:
         >>> large = jnp.tile(photo, (4, 4, 1))
         >>> stylize_tiled = jax.jit(jaxstyle.nets.stylize_tiled, static_argnames="tile")
@@ -183,10 +179,10 @@ class _Sweep:
     def measure(self, part: Part, *, stride: int) -> Moments:
         """Compute the moments of activations that are ``stride`` pixels apart."""
 
-        def visit(_: None, window: Window) -> tuple[None, _Sums]:
-            return None, _sums(part(window), window.owned(stride))
+        def visit(window: Window) -> _Sums:
+            return _sums(part(window), window.owned(stride))
 
-        return _join(lax.scan(visit, None, self.windows)[1])
+        return _join(lax.map(visit, self.windows))
 
     def store(self, part: Part, *, stride: int) -> tuple[Array, Moments]:
         """Compute activations that are ``stride`` pixels apart, and their moments."""

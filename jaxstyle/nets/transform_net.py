@@ -80,9 +80,6 @@ def init_net(
     Returns:
         The tree of parameters, in float32.
 
-    Raises:
-        ValueError: there is no such norm, or the width is not positive.
-
     Examples:
         >>> shapes = jax.eval_shape(jaxstyle.nets.init_net, jax.random.key(0))
         >>> shapes["residual5"]["conv2"]["kernel"].shape
@@ -196,10 +193,6 @@ def stylize(params: Params, images: Images) -> Images:
     Returns:
         Images of the same shape and precision. Values are not clipped, so that
         gradients do not vanish: some lie outside [0, 1]; `jaxstyle.save_image` clips.
-
-    Raises:
-        TypeError: the images are not floating-point.
-        ValueError: the shape is wrong, or an image is too small.
 
     Examples:
         >>> jax.jit(jaxstyle.stylize)(net, photo).shape

@@ -61,9 +61,6 @@ def pyramid_sizes(
     Returns:
         The sides, as `jaxstyle.optimize_image` takes them.
 
-    Raises:
-        ValueError: ``ratio`` is not more than 1, so that scales would never end.
-
     Examples:
         >>> jaxstyle.optimize.pyramid_sizes(512)
         (128, 181, 256, 362, 512)
@@ -190,10 +187,6 @@ def optimize_image(
     Returns:
         The picture that was kept, clipped to [0, 1], and the metrics of every step,
         ``[steps]`` each.
-
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: a shape, a layer or a setting is wrong.
 
     Examples:
         >>> optimize = jax.jit(jaxstyle.optimize_image, static_argnames="steps")

@@ -55,10 +55,6 @@ def init_state(
     Returns:
         The state after no steps, which keeps ``image``.
 
-    Raises:
-        TypeError: the image is not floating-point.
-        ValueError: it is not one image ``[h, w, 3]``.
-
     Examples:
         >>> state = jaxstyle.optimize.init_state(photo, jaxstyle.optimize.adam())
         >>> state.step

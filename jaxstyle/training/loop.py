@@ -86,10 +86,6 @@ def make_problem(
     Returns:
         The problem. Its targets have no content, which each batch of photos brings.
 
-    Raises:
-        TypeError: an image is not floating-point.
-        ValueError: a shape or a layer is wrong.
-
     Examples:
         >>> problem = jaxstyle.training.make_problem(vgg, [painting], weights)
         >>> sorted(problem.targets.style)

@@ -40,10 +40,6 @@ def take_batch(
     Returns:
         The crops, 8-bit.
 
-    Raises:
-        TypeError: the photos are not 8-bit.
-        ValueError: they are not ``[n, h, w, 3]``, or smaller than the crops.
-
     Examples:
         >>> photos = jnp.zeros((5, 18, 18, 3), jnp.uint8)
         >>> take_batch = jaxstyle.training.take_batch

@@ -250,10 +250,6 @@ def features(
         The activations ``[*n, h', w', c]`` of each layer ``relu{block}_{index}``, whose
         height and width are those of the image divided by 2 for each block before.
 
-    Raises:
-        TypeError: the images are not floating-point.
-        ValueError: a shape, a size, a pooling or a padding is wrong.
-
     Examples:
         >>> found = jaxstyle.vgg.features(vgg, photo)
         >>> found["relu1_1"].shape, found["relu2_1"].shape

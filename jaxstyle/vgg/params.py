@@ -149,9 +149,6 @@ def measure_mean_activations(
         Parameters of the same structure, with ``mean_activation``, ``[c]``, in each
         convolution.
 
-    Raises:
-        ValueError: there are no photos.
-
     Examples:
         >>> vgg16 = jaxstyle.vgg.truncate(jaxstyle.load_vgg(), ["relu1_2"])
         >>> measured = jaxstyle.vgg.measure_mean_activations(vgg16, [photo])
