@@ -50,7 +50,7 @@ def test_tiles_take_less_than_half_of_the_memory() -> None:
 @pytest.mark.parametrize(
     ("shape", "tile", "message"),
     [
-        ((2, 32, 32, 3), 40, r"expected one image \[h, w, 3\], got shape \(2, 32, "),
+        ((2, 32, 32, 3), 40, r"must be one image \[h, w, 3\], got \(2, 32, "),
         ((12, 32, 3), 40, "16"),
         ((64, 64, 3), 16, "tiles must have sides of 28 or more, got 16"),
     ],

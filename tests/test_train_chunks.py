@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_ends_them(
 def test_the_host_has_no_part_in_them(
     run: Any, start: loop.State, album: Album, problem: loop.Problem
 ) -> None:
-    arguments = jax.device_put((start, album, problem, jnp.int32(5)))
+    arguments = jax.device_put((start, (album, problem), jnp.int32(5)))
     arguments = jax.tree.map(jnp.copy, arguments)
     with jax.transfer_guard("disallow"):
         state, history = run.compiled(*arguments)

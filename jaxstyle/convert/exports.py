@@ -5,7 +5,6 @@ off the traced net instead, where padding by reflection and sizes that are known
 later have become thousands of small steps.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -107,10 +106,7 @@ def to_onnx(params: Params) -> bytes:
     shape = ("n", "h", "w", 3)
     model = helper.make_model_gen_version(
         helper.make_graph(
-            [
-                helper.make_node(node.operator, node.inputs, [node.output], **node.own)
-                for node in graph.nodes
-            ],
+            graph.nodes,
             "stylize",
             [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("stylized", TensorProto.FLOAT, shape)],
@@ -122,17 +118,10 @@ def to_onnx(params: Params) -> bytes:
     return bytes(model.SerializeToString())
 
 
-class _Node(NamedTuple):
-    operator: str
-    inputs: list[str]
-    output: str
-    own: Mapping[str, Any]
-
-
 class _Graph(NamedTuple):
-    """Nodes in the order in which they run, and constants by name."""
+    """ONNX's nodes in the order in which they run, and constants by name."""
 
-    nodes: list[_Node]
+    nodes: list[Any]
     constants: dict[str, np.ndarray]
 
     def add(
@@ -142,13 +131,15 @@ class _Graph(NamedTuple):
 
         Inputs that are arrays become constants.
         """
+        from onnx import helper
+
         names = []
         for x in inputs:
             names.append(x if isinstance(x, str) else f"constant_{len(self.constants)}")
             if not isinstance(x, str):
                 self.constants[names[-1]] = x
         output = output or f"{operator}_{len(self.nodes)}"
-        self.nodes.append(_Node(operator, names, output, own))
+        self.nodes.append(helper.make_node(operator, names, [output], **own))
         return output
 
 

@@ -5,6 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
+from itertools import islice
 from typing import Any, TypeAlias
 
 import jax
@@ -159,22 +160,17 @@ def validation_batches(
     decoded = grain.MapDataset.range(len(source)).map(
         lambda index: reader.try_crop(index, crop)
     )
-    held: list[np.ndarray] = []
-    full = False
+    first = True
     with closing(_iterate(decoded, workers, ahead=2 * batch)) as images:
-        for image in images:
-            if image is None:
-                continue
-            held.append(image)
-            if len(held) == batch:
+        usable = (image for image in images if image is not None)
+        while held := list(islice(usable, batch)):
+            if first or len(held) == batch:
                 yield np.stack(held)
-                held, full = [], True
-    if not held and not full:
+            first = False
+    if first:
         raise ValueError(
             f"no image of {source.name} can be decoded: {reader.report.summary()}"
         )
-    if not full:
-        yield np.stack(held)
 
 
 def read_squares(

@@ -17,13 +17,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, SupportsInt, TypeAlias, TypeVar
 
 import jax
 import numpy as np
 
 from jaxstyle.files.atomic import atomic_path, describe_error, explained
-from jaxstyle.optimize.steps import AnyState, Counted
 from jaxstyle.scaling import memory
 
 KEPT = 3
@@ -38,7 +37,18 @@ Configuration: TypeAlias = Mapping[str, Any]
 """Everything that affects the results: nested dicts of JSON values."""
 
 
-def save_checkpoint(folder: Path, state: Counted, configuration: Configuration) -> None:
+class Stepped(Protocol):
+    """A tree of arrays with a step count."""
+
+    @property
+    def step(self) -> SupportsInt:
+        """The number of steps done."""
+
+
+State = TypeVar("State", bound=Stepped)
+
+
+def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) -> None:
     """Write a checkpoint of a state, and delete the oldest.
 
     ``folder`` holds the checkpoints of one run and is created if missing; a checkpoint
@@ -71,11 +81,11 @@ def save_checkpoint(folder: Path, state: Counted, configuration: Configuration) 
 
 def load_checkpoint(
     folder: Path,
-    like: Callable[[int], AnyState],
+    like: Callable[[int], State],
     configuration: Configuration,
     *,
     say: Callable[[str], object],
-) -> AnyState:
+) -> State:
     """Read the newest undamaged checkpoint, into arrays of the host.
 
     ``like`` maps a step to a state of the same structure, or to its shapes. ``say`` is
@@ -167,7 +177,7 @@ def _check_room(folder: Path, size: int) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _read_state(folder: Path, step: int, like: AnyState) -> AnyState:
+def _read_state(folder: Path, step: int, like: State) -> State:
     import orbax.checkpoint as ocp
 
     shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.param_files import package_file
-from jaxstyle.images.arrays import check_images, fit_size
+from jaxstyle.images.arrays import check_image, fit_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -163,9 +163,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
 def to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:
     """Check one image ``[h, w, 3]``, clip it to [0, 1] and round it to 0..255."""
     array = np.asarray(image)
-    check_images(array, name="the image")  # type: ignore[arg-type]
-    if array.ndim != 3:
-        raise ValueError(f"expected one image [height, width, 3], got {array.shape}")
+    check_image(array)  # type: ignore[arg-type]
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("the image holds NaN or infinite values and was not written")

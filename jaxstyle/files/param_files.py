@@ -109,6 +109,24 @@ def check_params(
         raise ValueError(f"wrong parameters in {path}: {'; '.join(problems)}")
 
 
+def check_format(
+    metadata: Mapping[str, str],
+    expected: Mapping[str, str],
+    *,
+    path: str | Path,
+    made_by: str,
+) -> None:
+    """Raise a ValueError unless metadata have the format and version of a kind of file.
+
+    The message calls it as the format, ``jaxstyle-KIND``, does.
+    """
+    if not expected.items() <= metadata.items():
+        kind = expected["format"].removeprefix("jaxstyle-")
+        raise ValueError(
+            f"{path} holds no {kind} of this package's format; make one with {made_by}"
+        )
+
+
 def digest_params(params: Mapping[str, Any]) -> str:
     """Digest the names, the order and the values of a tree of arrays.
 

@@ -16,6 +16,9 @@ FORMAT = {"format": "jaxstyle-style", "format_version": "1"}
 PAINTING = {"format": "jaxstyle-painting", "format_version": "1"}
 """The mark of files that describe a painting."""
 
+MAKERS = "jaxstyle train or jaxstyle import"
+"""The commands that make styles."""
+
 ALL = "all"
 """The name of all shipped styles, without their smaller nets."""
 
@@ -81,7 +84,7 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         '"Edvard Munch"'
     """
     params, metadata = param_files.load_params(path)
-    _check_format(metadata, path=path)
+    param_files.check_format(metadata, FORMAT, path=path, made_by=MAKERS)
     _check_params(params, metadata, path=path)
     return params, metadata
 
@@ -94,7 +97,7 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
     shapes, metadata = param_files.load_header(path)
     if is_painting(metadata):
         return None, metadata
-    _check_format(metadata, path=path)
+    param_files.check_format(metadata, FORMAT, path=path, made_by=MAKERS)
     if not _is_transform_net(metadata):
         return None, metadata
     channels = {name: shape[-1] for name, shape in shapes.items() if shape}
@@ -104,14 +107,6 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
 def is_painting(metadata: Mapping[str, str]) -> bool:
     """Test whether the metadata of a file are those of a painting."""
     return PAINTING.items() <= metadata.items()
-
-
-def _check_format(metadata: Mapping[str, str], *, path: str | Path) -> None:
-    if not FORMAT.items() <= metadata.items():
-        raise ValueError(
-            f"{path} holds no style of this package's format; make one with "
-            "jaxstyle train or jaxstyle import"
-        )
 
 
 def find_style(name_or_path: str | Path) -> Path:
@@ -133,9 +128,7 @@ def find_style(name_or_path: str | Path) -> Path:
     name = str(name_or_path).replace("_", "-")
     path = shipped.get(name, Path(name_or_path))
     if not path.exists():
-        known = ", ".join(
-            [*shipped, "a file made by jaxstyle train or jaxstyle import", FORM]
-        )
+        known = ", ".join([*shipped, f"a file made by {MAKERS}", FORM])
         raise ValueError(f"no style {name_or_path}: expected {known}")
     return path
 
@@ -168,10 +161,7 @@ def shipped_styles() -> dict[str, Path]:
     """
     if shipped := _find_shipped():
         return shipped
-    raise ValueError(
-        "no style ships in this installation; make one with jaxstyle train or "
-        "jaxstyle import"
-    )
+    raise ValueError(f"no style ships in this installation; make one with {MAKERS}")
 
 
 def _find_shipped() -> dict[str, Path]:
@@ -196,7 +186,7 @@ def check_transform_net(metadata: Mapping[str, str], *, name: str | Path) -> Non
     if not _is_transform_net(metadata):
         raise ValueError(
             f"{name} holds a network of the kind {metadata['net']!r}, not a transform "
-            "net; choose a style made by jaxstyle train or jaxstyle import"
+            f"net; choose a style made by {MAKERS}"
         )
 
 

@@ -14,13 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxstyle.files.atomic import explained
 from jaxstyle.files.param_files import (
+    check_format,
     check_params,
     load_params,
     package_file,
     save_params,
 )
-from jaxstyle.files.style_files import PAINTING, is_painting
+from jaxstyle.files.style_files import PAINTING
 from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.kernels.gaussians import Gaussian
 from jaxstyle.transport.decoder import Params, init_decoder
@@ -92,19 +94,13 @@ def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> 
 def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a decoder in float32, and its metadata."""
     arrays, metadata = load_params(path)
+    check_format(metadata, DECODER, path=path, made_by="scripts/train_decoder.py")
     params = _restore(arrays)
-    try:
-        if not DECODER.items() <= metadata.items():
-            raise ValueError
+    with explained(f"cannot tell the channels of the decoder {path}"):
         channels = [int(count) for count in metadata["channels"].split()]
         hidden = [int(count) for count in metadata["hidden"].split()]
         init = partial(init_decoder, channels=channels, hidden=hidden)
         like = jax.eval_shape(init, jax.random.key(0))
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} holds no decoder of this package's format; make one with "
-            "scripts/train_decoder.py"
-        ) from error
     check_params(params, jax.tree.map(lambda x: x.shape, like), path=path)
     return params, metadata
 
@@ -174,11 +170,7 @@ def load_painting(path: str | Path) -> Painting:
         (512,)
     """
     arrays, metadata = load_params(path)
-    if not is_painting(metadata):
-        raise ValueError(
-            f"{path} holds no painting of this package's format; make one with "
-            "jaxstyle describe"
-        )
+    check_format(metadata, PAINTING, path=path, made_by="jaxstyle describe")
     check_params(arrays, _painting_shapes(), path=path)
     return {layer: _unpack(arrays[layer]) for layer in LEVELS}
 

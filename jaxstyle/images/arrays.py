@@ -36,9 +36,9 @@ def check_images(images: Images, *, name: str = "images", smallest: int = 1) -> 
         )
 
 
-def check_image(image: Image, *, name: str) -> None:
+def check_image(image: Image, *, name: str = "the image", smallest: int = 1) -> None:
     """Raise, as `check_images` does, unless it is one image ``[h, w, 3]``."""
-    check_images(image, name=name)
+    check_images(image, name=name, smallest=smallest)
     if image.ndim != 3:
         raise ValueError(
             f"{name} must be one image [h, w, 3], got {image.shape}; "

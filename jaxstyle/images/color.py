@@ -8,9 +8,7 @@
 
 Source: Gatys et al. (2016b), "Preserving color in neural artistic style transfer".
 
-All take RGB in [0, 1], ``[*n, h, w, 3]``. A TypeError says that an image is not
-floating-point; a ValueError, that a shape is wrong, that ``content`` and ``stylized``
-differ in theirs, or that ``style`` and ``content``, each of any size, are not as many.
+All take RGB in [0, 1], ``[*n, h, w, 3]``; ``style`` and ``content`` may differ in size.
 """
 
 from functools import partial
@@ -41,9 +39,8 @@ def keep_colors(content: Images, stylized: Images) -> Images:
     luma and hue stay as they are, and the color is paler. (Clipping each of red,
     green and blue would change all three.)
 
-    Source: Gatys et al. (2016b), "Preserving color in neural artistic style transfer",
-    luminance-only transfer, there in Y'IQ; without their matching of the luma's
-    histograms, since a trained net has seen its style already.
+    Source: luminance-only transfer of Gatys et al., there in Y'IQ; without their
+    matching of the luma's histograms, since a trained net has seen its style already.
 
     The stylized luma is clipped to [0, 1] first.
     """
@@ -160,23 +157,17 @@ def _luma(images: Images) -> Float[Array, "*n h w 1"]:
 def _match_moments(
     style: Float[Array, "*n h w c"], content: Float[Array, "*n h2 w2 c"]
 ) -> Float[Array, "*n h w c"]:
-    pixels = (
+    """Give the style the content's mean and covariance, moving its values least."""
+    points, targets = (
         images.reshape(*images.shape[:-3], -1, images.shape[-1])
         for images in (style, content)
     )
-    matched = _transport(*pixels)
-    return jnp.clip(matched, 0, 1).reshape(style.shape)
-
-
-def _transport(
-    points: Float[Array, "*n s c"], targets: Float[Array, "*n t c"]
-) -> Float[Array, "*n s c"]:
-    """Give points the mean and the covariance of others, moving them least."""
     source, target = (fit_gaussian(x).with_noise(ROUNDING) for x in (points, targets))
     linear = transport_map(source.covariance, target.covariance)
     centered = points - source.mean[..., None, :]
     moved = jnp.einsum("...ij,...sj->...si", linear, centered, precision="highest")
-    return (moved + target.mean[..., None, :]).astype(points.dtype)
+    matched = (moved + target.mean[..., None, :]).astype(points.dtype)
+    return jnp.clip(matched, 0, 1).reshape(style.shape)
 
 
 def _by_channel(images: Images) -> Float[Array, "*n 3 s"]:

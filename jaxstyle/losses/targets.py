@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 from jaxtyping import Array, Float
@@ -200,10 +200,8 @@ def _blend(
         if len(found) > 1:
             check_moments(style_loss, "several styles")
         return found[0]
-    average = partial(jnp.average, axis=0, weights=shares)
-    return Moments(
-        average(jnp.stack([of_style.mean for of_style in found])),
-        average(jnp.stack([of_style.second for of_style in found])),
+    return jax.tree.map(
+        lambda *x: jnp.average(jnp.stack(x), axis=0, weights=shares), *found
     )
 
 

@@ -1,9 +1,8 @@
 """Transform nets on an image that is too large for memory: the same picture.
 
-Windows of the image go through the net one after the other, and only activations at the
-net's coarsest stride are kept whole, a sixteenth of the positions. Instance norm takes
-mean and variance over all windows before the next layer is computed, for which the
-layers before it are computed again: about half as much work once more.
+Only activations at the net's coarsest stride are kept whole, a sixteenth of the
+positions. Instance norm takes mean and variance over all windows before the next layer
+is computed, for which the layers before it are computed again.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxstyle.images.arrays import Image, check_images
+from jaxstyle.images.arrays import Image, check_image
 from jaxstyle.kernels.convolutions import convolve
 from jaxstyle.nets.net_layers import (
     STRIDE,
@@ -61,9 +60,7 @@ def stylize_tiled(params: Params, image: Image, *, tile: int) -> Image:
         >>> stylize_tiled(net, large, tile=48).shape
         (64, 64, 3)
     """
-    if image.ndim != 3:
-        raise ValueError(f"expected one image [h, w, 3], got shape {image.shape}")
-    check_images(image, smallest=SMALLEST_SIDE)
+    check_image(image, smallest=SMALLEST_SIDE)
     height, width, _ = image.shape
     margins = ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
     x = jnp.pad(image, margins, "reflect")[None]
