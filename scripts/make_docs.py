@@ -103,8 +103,7 @@ PAGES: Mapping[str, Page] = {
         "Training",
         (
             *("make_problem", "init_state", "make_step", "Step", "State"),
-            *("take_batch", "evaluate", "stability_loss"),
-            "measure_stylized",
+            *("take_batch", "evaluate", "measure_stylized"),
             *("TRAINING_PRESETS", "TrainConfig"),
         ),
         module="jaxstyle.training",

@@ -20,6 +20,7 @@ from jaxstyle.files.downloads import Checksum, cache_folder, download
 from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import check_params
 from jaxstyle.files.vgg_files import Origin
+from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD
 from jaxstyle.vgg import layers as vgg_layers
 from jaxstyle.vgg.params import measure_mean_activations
 
@@ -61,8 +62,8 @@ OXFORD_INPUT = {
     "std": np.array([1 / 255] * 3, np.float32),
 }
 TORCHVISION_INPUT = {
-    "mean": np.array([0.485, 0.456, 0.406], np.float32),
-    "std": np.array([0.229, 0.224, 0.225], np.float32),
+    "mean": np.array(IMAGENET_MEAN, np.float32),
+    "std": np.array(IMAGENET_STD, np.float32),
 }
 """The normalization that a network expects, for RGB in [0, 1]."""
 

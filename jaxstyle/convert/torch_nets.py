@@ -75,7 +75,7 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
 
     Raises:
         ValueError: the file is missing or damaged, is no state dict, or holds no net of
-            a known layout; all that is missing, surplus or wrong is named at once.
+            a known layout; all that is missing, unexpected or wrong is named at once.
 
     Examples:
         >>> jaxstyle.convert.from_torch("photo.pth")

@@ -14,10 +14,10 @@ from jax.sharding import Sharding
 from jaxtyping import UInt8
 
 from jaxstyle.data.crops import (
+    Crop,
     CropReader,
     CropRequest,
     Report as Report,
-    center_crop,
     draw_request,
 )
 from jaxstyle.data.sources import Source
@@ -25,7 +25,7 @@ from jaxstyle.data.sources import Source
 SHORTER_SIDE = (256, 480)
 """The range of the shorter side, in pixels, to which images are resized."""
 
-FOR_EVER = 2**40
+FOREVER = 2**40
 """The least number of records that are drawn; grain's own infinity overflows."""
 
 BLOCK, BLOCK_BYTES = 64, 2**24
@@ -112,7 +112,7 @@ def make_batches(
         grain.MapDataset.range(len(source))
         .seed(seed)
         .shuffle()
-        .repeat(-(-FOR_EVER // len(source)))
+        .repeat(-(-FOREVER // len(source)))
         .random_map(draw_request)  # before the share is taken: any count draws alike
         .batch(batch, batch_fn=list)
         .map(lambda drawn: drawn[mine])
@@ -156,9 +156,9 @@ def validation_batches(
 
     _check(source, size=size, batch=batch, start=0, shorter_side=(size, size))
     reader = CropReader(source, size, (size, size), report or Report())
-    crop = center_crop(size)
+    center = Crop(size, 0.5, 0.5, mirrored=False)
     decoded = grain.MapDataset.range(len(source)).map(
-        lambda index: reader.try_crop(index, crop)
+        lambda index: reader.try_crop(index, center)
     )
     first = True
     with closing(_iterate(decoded, workers, ahead=2 * batch)) as images:

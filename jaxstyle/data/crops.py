@@ -90,11 +90,6 @@ class Crop(NamedTuple):
     mirrored: bool
 
 
-def center_crop(size: int) -> Crop:
-    """Make the center crop that spans the shorter side."""
-    return Crop(size, 0.5, 0.5, mirrored=False)
-
-
 def decode(
     record: Record, crop: Crop, *, size: int, report: Report
 ) -> UInt8[np.ndarray, "size size 3"]:

@@ -8,9 +8,9 @@ import contextlib
 import io
 import os
 import struct
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,8 +161,7 @@ class TfrecordFiles:
     def __init__(self, instructions: Sequence[Any]) -> None:
         self._instructions = instructions
         self._ends = list(accumulate(i.take for i in instructions))
-        self._offsets: dict[int, np.ndarray] = {}
-        self._lock = threading.Lock()
+        self._index = cache(index_tfrecord)
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -171,17 +170,9 @@ class TfrecordFiles:
         number = bisect_right(self._ends, index)
         instruction = self._instructions[number]
         position = index - self._ends[number] + instruction.take + instruction.skip
-        offset, length = self._index(number)[position]
+        offset, length = self._index(instruction.filename)[position]
         with open(instruction.filename, "rb", buffering=0) as file:
             return os.pread(file.fileno(), int(length), int(offset))
-
-    def _index(self, number: int) -> np.ndarray:
-        with self._lock:
-            if number not in self._offsets:
-                self._offsets[number] = index_tfrecord(
-                    self._instructions[number].filename
-                )
-            return self._offsets[number]
 
 
 def index_tfrecord(path: str | Path) -> np.ndarray:

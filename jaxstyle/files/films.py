@@ -1,10 +1,8 @@
 """Films on disk: animated GIF and WebP by Pillow, MP4 by PyAV."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -24,10 +22,6 @@ FASTEST = 50
 
 # The numbers that H.264 has for BT.709, for sRGB's curve, and for 16..235.
 _BT709, _SRGB, _LIMITED = 1, 13, 1
-
-
-Add: TypeAlias = "Callable[[Image], None]"
-"""Add a picture to a film that is being written."""
 
 
 def save_film(
@@ -59,17 +53,15 @@ def save_film(
     if min(size) < 1:
         raise ValueError(f"a film's height and width must be at least 1, got {size}")
     check_film_path(path)
-    writing = partial(explained, f"cannot write the film {path}")
-    with ExitStack() as stack:
-        with writing():
-            temporary = stack.enter_context(atomic_path(path))
-            open_film = _WRITERS[path.suffix.lower()]
-            add = stack.enter_context(open_film(temporary, size, frames_per_second))
-        for picture in _pictures(frames, size):
-            with writing():
-                add(picture)
-        with writing():
-            stack.close()
+    raised: list[Exception] = []
+    write = _WRITERS[path.suffix.lower()]
+    try:
+        with explained(f"cannot write the film {path}"), atomic_path(path) as temporary:
+            write(_pictures(frames, size, raised), temporary, size, frames_per_second)
+    except ValueError:
+        if raised:  # what frames raise comes through
+            raise raised[0]  # noqa: B904
+        raise
 
 
 def check_film_path(path: str | Path) -> None:
@@ -93,35 +85,40 @@ def _check_encoder(suffix: str) -> None:
             raise ValueError("this Pillow has no WebP; use .gif, or Pillow from PyPI")
 
 
-def _pictures(frames: Iterable[ArrayLike], size: tuple[int, int]) -> "Iterator[Image]":
-    """Convert frames to Pillow's images of one size."""
+def _pictures(
+    frames: Iterable[ArrayLike], size: tuple[int, int], raised: list[Exception]
+) -> "Iterator[Image]":
+    """Convert frames to Pillow's images of one size; note what is raised meanwhile."""
     from PIL import Image
 
     height, width = size
     picture = None
-    for frame in frames:
-        picture = Image.fromarray(to_8_bit(frame))
-        yield picture.resize((width, height), Image.Resampling.LANCZOS)
-    if picture is None:
-        raise ValueError("a film needs at least one frame, got none")
+    try:
+        for frame in frames:
+            picture = Image.fromarray(to_8_bit(frame))
+            yield picture.resize((width, height), Image.Resampling.LANCZOS)
+        if picture is None:
+            raise ValueError("a film needs at least one frame, got none")
+    except Exception as error:
+        raised.append(error)
+        raise
 
 
 # --- formats ------------------------------------------------------------------------
 
 
-@contextmanager
-def _open_gif(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
-    pictures: list[Image] = []
+def _write_gif(
+    pictures: "Iterator[Image]", path: Path, size: tuple[int, int], rate: int
+) -> None:
     # Each frame has a palette of its own. Dithering would flicker, and grow the file.
-    yield lambda picture: pictures.append(picture.quantize(256))
-    _write_by_pillow(pictures, path, rate, "GIF")
+    reduced = [picture.quantize(256) for picture in pictures]
+    _write_by_pillow(reduced, path, rate, "GIF")
 
 
-@contextmanager
-def _open_webp(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
-    pictures: list[Image] = []
-    yield pictures.append
-    _write_by_pillow(pictures, path, rate, "WEBP", quality=90, method=4)
+def _write_webp(
+    pictures: "Iterator[Image]", path: Path, size: tuple[int, int], rate: int
+) -> None:
+    _write_by_pillow(list(pictures), path, rate, "WEBP", quality=90, method=4)
 
 
 def _write_by_pillow(
@@ -141,8 +138,9 @@ def _write_by_pillow(
     )
 
 
-@contextmanager
-def _open_mp4(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
+def _write_mp4(
+    pictures: "Iterator[Image]", path: Path, size: tuple[int, int], rate: int
+) -> None:
     import av
 
     # The index goes first, so that browsers can start early.
@@ -153,15 +151,10 @@ def _open_mp4(path: Path, size: tuple[int, int], rate: int) -> Iterator[Add]:
         stream.pix_fmt = "yuv420p"
         stream.colorspace = stream.color_primaries = _BT709
         stream.color_trc, stream.color_range = _SRGB, _LIMITED
-        last: list[Image] = []
-
-        def add(picture: "Image") -> None:
-            last[:] = [picture]
+        for picture in pictures:
             container.mux(stream.encode(_video_frame(picture)))
-
-        yield add
         for _ in range(rate * HOLD - 1):
-            add(*last)
+            container.mux(stream.encode(_video_frame(picture)))
         container.mux(stream.encode())
 
 
@@ -177,6 +170,4 @@ def _video_frame(picture: "Image") -> "VideoFrame":
 
 
 # Suffix -> a writer of the format.
-_WRITERS: dict[
-    str, Callable[[Path, tuple[int, int], int], AbstractContextManager[Add]]
-] = {".gif": _open_gif, ".mp4": _open_mp4, ".webp": _open_webp}
+_WRITERS = {".gif": _write_gif, ".mp4": _write_mp4, ".webp": _write_webp}

@@ -44,7 +44,7 @@ _DESCRIPTION, _SOFTWARE, _ORIENTATION = 0x010E, 0x0131, 0x0112
 _WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "F": 1}
 
 # The mode without alpha of all other pixels; where none is given, it is RGB.
-_COLOURS = {"L": "L", "LA": "L", "CMYK": "CMYK"}
+_COLORS = {"L": "L", "LA": "L", "CMYK": "CMYK"}
 
 
 def load_image(
@@ -209,7 +209,7 @@ def _without_alpha(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
     if image.mode not in _WHITE:
-        return image.convert(_COLOURS.get(image.mode, "RGB"))
+        return image.convert(_COLORS.get(image.mode, "RGB"))
     values = np.asarray(image, np.float32)
     if not np.isfinite(values).all() or (image.mode == "I" and values.min() < 0):
         raise ValueError("some pixels are NaN, infinite, or integers beyond 31 bits")

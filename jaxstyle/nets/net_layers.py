@@ -109,7 +109,7 @@ STRIDE = max(output_strides(make_layers(width=1, norm="instance", blocks=0)))
 
 
 def layer_shapes(layers: Layers, channels: int) -> dict[str, Any]:
-    """Compute the shapes of the parameters of layers with so many input channels."""
+    """Compute the shapes of the parameters of layers with ``channels`` inputs."""
     shapes: dict[str, Any] = {}
     for layer in layers:
         if isinstance(layer, Residual):

@@ -6,7 +6,6 @@ from .loop import (
     make_problem as make_problem,
     make_step as make_step,
     measure_stylized as measure_stylized,
-    stability_loss as stability_loss,
 )
 from .photo_cache import take_batch as take_batch
 from .recipes import TRAINING_PRESETS as TRAINING_PRESETS, TrainConfig as TrainConfig

@@ -173,8 +173,9 @@ def make_step(
             of which ``loss`` is minimized.
         dtype: the precision of both networks' activations. Parameters, statistics and
             losses are in float32 in any case.
-        stability: the weight of `stability_loss`; a step then takes two passes of the
-            network instead of one.
+        stability: the weight of the mean squared change of pictures when noise is
+            added to the photos, as in Rainy & de Berker (2018); a step then takes two
+            passes of the network instead of one.
 
     Returns:
         ``step(state, photos, problem) -> (state, metrics)``, with photos as 8-bit
@@ -236,23 +237,6 @@ def stability_loss(
 
     Source: Rainy & de Berker (2018), "Stabilizing neural style-transfer for video";
     they add noise to some pixels only.
-
-    Args:
-        params: the network's.
-        images: photos ``[n, h, w, 3]``.
-        stylized: the network's output for them.
-        key: of the noise.
-        apply: the network, as in `make_step`.
-
-    Returns:
-        The mean over all pixels of all images, a scalar.
-
-    Examples:
-        >>> def stability(net, images, key):
-        ...     stylized = jaxstyle.stylize(net, images)
-        ...     return jaxstyle.training.stability_loss(net, images, stylized, key)
-        >>> jax.jit(stability)(net, photo[None], jax.random.key(1)) > 0
-        Array(True, dtype=bool)
     """
     noise = jax.random.uniform(key, images.shape, jnp.float32, -NOISE, NOISE)
     noisy, _ = apply(params, images + noise.astype(images.dtype))
