@@ -318,8 +318,7 @@ def _stylize_windows(
     cover: Callable[..., Window],
     mesh: Mesh | None,
 ) -> Image:
-    check_image(image, name="the image")
-    check_images(image, smallest=SMALLEST_SIDE)
+    check_image(image, smallest=SMALLEST_SIDE)
     x, (height, width, _) = image, image.shape
     for level in _levels(params, image, target, strength):
         windows = cover(
