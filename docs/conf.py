@@ -34,7 +34,7 @@ nitpick_ignore = [
     ("py:class", "jaxstyle.losses.style.Gaussian"),
     # What a painting consists of, likewise.
     ("py:class", "jaxstyle.kernels.gaussians.Gaussian"),
-    ("py:class", "jaxstyle.scaling.sharding.Tree"),  # a type variable
+    ("py:class", "jaxstyle.optimize.steps.AnyState"),  # a type variable
     ("py:class", "jaxstyle.data.crops.Report"),  # for the command line
 ]
 

@@ -44,16 +44,11 @@ def open_album(
     smallest: int,
     say: Callable[[str], object],
 ) -> Album:
-    """Map photographs into memory; the first time, decode them into one file.
+    """Map the photographs of some folders into memory from one file.
 
-    Args:
-        folder: the folder of the file.
-        sources: the folders of the photographs.
-        smallest: the shorter side, in pixels, below which photographs are left out.
-        say: is told which are left out, and why.
-
-    Raises:
-        ValueError: there are none, or the file is damaged or was made of others.
+    The first time, they are decoded into it; ``say`` is told which are left out because
+    they are damaged, or shorter than ``smallest`` pixels. A ValueError says if there
+    are none, or if the file is damaged or was made of others.
     """
     paths = [source / name for source in sources for name in list_images(source)]
     origin = make_fingerprint(
@@ -156,14 +151,7 @@ def draw_crops(
     """Cut the random crops of a step: scaled, and mirrored or not.
 
     They depend on the arguments alone, so that a run resumes at any step. Every
-    photograph comes once in an epoch.
-
-    Args:
-        album: at least as large as a crop.
-        seed: of all that is random.
-        step: from 0.
-        batch: the number of crops.
-        crop: their side in pixels.
+    photograph, of at least ``crop`` pixels a side, comes once in an epoch.
     """
     generator = np.random.default_rng([seed, 1, step])
     positions = range(step * batch, (step + 1) * batch)

@@ -74,20 +74,13 @@ def load_transport(decoder: str | Path | None = None) -> dict[str, Any]:
 
 
 def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> None:
-    """Write a decoder, each number of its kernels in 8 bits, wholly or not at all.
-
-    Args:
-        params: a decoder's.
-        path: the file; one that exists is replaced.
-        metadata: what else is to be known.
-    """
+    """Write a decoder to a new or replaced file, its kernels in 8 bits."""
     blocks = [params[name] for name in sorted(params)]
     channels = [block["input"]["mean"].size for block in blocks]
     hidden = [block["conv1"]["bias"].size for block in blocks[1:]]
     about = {**DECODER, **ORIGIN, **metadata}
     about["channels"] = " ".join(map(str, channels))
     about["hidden"] = " ".join(map(str, hidden))
-
     save_params(_quantize(params), path, metadata=about)
 
 

@@ -8,7 +8,6 @@ the content's details come in with every scale is our own.
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import accumulate, pairwise
 
 import jax
@@ -35,7 +34,6 @@ from jaxstyle.optimize.scenes import (
 )
 from jaxstyle.optimize.steps import (
     State,
-    Step,
     init_state,
     kept_picture,
     make_step,
@@ -227,16 +225,14 @@ def optimize_image(
             objective=objective,
             execution=execution,
         )
-        advance = partial(
-            _advance, step=step, problem=Problem(params, targets, weights)
-        )
+        problem = Problem(params, targets, weights)
+
+        def advance(
+            state: State, _: None, problem: Problem = problem
+        ) -> tuple[State, Metrics]:
+            return step(state, problem)
+
         state, metrics = lax.scan(advance, state, length=count)
         history.append(metrics)
     picture = kept_picture(state, keeper)
     return picture, jax.tree.map(lambda *parts: jnp.concatenate(parts), *history)
-
-
-def _advance(
-    state: State, _: None, *, step: Step, problem: Problem
-) -> tuple[State, Metrics]:
-    return step(state, problem)
