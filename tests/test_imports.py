@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from public_names import PACKAGES, PUBLIC, names_of
 
 import jaxstyle
+from jaxstyle.files.image_files import save_image
 from jaxstyle.files.param_files import save_params
 from jaxstyle.files.style_files import FORMAT
 
@@ -196,3 +198,12 @@ def test_telling_of_styles_needs_no_jax(program: str, tmp_path: Path) -> None:
     loaded = loaded_by(*PROGRAMS[program], "styles", str(path))
     assert {"jaxstyle.files.style_files", "safetensors"} <= loaded
     assert not loaded & {"jax", "flax", "optax", "PIL", "huggingface_hub"}
+
+
+def test_stylizing_by_a_net_needs_no_flax(tmp_path: Path) -> None:
+    """It takes half a second to import."""
+    save_image(np.zeros((16, 16, 3), np.float32), photo := tmp_path / "photo.png")
+    options = ("--style", "great-wave-8", "-o", str(tmp_path / "out.png"), "--quiet")
+    loaded = loaded_by("-m", "jaxstyle", "stylize", str(photo), *options)
+    assert {"jaxstyle.cli.stylize.stylize_command", "jax"} <= loaded
+    assert not loaded & {"flax", "flax.linen", "jaxstyle.transport.stylization"}

@@ -15,7 +15,7 @@ from command_line import contents
 from training_runs import TINY, Finished, checkpoints, lines, timeless, train
 
 from jaxstyle.cli import runtime
-from jaxstyle.cli.loading import load_paintings, load_params
+from jaxstyle.cli.loss_inputs import load_paintings, load_params
 from jaxstyle.cli.main import parse
 from jaxstyle.cli.runtime import NotFiniteError
 from jaxstyle.cli.train import train_command

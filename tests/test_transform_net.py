@@ -104,6 +104,9 @@ def test_an_unknown_norm_or_width_is_refused() -> None:
         init_net(jax.random.key(0), norm="group")
     with pytest.raises(ValueError, match="at least 1, got 0"):
         init_net(jax.random.key(0), width=0)
+    model, key = TransformNet(norm="group"), jax.random.key(0)
+    with pytest.raises(ValueError, match=r"^no norm 'group'; known are affine, "):
+        jax.eval_shape(model.init, key, jnp.zeros((16, 16, 3)))
 
 
 # --- images -------------------------------------------------------------------------

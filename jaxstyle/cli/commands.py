@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxstyle.cli.optimize.optimize_options import OPTIMIZE
-from jaxstyle.cli.options import Command, Options
-from jaxstyle.cli.stylize.stylize_options import STYLIZE
-from jaxstyle.cli.train.train_options import DATA_DIR_HELP, TRAIN
+from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
+from jaxstyle.cli.options import Options
+from jaxstyle.cli.stylize.stylize_options import StylizeOptions
+from jaxstyle.cli.train.train_options import DATA_DIR_HELP, TrainOptions
 from jaxstyle.losses.config import REQUIRED, option, positive_int
 
 STYLE_HELP = (
@@ -16,22 +16,32 @@ STYLE_HELP = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command.
+
+    Attributes:
+        options: the dataclass of its options.
+        run: ``module:function`` within `jaxstyle.cli`, which takes the options and
+            returns the exit code; imported when the command runs.
+        help: one line in the list of commands.
+        description: the start of the command's own help.
+        epilog: its end, broken into lines; presets replace it.
+    """
+
+    options: type[Options]
+    run: str
+    help: str
+    description: str
+    epilog: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StylesOptions(Options):
     """The options of ``jaxstyle styles``; without a style, it lists all."""
 
     style: str | None = option(
         None, STYLE_HELP, positional=True, metavar="NAME|FILE", nargs="?"
     )
-
-
-STYLES = Command(
-    options=StylesOptions,
-    run="styles_command:run",
-    help="list the styles that ship, or tell all about one",
-    description="List the styles that ship with the package, or tell all about one. "
-    "Sizes are in megabytes; the loss, with its content and style parts, is that on "
-    "photos held out from training.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +67,6 @@ class DescribeOptions(Options):
     title: str | None = option(None, "of the painting, to record", metavar="TEXT")
     painter: str | None = option(None, "who painted it, to record", metavar="NAME")
     year: str | None = option(None, "when, to record", metavar="YEAR")
-
-
-DESCRIBE = Command(
-    options=DescribeOptions,
-    run="file_commands:run_describe",
-    help="keep what stylize needs of a painting in a small file",
-    description="Keep what jaxstyle stylize needs to paint like a painting in a file "
-    "of 0.3 MB: means and covariances of VGG features, from which the painting cannot "
-    "be seen.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,18 +96,6 @@ class PushOptions(Options):
     )
 
 
-PUSH = Command(
-    options=PushOptions,
-    run="push_command:run",
-    help="publish a style on the Hugging Face hub, with a model card",
-    description="Publish a style on the Hugging Face hub: style.safetensors as it is, "
-    "with all that it records; README.md, a model card made of that record; and "
-    "example.jpg, a photo in this style. One commit replaces earlier versions of them. "
-    "Needs huggingface_hub (pip install huggingface_hub) and a token: set HF_TOKEN, or "
-    "log in with: hf auth login.",
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(Options):
     """The options of ``jaxstyle import``."""
@@ -124,16 +112,6 @@ class ImportOptions(Options):
         short="-o",
         metavar="STYLE.safetensors",
     )
-
-
-IMPORT = Command(
-    options=ImportOptions,
-    run="file_commands:run_import",
-    help="turn a net from PyTorch into a style file",
-    description="Turn a PyTorch checkpoint of a transform net into a style file. Known "
-    "are pytorch/examples' TransformerNet and the seed implementation's TransformNet, "
-    "of any width. No code in the checkpoint is executed.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,33 +132,12 @@ class ExportOptions(Options):
     )
 
 
-EXPORT = Command(
-    options=ExportOptions,
-    run="file_commands:run_export",
-    help="turn a style into a file for JAX alone, for PyTorch or for ONNX",
-    description="Turn a style into a file that runs without this package: .stablehlo, "
-    "a program for jax.export.deserialize, for images of any size on CPU, CUDA and TPU;"
-    " .onnx, the same for ONNX runtimes (pip install onnx); .pytorch.safetensors, a "
-    "state dict for TransformerNet of pytorch/examples, which takes nets of width 32; "
-    "safetensors.torch.load_file reads it.",
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class WeightsOptions(Options):
     """The options of ``jaxstyle weights``."""
 
     network: str = option(REQUIRED, "vgg16 or vgg19", positional=True, metavar="NAME")
     url: str | None = option(None, "fetch the same file from elsewhere", metavar="URL")
-
-
-WEIGHTS = Command(
-    options=WeightsOptions,
-    run="file_commands:run_weights",
-    help="download a VGG network",
-    description="Download a VGG network that Keras publishes, check it, and keep it "
-    "where --vgg NAME finds it.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,25 +154,89 @@ class DataOptions(Options):
     quiet: bool = option(False, "show no progress")
 
 
-DATA = Command(
-    options=DataOptions,
-    run="file_commands:run_data",
-    help="download and prepare a data set to train on",
-    description="Download a data set and prepare it with tensorflow-datasets. Of "
-    "coco/2014 and coco/2017 only the training split is kept. A second run continues "
-    "where the first was stopped.",
-)
-
 COMMANDS: Mapping[str, Command] = {
-    "optimize": OPTIMIZE,
-    "train": TRAIN,
-    "stylize": STYLIZE,
-    "styles": STYLES,
-    "describe": DESCRIBE,
-    "push": PUSH,
-    "import": IMPORT,
-    "export": EXPORT,
-    "weights": WEIGHTS,
-    "data": DATA,
+    "optimize": Command(
+        options=OptimizeOptions,
+        run="optimize.optimize_command:run",
+        help="turn a photo and a painting into a picture, by optimizing its pixels",
+        description="Turn a photo and one or more paintings into a picture, by "
+        "optimizing its pixels from coarse to fine (Gatys et al., 2016).",
+    ),
+    "train": Command(
+        options=TrainOptions,
+        run="train.train_command:run",
+        help="train a net that turns any photo into a picture in one pass",
+        description="Train a transform net for the style of one or more paintings "
+        "(Johnson et al., 2016; Ulyanov et al., 2016).",
+    ),
+    "stylize": Command(
+        options=StylizeOptions,
+        run="stylize.stylize_command:run",
+        help="paint photos like any painting, or by a trained net, in one pass",
+        description="Paint photos like any painting in one pass, by optimal transport "
+        "between VGG features; or give them a style that a net was trained for "
+        "(Johnson et al., 2016).",
+        epilog="exit codes: 0 all done; 1 some photos could not be stylized, the "
+        "others are done;\n2 bad input; 130 interrupted, what is done stays",
+    ),
+    "styles": Command(
+        options=StylesOptions,
+        run="styles_command:run",
+        help="list the styles that ship, or tell all about one",
+        description="List the styles that ship with the package, or tell all about "
+        "one. Sizes are in megabytes; the loss, with its content and style parts, is "
+        "that on photos held out from training.",
+    ),
+    "describe": Command(
+        options=DescribeOptions,
+        run="file_commands:run_describe",
+        help="keep what stylize needs of a painting in a small file",
+        description="Keep what jaxstyle stylize needs to paint like a painting in a "
+        "file of 0.3 MB: means and covariances of VGG features, from which the "
+        "painting cannot be seen.",
+    ),
+    "push": Command(
+        options=PushOptions,
+        run="push_command:run",
+        help="publish a style on the Hugging Face hub, with a model card",
+        description="Publish a style on the Hugging Face hub: style.safetensors as it "
+        "is, with all that it records; README.md, a model card made of that record; "
+        "and example.jpg, a photo in this style. One commit replaces earlier versions "
+        "of them. Needs huggingface_hub (pip install huggingface_hub) and a token: set "
+        "HF_TOKEN, or log in with: hf auth login.",
+    ),
+    "import": Command(
+        options=ImportOptions,
+        run="file_commands:run_import",
+        help="turn a net from PyTorch into a style file",
+        description="Turn a PyTorch checkpoint of a transform net into a style file. "
+        "Known are pytorch/examples' TransformerNet and the seed implementation's "
+        "TransformNet, of any width. No code in the checkpoint is executed.",
+    ),
+    "export": Command(
+        options=ExportOptions,
+        run="file_commands:run_export",
+        help="turn a style into a file for JAX alone, for PyTorch or for ONNX",
+        description="Turn a style into a file that runs without this package: "
+        ".stablehlo, a program for jax.export.deserialize, for images of any size on "
+        "CPU, CUDA and TPU; .onnx, the same for ONNX runtimes (pip install onnx); "
+        ".pytorch.safetensors, a state dict for TransformerNet of pytorch/examples, "
+        "which takes nets of width 32; safetensors.torch.load_file reads it.",
+    ),
+    "weights": Command(
+        options=WeightsOptions,
+        run="file_commands:run_weights",
+        help="download a VGG network",
+        description="Download a VGG network that Keras publishes, check it, and keep "
+        "it where --vgg NAME finds it.",
+    ),
+    "data": Command(
+        options=DataOptions,
+        run="file_commands:run_data",
+        help="download and prepare a data set to train on",
+        description="Download a data set and prepare it with tensorflow-datasets. Of "
+        "coco/2014 and coco/2017 only the training split is kept. A second run "
+        "continues where the first was stopped.",
+    ),
 }
 """The commands in the order of the help."""

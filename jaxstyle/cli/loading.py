@@ -1,4 +1,4 @@
-"""Styles, networks and paintings that the command line names."""
+"""Styles that the command line names."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 
-from jaxstyle.files.image_files import load_image
-from jaxstyle.files.style_files import ALL, find_style, find_styles, load_style_file
-from jaxstyle.files.vgg_files import load_vgg
-from jaxstyle.images.arrays import Image
-from jaxstyle.losses.config import LossConfig, nonnegative_float
-from jaxstyle.losses.objective import StyleWeights
+from jaxstyle.data.sources import SUFFIXES
+from jaxstyle.files.param_files import load_header
+from jaxstyle.files.style_files import (
+    ALL,
+    find_style,
+    find_styles,
+    is_painting,
+    load_style_file,
+)
+from jaxstyle.losses.config import nonnegative_float
 from jaxstyle.nets.mixtures import check_related, mix_styles
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM, Network, find_network
 from jaxstyle.nets.transform_net import Params
-from jaxstyle.vgg import layers as vgg_layers, params as vgg_params
-from jaxstyle.vgg.layers import VGGParams
 
 Shares: TypeAlias = Mapping[Path, float]
 """The files of a mixture, or of a single style, and the share of each."""
@@ -103,6 +104,13 @@ def _parse_part(part: str) -> tuple[Path, float]:
         raise ValueError(f"the share of {style}: {error}") from error
 
 
+def is_painted(path: Path) -> bool:
+    """Test whether a style is an image, or a file that describes a painting."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    return path.is_file() and is_painting(load_header(path)[1])
+
+
 def mixture_name(shares: Shares) -> str:
     """Name a mixture ``wave+udnie``, or ``wave=3+udnie=1`` if the shares differ."""
     if len(set(shares.values())) == 1:
@@ -141,46 +149,3 @@ def _mix(nets: Sequence[Params], networks: Sequence[Network], shares: Shares) ->
     except ValueError as error:
         raise ValueError(f"cannot mix {names}: {error}") from error
     return jax.jit(mix_styles)(nets, list(shares.values()))
-
-
-# --- networks and paintings for the loss ----------------------------------------------
-
-
-def check_blend(blend: StyleWeights | None, styles: Sequence[str]) -> None:
-    """Raise a ValueError unless a blend has one share per painting."""
-    by_layer = blend if isinstance(blend, Mapping) else {"": blend or styles}
-    for shares in by_layer.values():
-        if len(shares) != len(styles):
-            raise ValueError(
-                f"--blend needs one number per painting: {len(styles)}, "
-                f"got {len(shares)}"
-            )
-
-
-def load_params(loss: LossConfig) -> VGGParams:
-    """Load the network's parameters, normalized and as deep as the layers require."""
-    layers = (*loss.content, *loss.style)
-    params = vgg_params.truncate(load_vgg(loss.vgg), layers)
-    if loss.activations == "raw":
-        return params
-    return vgg_params.normalize(params, per=loss.activations)
-
-
-def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[Image]:
-    """Read paintings at a longer side, each large enough for the network."""
-    styles = [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
-    for path, style in zip(paths, styles, strict=True):
-        check_size(path, style, params, option="--style-size")
-    return styles
-
-
-def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> None:
-    """Raise a ValueError if an image is too small for the network's deepest layer."""
-    deepest = vgg_layers.layer_names(params)[-1]
-    smallest = vgg_layers.smallest_side(params)
-    height, width, _ = image.shape
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"{path} at {width}x{height} pixels is too small for {deepest}, "
-            f"which needs {smallest}x{smallest}; use a larger {option} or image"
-        )

@@ -28,26 +28,6 @@ class Options:
 SomeOptions = TypeVar("SomeOptions", bound=Options)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """A command.
-
-    Attributes:
-        options: the dataclass of its options.
-        run: ``module:function`` within `jaxstyle.cli`, which takes the options and
-            returns the exit code; imported when the command runs.
-        help: one line in the list of commands.
-        description: the start of the command's own help.
-        epilog: its end, broken into lines; presets replace it.
-    """
-
-    options: type[Options]
-    run: str
-    help: str
-    description: str
-    epilog: str = ""
-
-
 class Option(NamedTuple):
     """An option, and the path of names to its field within a dataclass."""
 

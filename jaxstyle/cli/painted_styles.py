@@ -11,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
-from jaxstyle.cli.masks import check_proportions, load_mask
+from jaxstyle.cli.loss_inputs import check_proportions, load_mask
 from jaxstyle.data.sources import SUFFIXES
 from jaxstyle.files.image_files import load_image
-from jaxstyle.files.param_files import load_header
-from jaxstyle.files.style_files import is_painting
 from jaxstyle.files.transport_files import load_painting, load_transport
 from jaxstyle.images.arrays import Image, Images
 from jaxstyle.nets.networks import Network
@@ -32,13 +30,6 @@ from jaxstyle.transport.stylization import (
 
 SMALLEST_PAINTING = 32
 """The least height and width of an image of a painting, in pixels."""
-
-
-def is_painted(path: Path) -> bool:
-    """Test whether a style is an image, or a file that describes a painting."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    return path.is_file() and is_painting(load_header(path)[1])
 
 
 def load_painted(shares: Shares, *, size: int, strength: float) -> Style:

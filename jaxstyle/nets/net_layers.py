@@ -67,7 +67,14 @@ Layers: TypeAlias = Sequence[Layer | Residual]
 
 
 def make_layers(*, width: int, norm: str, blocks: int) -> Layers:
-    """Make the table of a net; see `jaxstyle.nets.init_net`."""
+    """Make the table of a net; see `jaxstyle.nets.init_net`.
+
+    A ValueError says if there is no such norm, or if the width is not positive.
+    """
+    if width < 1:
+        raise ValueError(f"the width must be at least 1, got {width}")
+    if norm not in NORMS:
+        raise ValueError(f"no norm {norm!r}; known are {', '.join(NORMS)}")
     widest = 4 * width
     inner = (
         Layer(1, widest, Geometry(3), norm),

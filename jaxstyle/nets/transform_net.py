@@ -85,10 +85,6 @@ def init_net(
         >>> shapes["residual5"]["conv2"]["kernel"].shape
         (3, 3, 128, 128)
     """
-    if width < 1:
-        raise ValueError(f"the width must be at least 1, got {width}")
-    if norm not in NORMS:
-        raise ValueError(f"no norm {norm!r}; known are {', '.join(NORMS)}")
     layers = make_layers(width=width, norm=norm, blocks=blocks)
     shapes = layer_shapes(layers, 3)
     return {**draw_layers(key, shapes), **init_constants(negative_slope)}

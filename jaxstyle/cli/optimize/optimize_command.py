@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jaxstyle.cli.loading import check_blend, load_params
+from jaxstyle.cli.loss_inputs import check_blend, load_params
 from jaxstyle.cli.optimize import picture_outputs
 from jaxstyle.cli.optimize.functions import make_compile_options
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
@@ -50,7 +50,7 @@ def run(arguments: OptimizeOptions) -> int:
     """Make the picture, or those of a sweep; return the exit code."""
     check_sweep(arguments)
     variants = find_variants(arguments)
-    check_blend(arguments.config.loss.blend, arguments.styles)
+    check_blend(arguments.config.loss, arguments.styles)
     check_strategy(arguments.devices, arguments.tile)
     check_outputs([arguments, *variants])
     check_unfinished(arguments)

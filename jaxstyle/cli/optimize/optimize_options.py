@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxstyle.cli.options import Command, Options, sweepable
+from jaxstyle.cli.options import Options, sweepable
 from jaxstyle.losses.config import (
     REQUIRED,
     file_name,
@@ -126,12 +126,3 @@ class OptimizeOptions(Options):
         parse_for=make_sweep_parser,
         repeated=True,
     )
-
-
-OPTIMIZE = Command(
-    options=OptimizeOptions,
-    run="optimize.optimize_command:run",
-    help="turn a photo and a painting into a picture, by optimizing its pixels",
-    description="Turn a photo and one or more paintings into a picture, by optimizing "
-    "its pixels from coarse to fine (Gatys et al., 2016).",
-)

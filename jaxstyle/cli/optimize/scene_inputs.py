@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.cli.loading import check_size
-from jaxstyle.cli.masks import load_mask
+from jaxstyle.cli.loss_inputs import check_size, load_mask
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.painted_styles import paint_scene

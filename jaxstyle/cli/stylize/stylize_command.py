@@ -22,11 +22,11 @@ from tqdm import tqdm
 from jaxstyle.cli.loading import (
     Shares,
     Style,
+    is_painted,
     load_net,
     load_styles,
     mixture_name,
 )
-from jaxstyle.cli.painted_styles import is_painted, join_regions, load_painted
 from jaxstyle.cli.runtime import (
     catch_interrupts,
     explain_lack_of_memory,
@@ -132,7 +132,10 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
 
 
 def load_all(arguments: StylizeOptions) -> list[Style]:
-    """Read the styles; with masks they become one."""
+    """Read the styles; with masks they become one.
+
+    Only paintings need Flax, which takes half a second to import.
+    """
     size, strength = arguments.style_size, arguments.strength
 
     def load(shares: Shares) -> Style:
@@ -143,12 +146,16 @@ def load_all(arguments: StylizeOptions) -> list[Style]:
                 "paintings with paintings"
             )
         if True in painted:
+            from jaxstyle.cli.painted_styles import load_painted
+
             return load_painted(shares, size=size, strength=strength)
         return load_net(shares)
 
     styles = load_styles(arguments.styles, load)
     if arguments.masks is None:
         return styles
+    from jaxstyle.cli.painted_styles import join_regions
+
     return [join_regions(styles, arguments.masks, strength=strength)]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxstyle.cli.options import Command, Options
+from jaxstyle.cli.options import Options
 from jaxstyle.losses.config import REQUIRED, fraction, option, positive_int
 
 
@@ -87,15 +87,3 @@ class StylizeOptions(Options):
         parse=positive_int,
     )
     quiet: bool = option(False, "show no progress", group="run")
-
-
-STYLIZE = Command(
-    options=StylizeOptions,
-    run="stylize.stylize_command:run",
-    help="paint photos like any painting, or by a trained net, in one pass",
-    description="Paint photos like any painting in one pass, by optimal transport "
-    "between VGG features; or give them a style that a net was trained for (Johnson et "
-    "al., 2016).",
-    epilog="exit codes: 0 all done; 1 some photos could not be stylized, the others "
-    "are done;\n2 bad input; 130 interrupted, what is done stays",
-)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jaxstyle.cli.options import Command, Options
+from jaxstyle.cli.options import Options
 from jaxstyle.losses.config import REQUIRED, option, positive_int, seed_number
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 
@@ -91,12 +91,3 @@ class TrainOptions(Options):
     process_id: int | None = option(
         None, "which of them this is, from 0", metavar="I", parse=int
     )
-
-
-TRAIN = Command(
-    options=TrainOptions,
-    run="train.train_command:run",
-    help="train a net that turns any photo into a picture in one pass",
-    description="Train a transform net for the style of one or more paintings "
-    "(Johnson et al., 2016; Ulyanov et al., 2016).",
-)

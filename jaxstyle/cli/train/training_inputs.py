@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxstyle.cli.loading import check_blend, load_paintings, load_params
+from jaxstyle.cli.loss_inputs import check_blend, load_paintings, load_params
 from jaxstyle.cli.options import describe_config, describe_options
 from jaxstyle.cli.runtime import versions
 from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
@@ -78,7 +78,7 @@ def describe_settings(settings: TrainConfig) -> dict[str, Any]:
 def check_arguments(arguments: TrainOptions) -> None:
     """Raise a ValueError unless no input is lost and the run may be in its folder."""
     loss = arguments.config.loss
-    check_blend(loss.blend, arguments.styles)
+    check_blend(loss, arguments.styles)
     folder = Path(arguments.output)
     for path in (*arguments.styles, loss.vgg, arguments.init or ""):
         resolved = Path(path).resolve()

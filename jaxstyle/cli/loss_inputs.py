@@ -1,0 +1,84 @@
+"""What the loss compares images with: networks, paintings and masks."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+
+from jaxstyle.files.image_files import load_image
+from jaxstyle.files.vgg_files import load_vgg
+from jaxstyle.images.arrays import Image, Images
+from jaxstyle.images.color import luminance
+from jaxstyle.losses.config import LossConfig
+from jaxstyle.losses.targets import Mask
+from jaxstyle.optimize.scenes import resize_image
+from jaxstyle.vgg import layers as vgg_layers, params as vgg_params
+from jaxstyle.vgg.layers import VGGParams
+
+PROPORTIONS = 0.05
+"""By how much, relatively, the proportions of a mask and its image may differ."""
+
+
+def check_blend(loss: LossConfig, styles: Sequence[str]) -> None:
+    """Raise a ValueError unless a blend has one share per painting."""
+    by_layer = (
+        loss.blend if isinstance(loss.blend, Mapping) else {"": loss.blend or styles}
+    )
+    for shares in by_layer.values():
+        if len(shares) != len(styles):
+            raise ValueError(
+                f"--blend needs one number per painting: {len(styles)}, "
+                f"got {len(shares)}"
+            )
+
+
+def load_params(loss: LossConfig) -> VGGParams:
+    """Load the network's parameters, normalized and as deep as the layers require."""
+    layers = (*loss.content, *loss.style)
+    params = vgg_params.truncate(load_vgg(loss.vgg), layers)
+    if loss.activations == "raw":
+        return params
+    return vgg_params.normalize(params, per=loss.activations)
+
+
+def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[Image]:
+    """Read paintings at a longer side, each large enough for the network."""
+    styles = [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
+    for path, style in zip(paths, styles, strict=True):
+        check_size(path, style, params, option="--style-size")
+    return styles
+
+
+def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> None:
+    """Raise a ValueError if an image is too small for the network's deepest layer."""
+    deepest = vgg_layers.layer_names(params)[-1]
+    smallest = vgg_layers.smallest_side(params)
+    height, width, _ = image.shape
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"{path} at {width}x{height} pixels is too small for {deepest}, "
+            f"which needs {smallest}x{smallest}; use a larger {option} or image"
+        )
+
+
+def load_mask(path: str, image: Image | None = None) -> Mask:
+    """Read a mask, resized to an image if one is given.
+
+    A ValueError says if it is black all over, or of other proportions.
+    """
+    mask = luminance(jnp.asarray(load_image(path)))
+    if image is not None:
+        check_proportions(mask[..., 0], image, name=f"the mask {path}")
+        mask = resize_image(mask, image.shape[:2])
+    if not mask.any():
+        raise ValueError(f"the mask {path} is black all over: it would mask everything")
+    return mask[..., 0]
+
+
+def check_proportions(mask: Mask, images: Images, *, name: str = "a mask") -> None:
+    """Raise a ValueError if a mask has other proportions than what it masks."""
+    height, width = images.shape[-3:-1]
+    if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > PROPORTIONS:
+        raise ValueError(
+            f"{name} has {mask.shape[1]}x{mask.shape[0]} pixels, but what it masks is "
+            f"{width}x{height}; draw it on the image itself"
+        )
