@@ -1,11 +1,14 @@
 """The program behind ``scripts/train_decoder.py``: steps, measurements, checkpoints."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, UInt8
 
 from jaxstyle.cli.main import Parser, report
 from jaxstyle.cli.options import add_options, read_options
@@ -16,21 +19,32 @@ from jaxstyle.cli.runtime import (
     make_say,
     use_compilation_cache,
 )
-from jaxstyle.cli.train import decoder_run
+from jaxstyle.cli.train.decoder_run import (
+    CHECKPOINTS,
+    DecoderOptions,
+    Run,
+    find_start,
+    open_run,
+)
 from jaxstyle.files.checkpoints import save_checkpoint
+from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
 from jaxstyle.files.param_files import save_params
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.files.transport_files import save_decoder
 from jaxstyle.files.vgg_files import load_vgg
+from jaxstyle.transport.decoder import Params, decode_levels
 from jaxstyle.transport.decoder_steps import Metrics, State, train_pass
-from jaxstyle.transport.encoder import LEVELS
+from jaxstyle.transport.encoder import LEVELS, encode_photos
 
 LOGGED = 10
 """The number of steps whose metrics are averaged; checkpoints come after a multiple."""
 
 SECONDS = 300.0
 """The longest time without a checkpoint."""
+
+DECODED, SHOWN = 4, 4
+"""How many photographs are decoded at a time to measure, and how many on a sheet."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,20 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="train_decoder",
         description="Train the decoder that turns features into pictures.",
     )
-    add_options(parser, decoder_run.DecoderOptions)
-    options = read_options(decoder_run.DecoderOptions, vars(parser.parse_args(argv)))
+    add_options(parser, DecoderOptions)
+    options = read_options(DecoderOptions, vars(parser.parse_args(argv)))
     return report(parser.prog, lambda: run_training(options))
 
 
-def run_training(options: decoder_run.DecoderOptions) -> int:
+def run_training(options: DecoderOptions) -> int:
     """Train to the end, or for some hours; return the exit code."""
     use_compilation_cache()
-    run = decoder_run.open_run(options, load_vgg(), say=make_say(quiet=options.quiet))
-    train(run, decoder_run.find_start(run))
+    run = open_run(options, load_vgg(), say=make_say(quiet=options.quiet))
+    train(run, find_start(run))
     return 0
 
 
-def train(run: decoder_run.Run, state: State) -> None:
+def train(run: Run, state: State) -> None:
     """Make steps to the end, to an interrupt, or until the time is over.
 
     A NotFiniteError names a metric; no checkpoint holds what came of it.
@@ -66,8 +80,7 @@ def train(run: decoder_run.Run, state: State) -> None:
             evaluate(run, state, log)
             save(run, state, log)
         while step < steps:
-            crops = run.draw(step), run.draw_painting(step)
-            state, metrics = advance(state, *crops, run.vgg)
+            state, metrics = advance(state, *run.draw(step), run.vgg)
             step += 1
             recent.append(metrics)
             if step % LOGGED and step < steps:
@@ -84,28 +97,35 @@ def train(run: decoder_run.Run, state: State) -> None:
             if over:
                 break
     if step == steps:
-        save_params(state.params, run.folder / decoder_run.FINAL, metadata={})
+        save_params(state.params, run.folder / "final.safetensors", metadata={})
 
 
 def average(recent: Sequence[Metrics], step: int) -> dict[str, float]:
-    """Average each metric over the steps that have it; a NotFiniteError names one."""
-    found: dict[str, list[float]] = {}
-    for metrics in jax.device_get(list(recent)):
-        for name, value in metrics.items():
-            found.setdefault(name, []).append(float(value))
-    means = {name: float(np.mean(values)) for name, values in sorted(found.items())}
-    for name, value in means.items():
-        if not np.isfinite(value):
+    """Average each metric over steps; a NotFiniteError names one."""
+    means: dict[str, float] = {}
+    for name in sorted(recent[0]):
+        means[name] = float(np.mean([float(metrics[name]) for metrics in recent]))
+        if not np.isfinite(means[name]):
             raise NotFiniteError(f"the loss {name}", step)
     return means
 
 
-def evaluate(run: decoder_run.Run, state: State, log: RunLog) -> None:
+def save(run: Run, state: State, log: RunLog) -> None:
+    """Write a checkpoint, or raise a NotFiniteError if the state is not finite."""
+    check_finite(state)
+    log.sync()
+    save_checkpoint(run.folder / CHECKPOINTS, state, run.configuration)
+
+
+# --- measurements -------------------------------------------------------------------
+
+
+def evaluate(run: Run, state: State, log: RunLog) -> None:
     """Measure a decoder, and write it and its pictures."""
     options, step = run.options, int(state.step)
-    measures, sheet = run.judge.measure(state.params)
+    measures, sheet = measure(state.params, run.vgg, run.squares)
     log.write(step, measures)
-    save_image(sheet, run.folder / decoder_run.SHEET)
+    save_image(sheet, run.folder / "sheet.png")
     ratios = [f"{measures[f'psnr{level + 1}']:.2f}" for level in range(len(LEVELS))]
     run.say(f"step {step}: PSNR {' '.join(ratios)} dB from {', '.join(LEVELS)}")
     metadata = {
@@ -116,11 +136,52 @@ def evaluate(run: decoder_run.Run, state: State, log: RunLog) -> None:
         "paintings": str(len(run.paintings.names)),
         "psnr": " ".join(ratios),
     }
-    save_decoder(state.params, run.folder / decoder_run.DECODER, metadata=metadata)
+    save_decoder(state.params, run.folder / "decoder.safetensors", metadata=metadata)
 
 
-def save(run: decoder_run.Run, state: State, log: RunLog) -> None:
-    """Write a checkpoint, or raise a NotFiniteError if the state is not finite."""
-    check_finite(state)
-    log.sync()
-    save_checkpoint(run.folder / decoder_run.CHECKPOINTS, state, run.configuration)
+def measure(
+    params: Params, vgg: Mapping[str, Any], squares: UInt8[np.ndarray, "n h w 3"]
+) -> tuple[dict[str, float], Float[np.ndarray, "h w 3"]]:
+    """Measure a decoder on photographs, and make a sheet of its pictures.
+
+    ``psnr{k}`` is the mean over photographs of the peak signal-to-noise ratio of what
+    is decoded from level k, in dB; ``explained{k}`` the share of the variance of level
+    k - 1 that block k alone explains.
+    """
+    batches = np.split(squares, range(DECODED, len(squares), DECODED))
+    parts = [jax.device_get(_reconstruct(params, vgg, batch)) for batch in batches]
+    pictures, ratios, errors = (
+        np.concatenate(found, 1) for found in zip(*parts, strict=True)
+    )
+    missed, variance = np.moveaxis(errors.mean(1), -1, 0)
+    measures = {}
+    for index in range(len(LEVELS)):
+        measures[f"psnr{index + 1}"] = float(ratios[index].mean())
+        measures[f"explained{index + 1}"] = float(1 - missed[index] / variance[index])
+    originals = squares[:SHOWN] / np.float32(255)
+    rows = [[photo, *pictures[:, i]] for i, photo in enumerate(originals)]
+    return measures, make_sheet(rows, column_labels=["photo", *LEVELS])
+
+
+@jax.jit
+def _reconstruct(
+    params: Params, vgg: Mapping[str, Any], photos: UInt8[Array, "n h w 3"]
+) -> tuple[Float[Array, "k n h w 3"], Float[Array, "k n"], Float[Array, "k n 2"]]:
+    """Decode photos from each level.
+
+    Returns:
+        From level 1 to 4: the pictures, clipped; their PSNR in dB; and of the first
+        block alone the squared error and the squared deviation from the mean.
+    """
+    maps = encode_photos(vgg, photos)
+    pictures, ratios, errors = [], [], []
+    for level in range(1, len(LEVELS) + 1):
+        found = decode_levels(params, maps[level], level=level, size=photos.shape[1:3])
+        pictures.append(jnp.clip(found[-1], 0, 1))
+        error = jnp.square(pictures[-1] - maps[0]).mean((1, 2, 3))
+        ratios.append(-10 * jnp.log10(error))
+        target = maps[level - 1]
+        deviation = target - target.mean((0, 1, 2))
+        parts = [jnp.square(x).mean((1, 2, 3)) for x in (found[0] - target, deviation)]
+        errors.append(jnp.stack(parts, -1))
+    return jnp.stack(pictures), jnp.stack(ratios), jnp.stack(errors)

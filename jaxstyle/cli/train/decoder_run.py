@@ -15,6 +15,7 @@ A run that was killed resumes from its newest checkpoint exactly as if it had no
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import UInt8
 
 from jaxstyle.cli.options import Options
-from jaxstyle.cli.train.reconstructions import Judge
-from jaxstyle.data import photo_album
+from jaxstyle.data.photo_album import (
+    Album,
+    center_squares,
+    draw_crops,
+    hold_out,
+    open_album,
+)
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
 from jaxstyle.files.param_files import check_params, digest_params, load_params
 from jaxstyle.losses.config import (
@@ -41,10 +48,7 @@ from jaxstyle.transport.decoder_steps import State, init_state, make_optimizer
 from jaxstyle.transport.encoder import LEVELS, encode_photos, level_stride
 from jaxstyle.vgg import params as vgg_params
 
-CHECKPOINTS, SHEET, DECODER = "checkpoints", "sheet.png", "decoder.safetensors"
-
-FINAL = "final.safetensors"
-"""The parameters at the end, in float32."""
+CHECKPOINTS = "checkpoints"
 
 CONFIGURATION = ("batch", "crop", "width", "fitted", "seed")
 """The options that must not change when a run is resumed."""
@@ -95,14 +99,15 @@ class DecoderOptions(Options):
 class Run(NamedTuple):
     """All that stays the same while a decoder is trained; VGG is normalized.
 
-    It starts from the closed form if there are no parameters to start from.
+    It starts from the closed form if there are no parameters to start from. What it
+    learns is measured on squares of photographs that are held out.
     """
 
     options: DecoderOptions
     vgg: Mapping[str, Any]
-    album: photo_album.Album
-    paintings: photo_album.Album
-    judge: Judge
+    album: Album
+    paintings: Album
+    squares: UInt8[np.ndarray, "n h w 3"]
     start: Mapping[str, Any] | None
     say: Callable[[str], None]
 
@@ -126,26 +131,12 @@ class Run(NamedTuple):
             found["start"] = digest_params(self.start)
         return found
 
-    def draw(self, step: int) -> np.ndarray:
-        """Draw the crops of a step."""
-        options = self.options
-        return photo_album.draw_crops(
-            self.album,
-            seed=options.seed,
-            step=step,
-            batch=options.batch,
-            crop=options.crop,
-        )
-
-    def draw_painting(self, step: int) -> np.ndarray:
-        """Draw the crop of a painting of a step."""
-        return photo_album.draw_crops(
-            self.paintings,
-            seed=self.options.seed,
-            step=step,
-            batch=1,
-            crop=PAINTING,
-        )[0]
+    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the crops of a step, and one of a painting."""
+        drawn = partial(draw_crops, seed=self.options.seed, step=step)
+        batch, crop = self.options.batch, self.options.crop
+        (painting,) = drawn(self.paintings, batch=1, crop=PAINTING)
+        return drawn(self.album, batch=batch, crop=crop), painting
 
 
 def open_run(
@@ -157,29 +148,20 @@ def open_run(
     the parameters to start from cannot be used.
     """
     check_options(options)
-    album, unseen = photo_album.hold_out(
-        photo_album.open_album(
-            Path(options.out, "photos"),
-            [Path(folder) for folder in options.photos],
-            smallest=max(SQUARE, options.crop),
-            say=say,
-        ),
-        HELD_OUT,
-    )
+
+    def open_photos(name: str, folders: Sequence[str], smallest: int) -> Album:
+        sources, folder = list(map(Path, folders)), Path(options.out, name)
+        return open_album(folder, sources, smallest=smallest, say=say)
+
+    photos = open_photos("photos", options.photos, max(SQUARE, options.crop))
+    album, unseen = hold_out(photos, HELD_OUT)
     say(f"{len(album.names)} photographs to train on, {len(unseen.names)} held out")
-    paintings = photo_album.open_album(
-        Path(options.out, "paintings"),
-        [Path(folder) for folder in options.paintings],
-        smallest=PAINTING,
-        say=say,
-    )
+    paintings = open_photos("paintings", options.paintings, PAINTING)
     say(f"{len(paintings.names)} paintings")
     vgg = vgg_params.normalize(vgg_params.truncate(vgg, LEVELS))
-    judge = Judge(vgg, photo_album.center_squares(unseen, SQUARE))
     start = load_start(options, vgg) if options.start else None
-    run = Run(options, vgg, album, paintings, judge, start, say)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    return run
+    squares = center_squares(unseen, SQUARE)
+    return Run(options, vgg, album, paintings, squares, start, say)
 
 
 def check_options(options: DecoderOptions) -> None:
@@ -231,7 +213,7 @@ def fit(run: Run) -> dict[str, Any]:
 
     def draw(number: int) -> list[np.ndarray]:
         # Another seed than that of the steps, which see crops of other places.
-        crops = photo_album.draw_crops(run.album, seed=seed + 1, step=number, **FITTED)
+        crops = draw_crops(run.album, seed=seed + 1, step=number, **FITTED)
         if number % 10 == 0:
             run.say(f"closed form: {number} of {count} batches")
         return [np.asarray(maps) for maps in encode(run.vgg, crops)]
