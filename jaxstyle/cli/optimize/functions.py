@@ -1,11 +1,11 @@
-"""The functions that ``jaxstyle optimize`` compiles: the same for equal settings.
+"""The functions that ``jaxstyle optimize`` compiles.
 
-JAX compiles anew for each function that is made, so none is made twice.
+What JAX traces has `CompileOptions` as its first argument, which is static: so equal
+settings are traced once.
 """
 
 import json
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import optax
@@ -13,24 +13,24 @@ from jax.typing import ArrayLike
 
 from jaxstyle.cli.strategies import Strategy
 from jaxstyle.images.arrays import Image
+from jaxstyle.losses import targets
 from jaxstyle.losses.extractor import Execution
 from jaxstyle.losses.objective import Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
-from jaxstyle.losses.targets import Targets, make_targets
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.optimizers import KEEPERS, OPTIMIZERS, Keeper
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import change_scale
 from jaxstyle.optimize.scenes import Scene
-from jaxstyle.scaling import sharding
-from jaxstyle.vgg import network
+from jaxstyle.scaling.sharding import Layout
+from jaxstyle.vgg.layers import VGGParams
 
 CAPACITY = 50
 """The most steps that the device makes in one call."""
 
 
 class CompileOptions(NamedTuple):
-    """The functions that programs are compiled from; no arrays."""
+    """What programs are compiled from, except shapes; equal for equal settings."""
 
     optimizer: optax.GradientTransformationExtraArgs
     keeper: Keeper
@@ -43,27 +43,32 @@ def make_compile_options(config: OptimizeConfig, strategy: Strategy) -> CompileO
 
     A ValueError says if the optimizer has no learning rate, or no history.
     """
-    mesh, tile = strategy.mesh, strategy.tile
-    options: dict[str, dict[str, Any]] = {
-        "adam": {"learning_rate": config.learning_rate},
-        "lbfgs": {"memory_size": config.history, "mesh": mesh},
-    }
-    chosen = config.optimizer
-    if config.learning_rate is not None and chosen != "adam":
+    chosen, rate, history = config.optimizer, config.learning_rate, config.history
+    if rate is not None and chosen != "adam":
         raise ValueError(f"--learning-rate is for adam only, not for {chosen}")
-    if config.history is not None and chosen != "lbfgs":
+    if history is not None and chosen != "lbfgs":
         raise ValueError(f"--history is for lbfgs only, not for {chosen}")
-    given = tuple((name, value) for name, value in options[chosen].items() if value)
-    execution = Execution(precision=config.precision, mesh=mesh, tile=tile)
-    optimizer, keeper = _make_optimizer(chosen, given), _make_keeper(config.keep)
-    return CompileOptions(optimizer, keeper, config.loss.objective(), execution)
+    given = {"learning_rate": rate, "memory_size": history}
+    if chosen == "lbfgs":
+        given["mesh"] = strategy.mesh
+    options = {name: value for name, value in given.items() if value is not None}
+    execution = Execution(
+        precision=config.precision, mesh=strategy.mesh, tile=strategy.tile
+    )
+    return CompileOptions(
+        _make_optimizer(chosen, **options),
+        _make_keeper(config.keep),
+        config.loss.objective(),
+        execution,
+    )
+
+
+# Optimizers and keepers do not compare equal, so each is made once.
 
 
 @lru_cache
-def _make_optimizer(
-    name: str, options: tuple[tuple[str, Any], ...]
-) -> optax.GradientTransformationExtraArgs:
-    return OPTIMIZERS[name](**dict(options))
+def _make_optimizer(name: str, **options: Any) -> optax.GradientTransformationExtraArgs:
+    return OPTIMIZERS[name](**options)
 
 
 @lru_cache
@@ -71,75 +76,57 @@ def _make_keeper(name: str) -> Keeper:
     return KEEPERS[name]()
 
 
-@lru_cache
-def make_init(
-    options: CompileOptions, layout: sharding.Layout
-) -> Callable[[Image], steps.State]:
-    """Make ``init(image) -> state``."""
-
-    def init(image: Image) -> steps.State:
-        state = steps.init_state(image, options.optimizer, keeper=options.keeper)
-        return layout.shard(state)
-
-    return init
+def init(options: CompileOptions, layout: Layout, image: Image) -> steps.State:
+    """Make the state before the first step."""
+    state = steps.init_state(image, options.optimizer, keeper=options.keeper)
+    return layout.shard(state)
 
 
-@lru_cache
-def make_run_steps(
-    options: CompileOptions, layout: sharding.Layout
-) -> Callable[[steps.State, Problem, ArrayLike], tuple[steps.State, Metrics]]:
-    """Make ``run_steps(state, problem, count) -> (state, metrics)``."""
+def run_steps(
+    options: CompileOptions,
+    layout: Layout,
+    state: steps.State,
+    problem: Problem,
+    count: ArrayLike,
+) -> tuple[steps.State, Metrics]:
+    """Make up to ``count`` steps."""
     step = steps.make_step(
         options.optimizer, keeper=options.keeper, execution=options.execution
     )
-
-    def run_steps(
-        state: steps.State, problem: Problem, count: ArrayLike
-    ) -> tuple[steps.State, Metrics]:
-        whole = layout.unshard(state)
-        state, metrics = steps.run_steps(step, whole, problem, count, capacity=CAPACITY)
-        return layout.shard(state), metrics
-
-    return run_steps
+    whole = layout.unshard(state)
+    state, metrics = steps.run_steps(step, whole, problem, count, capacity=CAPACITY)
+    return layout.shard(state), metrics
 
 
-@lru_cache
-def make_enter(
+def enter(
     options: CompileOptions,
-    before: sharding.Layout,
-    after: sharding.Layout,
+    before: Layout,
+    after: Layout,
     size: tuple[int, int],
-) -> Callable[[steps.State, Image | None], steps.State]:
-    """Make ``enter(state, detail) -> state``, from a layout to a size's own."""
-
-    def enter(state: steps.State, detail: Image | None) -> steps.State:
-        changed = change_scale(
-            before.unshard(state),
-            size,
-            options.optimizer,
-            keeper=options.keeper,
-            detail=detail,
-        )
-        return after.shard(changed)
-
-    return enter
+    state: steps.State,
+    detail: Image | None,
+) -> steps.State:
+    """Go on from a layout to a size, and to its own layout."""
+    optimizer, keeper = options.optimizer, options.keeper
+    whole = before.unshard(state)
+    state = change_scale(whole, size, optimizer, keeper=keeper, detail=detail)
+    return after.shard(state)
 
 
-@lru_cache
-def choose_targets(
-    blend: str, objective: Objective, execution: Execution
-) -> Callable[[network.VGGParams, Scene, Weights], Targets]:
-    """Choose ``make_scene_targets(params, scene, weights)`` for a blend, as JSON."""
-    make = partial(
-        make_targets,
+def make_targets(
+    objective: Objective,
+    execution: Execution,
+    blend: str,
+    params: VGGParams,
+    scene: Scene,
+    weights: Weights,
+) -> targets.Targets:
+    """Make the targets of a scene, for a blend as JSON."""
+    return targets.make_targets(
+        params,
+        **scene._asdict(),
+        weights=weights,
         style_weights=json.loads(blend),
         objective=objective,
         execution=execution,
     )
-
-    def make_scene_targets(
-        params: network.VGGParams, scene: Scene, weights: Weights
-    ) -> Targets:
-        return make(params, **scene._asdict(), weights=weights)
-
-    return make_scene_targets

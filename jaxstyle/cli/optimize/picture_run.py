@@ -121,7 +121,7 @@ def begin(run: Run) -> Progress:
     """Make the progress before the first step."""
     shutil.rmtree(run.folder, ignore_errors=True)  # frames without a checkpoint
     losses = np.full(run.steps, np.nan, np.float32)
-    progress = Progress(run.programs.scales[0].init(run.inputs.init), losses)
+    progress = Progress(run.programs.init(run.inputs.init), losses)
     if run.frame_interval is not None:
         add_frame(run, progress)
     return progress
@@ -132,7 +132,7 @@ def restore(run: Run) -> Progress:
     losses = np.empty(run.steps, np.float32)
 
     def shapes(step: int) -> Progress:
-        _, layout, _, state = run.programs.scales[run.programs.find_scale(step)]
+        _, layout, state = run.programs.scales[run.programs.find_scale(step)]
         return Progress(jax.eval_shape(layout.unshard, state), losses)
 
     progress = checkpoints.load_checkpoint(
@@ -141,13 +141,13 @@ def restore(run: Run) -> Progress:
         run.configuration,
         say=lambda line: print(f"jaxstyle optimize: {line}", file=sys.stderr),
     )
-    layout = run.programs.layout(progress.step)
+    layout = run.programs.layout(progress.state)
     return progress._replace(state=layout.put(progress.state))
 
 
 def save_progress(run: Run, progress: Progress) -> None:
     """Write a checkpoint; if that fails, say so: the picture may still be made."""
-    layout = run.programs.layout(progress.step)
+    layout = run.programs.layout(progress.state)
     whole = progress._replace(state=layout.fetch(progress.state))
     try:
         checkpoints.save_checkpoint(run.checkpoints, whole, run.configuration)

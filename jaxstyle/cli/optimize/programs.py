@@ -6,20 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 from jax.stages import Compiled
 from jax.typing import ArrayLike
 
-from jaxstyle.cli.optimize.functions import (
-    CompileOptions,
-    choose_targets,
-    make_enter,
-    make_init,
-    make_run_steps,
-)
+from jaxstyle.cli.optimize import functions
+from jaxstyle.cli.optimize.functions import CompileOptions
 from jaxstyle.cli.optimize.scene_inputs import Inputs, resize
 from jaxstyle.cli.runtime import Ahead
 from jaxstyle.images.arrays import Image
@@ -29,27 +24,19 @@ from jaxstyle.optimize import steps
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import split_steps
 from jaxstyle.optimize.scenes import Scene
-from jaxstyle.scaling import memory, sharding
-from jaxstyle.vgg import network, params as vgg_params
-
-
-def prepare(params: network.VGGParams, mesh: Mesh | None) -> network.VGGParams:
-    """Put a network on the device, or on each of a mesh, in the form that suits it."""
-    if mesh is None and jax.default_backend() == "cpu":
-        params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    where = None if mesh is None else sharding.replicated(mesh)
-    return jax.device_put(params, where)
-
+from jaxstyle.scaling import memory
+from jaxstyle.scaling.sharding import Layout, replicated, sharded_first_axis
+from jaxstyle.vgg import params as vgg_params
+from jaxstyle.vgg.layers import VGGParams
 
 # --- one scale ----------------------------------------------------------------------
 
 
 class Scale(NamedTuple):
-    """A scale before its programs are compiled: scene and state are shapes."""
+    """The shapes of a scale's scene and of its state, and where these lie."""
 
     scene: Scene
-    layout: sharding.Layout
-    init: Callable[[Image], steps.State]
+    layout: Layout
     state: steps.State
 
 
@@ -62,43 +49,49 @@ class ScaleProgram(NamedTuple):
         make_problem: ``make_problem(scene, weights)``, the loss to minimize.
         run_steps: ``run_steps(state, problem, count) -> (state, metrics)``, which
             makes up to `CAPACITY` steps and reuses the memory of the state.
-        problem: the shapes of the problem.
+        arrays: the shapes of the state and of the targets.
     """
 
     enter: Compiled | None
     make_problem: Callable[[Scene, Weights], Problem]
     run_steps: Compiled
-    problem: Problem
+    arrays: Any
+
+
+def prepare(params: VGGParams, mesh: Mesh | None) -> VGGParams:
+    """Put a network on the device, or on each of a mesh, in the form that suits it."""
+    if mesh is None and jax.default_backend() == "cpu":
+        params = jax.jit(vgg_params.prepare_for_cpu)(params)
+    return jax.device_put(params, None if mesh is None else replicated(mesh))
 
 
 def make_scale(options: CompileOptions, scene: Scene) -> Scale:
     """Make a scale from the shapes of its scene."""
-    layout = sharding.Layout(scene.content.shape[0], options.execution.mesh)
-    init = make_init(options, layout)
-    state: steps.State = jax.eval_shape(init, scene.content)
-    jitted = jax.jit(init, out_shardings=layout.shardings(state))
-    return Scale(scene, layout, jitted, state)
+    layout = Layout(scene.content.shape[0], options.execution.mesh)
+    init = partial(functions.init, options, layout)
+    return Scale(scene, layout, jax.eval_shape(init, scene.content))
 
 
 def compile_steps(options: CompileOptions, scale: Scale, problem: Problem) -> Compiled:
     """Compile ``run_steps(state, problem, count)``; see `ScaleProgram`."""
-    layout = scale.layout
-    of_state = layout.shardings(scale.state)
+    layout, state = scale.layout, scale.state
+    of_state = layout.shardings(state)
     jitted = jax.jit(
-        make_run_steps(options, layout),
-        donate_argnums=0,
+        functions.run_steps,
+        static_argnums=(0, 1),
+        donate_argnums=2,
         in_shardings=(of_state, problem_shardings(layout, problem), None),
         out_shardings=(of_state, None),
     )
-    return jitted.lower(scale.state, problem, 1).compile()
+    return jitted.lower(options, layout, state, problem, 1).compile()
 
 
-def problem_shardings(layout: sharding.Layout, problem: Problem) -> Problem | None:
+def problem_shardings(layout: Layout, problem: Problem) -> Problem | None:
     """Shard the content targets by rows, and replicate the rest."""
     if (mesh := layout.mesh) is None:
         return None
-    places: Problem = jax.tree.map(lambda _: sharding.replicated(mesh), problem)
-    rows = sharding.sharded_first_axis(mesh)
+    places: Problem = jax.tree.map(lambda _: replicated(mesh), problem)
+    rows = sharded_first_axis(mesh)
     content = jax.tree.map(lambda _: rows, problem.targets.content)
     return places._replace(targets=replace(places.targets, content=content))
 
@@ -107,13 +100,18 @@ def compile_enter(
     options: CompileOptions, before: Scale, after: Scale, detail: Image | None
 ) -> Compiled:
     """Compile ``enter(state, detail)`` from one scale to the next."""
-    height, width, _ = after.scene.content.shape
+    layouts, (height, width, _) = (
+        (before.layout, after.layout),
+        after.scene.content.shape,
+    )
     jitted = jax.jit(
-        make_enter(options, before.layout, after.layout, (height, width)),
+        functions.enter,
+        static_argnums=(0, 1, 2, 3),
         in_shardings=(before.layout.shardings(before.state), None),
         out_shardings=after.layout.shardings(after.state),
     )
-    return jitted.lower(before.state, detail).compile()
+    lowered = jitted.lower(options, *layouts, (height, width), before.state, detail)
+    return lowered.compile()
 
 
 # --- all scales ---------------------------------------------------------------------
@@ -140,10 +138,6 @@ class Programs:
         """Find the number of the scale that made a step."""
         return bisect_left(self.ends, step)
 
-    def layout(self, step: int) -> sharding.Layout:
-        """Find out where the images lie after a number of steps."""
-        return self.scales[self.find_scale(step)].layout
-
     def compile_ahead(self, step: int) -> None:
         """Begin to compile the last scale, and the others that come after a step."""
         spans = enumerate(self.spans)
@@ -152,34 +146,44 @@ class Programs:
 
     def needed_memory(self, scale: int) -> int:
         """Compute the bytes per device for a scale, without images and network."""
-        program, (_, layout, _, state) = self.compiled[scale], self.scales[scale]
-        arrays = memory.size_in_bytes((state, program.problem.targets))
-        return memory.needed_memory(program.run_steps) + arrays // layout.devices
+        program, devices = self.compiled[scale], self.scales[scale].layout.devices
+        arrays = memory.size_in_bytes(program.arrays)
+        return memory.needed_memory(program.run_steps) + arrays // devices
 
     def check_memory(self) -> None:
         """Raise a TooLargeError unless the last, largest scale fits in memory."""
         last = len(self.scales) - 1
-        program, (_, layout, _, state) = self.compiled[last], self.scales[last]
-        coming = (state, program.problem.targets)
+        program, devices = self.compiled[last], self.scales[last].layout.devices
         try:
             memory.check_memory(
-                program.run_steps, coming=coming, devices=layout.devices
+                program.run_steps, coming=program.arrays, devices=devices
             )
         except memory.TooLargeError:
             self.compiled.drop()
             raise
 
+    def init(self, image: Image) -> steps.State:
+        """Make the state before the first step, of the first scale."""
+        _, layout, state = self.scales[0]
+        shardings = layout.shardings(state)
+        jitted = jax.jit(functions.init, static_argnums=(0, 1), out_shardings=shardings)
+        return jitted(self.options, layout, image)
+
+    def layout(self, state: steps.State) -> Layout:
+        """Find out where the images of a state lie."""
+        return self.scales[self.find_scale(int(state.step))].layout
+
     def kept_picture(self, state: steps.State) -> ArrayLike:
         """Fetch the picture that is kept, in [0, 1], ``[h, w, 3]``."""
         kept = steps.kept_picture(state, self.options.keeper)
-        return self.layout(int(state.step)).fetch(kept)
+        return self.layout(state).fetch(kept)
 
 
 def make_programs(
     inputs: Inputs,
     config: OptimizeConfig,
     options: CompileOptions,
-    params: network.VGGParams,
+    params: VGGParams,
 ) -> Programs:
     """Prepare the programs; each is compiled when it is first asked for, or before.
 
@@ -188,20 +192,14 @@ def make_programs(
     factor, count = config.last_scale_factor, len(inputs.sizes)
     counts = split_steps(config.steps, count, last_scale_factor=factor)
     ends = list(accumulate(counts))
-    scales = [
-        make_scale(options, jax.eval_shape(partial(resize, inputs, scale)))
-        for scale in range(count)
-    ]
-
-    jitted_targets = jax.jit(
-        choose_targets(
-            json.dumps(config.loss.blend), options.objective, options.execution
-        )
-    )
+    scenes = (jax.eval_shape(partial(resize, inputs, scale)) for scale in range(count))
+    scales = [make_scale(options, scene) for scene in scenes]
+    jitted_targets = jax.jit(functions.make_targets, static_argnums=(0, 1, 2))
+    compared = options.objective, options.execution, json.dumps(config.loss.blend)
 
     def compile_scale(number: int) -> ScaleProgram:
         scale, weights = scales[number], config.weights()
-        lowered = jitted_targets.lower(params, scale.scene, weights)
+        lowered = jitted_targets.lower(*compared, params, scale.scene, weights)
         compiled = lowered.compile()
 
         def make_problem(scene: Scene, weights: Weights) -> Problem:
@@ -215,6 +213,8 @@ def make_programs(
             before = scales[bisect_left(ends, ends[number - 1])]
             detail = scale.scene.content if config.init == "content" else None
             enter = compile_enter(options, before, scale, detail)
-        return ScaleProgram(enter, make_problem, run_steps, problem)
+        return ScaleProgram(
+            enter, make_problem, run_steps, (scale.state, problem.targets)
+        )
 
     return Programs(options, ends, scales, Ahead(compile_scale))
