@@ -4,9 +4,8 @@ import os
 import signal
 import sys
 import warnings
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
@@ -154,15 +153,3 @@ class Ahead(Generic[Key, Result]):
         self._futures = {
             key: future for key, future in self._futures.items() if not future.cancel()
         }
-
-
-def run_ahead(
-    calls: Iterable[Callable[[], Result]], *, executor: Executor, count: int
-) -> Iterator[Future[Result]]:
-    """Run calls in threads, ``count`` of them ahead, and yield futures in order."""
-    pending: deque[Future[Result]] = deque()
-    for call in calls:
-        pending.append(executor.submit(call))
-        if len(pending) > count:
-            yield pending.popleft()
-    yield from pending

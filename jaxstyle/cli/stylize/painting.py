@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -69,7 +68,7 @@ class Batching(NamedTuple):
 
 
 def plan_batches(
-    sizes: Mapping[Photo, Size | None], networks: Sequence[Network], *, devices: int = 1
+    sizes: Mapping[Photo, Size | None], networks: Sequence[Network], devices: int
 ) -> Batching:
     """Put photos of known heights and widths into batches, shared by devices.
 
@@ -124,9 +123,6 @@ def make_batches(
 
 # --- programs -----------------------------------------------------------------------
 
-Form: TypeAlias = Callable[[Params, Images, Any], Images]
-"""``form(params, images, sizes) -> images``, a network run with one strategy."""
-
 Finish: TypeAlias = Callable[[Images, Images], Images]
 """``finish(photos, stylized) -> pictures`` in [0, 1]."""
 
@@ -137,44 +133,44 @@ def clip_colors(content: Images, stylized: Images) -> Images:
 
 
 def paint(
+    network: Network,
+    strategy: Strategy,
+    finish: Finish,
     params: Params,
     images: Images,
     sizes: Any,
     strength: ArrayLike,
-    *,
-    form: Form,
-    finish: Finish,
 ) -> Images:
-    """Stylize images, finish them, and mix them with the originals."""
-    stylized = finish(images, form(params, images, sizes))
+    """Stylize images, finish them, and mix them with the originals.
+
+    What comes before the parameters is static: equal ones are traced once.
+    """
+    stylized = finish(images, apply(network, strategy, params, images, sizes))
     return images + strength * (stylized - images)
 
 
-def find_form(network: Network, strategy: Strategy, sizes: Any) -> Form | None:
-    """Find the function of a network that runs with a strategy, if it has one."""
-    if strategy == WHOLE:
-        return _of_batch(network.apply) if sizes is None else network.padded
-    if strategy.mesh is not None:
-        return network.sharded and _of_one(network.sharded, mesh=strategy.mesh)
-    return network.tiled and _of_one(network.tiled, tile=strategy.tile)
+def apply(
+    network: Network, strategy: Strategy, params: Params, images: Images, sizes: Any
+) -> Images:
+    """Apply a network with a strategy; only the whole takes several images."""
+    if strategy.mesh is not None and network.sharded is not None:
+        return network.sharded(params, images[0], mesh=strategy.mesh)[None]
+    if strategy.tile is not None and network.tiled is not None:
+        return network.tiled(params, images[0], tile=strategy.tile)[None]
+    if sizes is not None and network.padded is not None:
+        return network.padded(params, images, sizes)
+    return network.apply(params, images)
 
 
-# JAX compiles anew for each function that is made: equal arguments get the same one.
-
-
-@lru_cache
-def _of_batch(apply: Callable[[Params, Images], Images]) -> Form:
-    return lambda params, images, _: apply(params, images)
-
-
-@lru_cache
-def _of_one(stylize: Callable[..., Images], **options: Any) -> Form:
-    return lambda params, images, _: stylize(params, images[0], **options)[None]
-
-
-@lru_cache
-def _choose_painting(form: Form, finish: Finish) -> Callable[..., Images]:
-    return partial(paint, form=form, finish=finish)
+def list_known(network: Network, strategies: Sequence[Strategy]) -> list[Strategy]:
+    """List the strategies that a network has a function for; the whole if none."""
+    known = [
+        strategy
+        for strategy in strategies
+        if strategy == WHOLE
+        or (network.sharded if strategy.devices > 1 else network.tiled) is not None
+    ]
+    return known or [WHOLE]
 
 
 @dataclass
@@ -207,17 +203,13 @@ class Painter:
         number, *sides, _ = batch.images.shape
         if number > 1:
             return WHOLE
-        strategies = [
-            strategy
-            for strategy in list_strategies(self.devices, self.tile, longest=max(sides))
-            if find_form(style.network, strategy, batch.sizes) is not None
-        ]
+        strategies = list_strategies(self.devices, self.tile, longest=max(sides))
 
         def make(strategy: Strategy) -> Strategy:
             self._prepare(strategy, style, batch)
             return strategy
 
-        return make_that_fits(strategies or [WHOLE], make, self.say)
+        return make_that_fits(list_known(style.network, strategies), make, self.say)
 
     def _prepare(
         self, strategy: Strategy, style: Style, batch: Batch
@@ -232,13 +224,13 @@ class Painter:
         arguments = style.params, images, sizes, strength
         key = _structure(style), images.shape, strategy
         if key not in self._programs:
-            form = find_form(style.network, strategy, sizes)
-            self._programs[key] = self._compile(form, strategy, *arguments)
+            self._programs[key] = self._compile(style.network, strategy, *arguments)
         return self._programs[key], arguments
 
     def _compile(
-        self, form: Any, strategy: Strategy, params: Params, images: Any, *others: Any
+        self, network: Network, strategy: Strategy, *arguments: Any
     ) -> Compiled:
+        _, images, *_ = arguments
         number, height, width, _ = images.shape
         what = f"{width}x{height} pixels"
         if number > 1:
@@ -252,9 +244,9 @@ class Painter:
         if mesh is not None:
             whole, shared = replicated(mesh), sharded_first_axis(mesh)
             shardings = (whole, shared, shared, whole)
-        painting = _choose_painting(form, self.finish)
-        jitted = jax.jit(painting, in_shardings=shardings)
-        program = jitted.lower(params, images, *others).compile()
+        jitted = jax.jit(paint, static_argnums=(0, 1, 2), in_shardings=shardings)
+        lowered = jitted.lower(network, strategy, self.finish, *arguments)
+        program = lowered.compile()
         self.say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=strategy.devices)
         return program

@@ -108,8 +108,10 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
     return fit_size((height, width), max_size)
 
 
-def read_photo(photo: Photo, *, max_size: int | None, smallest_side: int) -> Picture:
-    """Read a photo, its longer side shrunk to ``max_size`` pixels.
+def read_photo(
+    photo: Photo, *, max_size: int | None, smallest_side: int
+) -> tuple[Photo, Picture]:
+    """Read the pixels of a photo, the longer side shrunk to ``max_size`` pixels.
 
     A PhotoError says if it is damaged, or if a side is below the smallest, in pixels.
     """
@@ -119,7 +121,7 @@ def read_photo(photo: Photo, *, max_size: int | None, smallest_side: int) -> Pic
     except ValueError as error:
         message = str(error).replace(str(photo.path), photo.title)
         raise PhotoError(message) from error
-    return image
+    return photo, image
 
 
 # --- writing ------------------------------------------------------------------------

@@ -84,6 +84,12 @@ def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
     return _make_adam(settings.learning_rate, settings.halve_every)
 
 
+def _make_adam(rate: float, every: int | None) -> optax.GradientTransformation:
+    if every is None:
+        return optax.adam(rate)
+    return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
+
+
 def init_state(
     settings: TrainConfig, start: transform_net.Params | None, key: jax.Array
 ) -> State:
@@ -114,7 +120,12 @@ def compile_programs(
     Only the shapes of the state count, so that a resumed run finds the programs of its
     first part in the cache.
     """
-    step = _make_step(make_optimizer(settings), settings.precision, settings.stability)
+    step = _make_step(
+        settings.learning_rate,
+        settings.halve_every,
+        settings.precision,
+        settings.stability,
+    )
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
     shape = (settings.size, settings.size, 3)
     batch = jax.ShapeDtypeStruct((settings.batch, *shape), jnp.uint8)
@@ -152,17 +163,10 @@ def _choose_problem(blend: str, objective: Objective) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _make_adam(rate: float, every: int | None) -> optax.GradientTransformation:
-    if every is None:
-        return optax.adam(rate)
-    return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
-
-
-@lru_cache(maxsize=8)
 def _make_step(
-    optimizer: optax.GradientTransformation, precision: str, stability: float
+    rate: float, every: int | None, precision: str, stability: float
 ) -> loop.Step:
-    dtype = jnp.dtype(precision)
+    optimizer, dtype = _make_adam(rate, every), jnp.dtype(precision)
     return loop.make_step(optimizer, dtype=dtype, stability=stability)
 
 
@@ -199,13 +203,10 @@ def _make_cached_steps(
 
 def cache_shapes(settings: TrainConfig, count: int) -> CachedPhotos:
     """Find the shapes of ``count`` cached photos."""
-    side = cached_side(settings.size)
-
-    def make() -> CachedPhotos:
-        photos = jnp.zeros((count, side, side, 3), jnp.uint8)
-        return CachedPhotos(photos, jnp.zeros((), jnp.uint32))
-
-    return jax.eval_shape(make)
+    shape = (count, *2 * (cached_side(settings.size),), 3)
+    return jax.eval_shape(
+        lambda: CachedPhotos(jnp.zeros(shape, jnp.uint8), jnp.uint32(0))
+    )
 
 
 def cache_photos(
