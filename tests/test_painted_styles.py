@@ -223,7 +223,7 @@ def test_a_painting_of_one_color_is_said_to_be_one(capsys: Captured) -> None:
         (["--style", "sea.png", "--style", "other/sea.png"], "two styles are called"),
         (
             ["--style", "sea.png", "--masks", "left.png", "right.png"],
-            "--masks needs one image per --style: 1, got 2",
+            "--masks needs one image per painting: 1, got 2",
         ),
         (["--style", "sea.png", "--masks", "black.png"], "black all over"),
         (["--style", "net.safetensors", "--masks", "left.png"], "net is a net"),

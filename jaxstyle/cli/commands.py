@@ -7,7 +7,7 @@ from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import Options
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.cli.train.train_options import DATA_DIR_HELP, TrainOptions
-from jaxstyle.losses.config import REQUIRED, option, positive_int
+from jaxstyle.losses.config import REQUIRED, option
 
 STYLE_HELP = (
     "a style that ships, what jaxstyle train or import has made, or "
@@ -62,7 +62,6 @@ class DescribeOptions(Options):
         "shrink the image if its longer side is longer than this: smaller ones give "
         "finer strokes",
         metavar="PIXELS",
-        parse=positive_int,
     )
     title: str | None = option(None, "of the painting, to record", metavar="TEXT")
     painter: str | None = option(None, "who painted it, to record", metavar="NAME")

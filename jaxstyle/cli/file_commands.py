@@ -9,7 +9,7 @@ import jax
 from jaxstyle.cli import commands
 from jaxstyle.cli.loading import load_style
 from jaxstyle.cli.painted_styles import describe_image
-from jaxstyle.cli.runtime import make_say, use_compilation_cache
+from jaxstyle.cli.runtime import check_kept, make_say, use_compilation_cache
 from jaxstyle.convert.exports import export_net, to_onnx
 from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.convert.torch_nets import dump_torch, from_torch
@@ -55,7 +55,7 @@ def run_data(options: commands.DataOptions) -> int:
 def run_describe(options: commands.DescribeOptions) -> int:
     """Describe an image of a painting in a file; return the exit code."""
     source, output = Path(options.painting), Path(options.output)
-    check_kept(source, output, what="painting")
+    check_kept([source], [output], what="painting")
     check_output_path(output, kind="painting", suffixes=[".safetensors"])
     use_compilation_cache()
     painting = describe_image(source, size=options.style_size)
@@ -75,7 +75,7 @@ def run_describe(options: commands.DescribeOptions) -> int:
 def run_import(options: commands.ImportOptions) -> int:
     """Convert a PyTorch checkpoint into a style file; return the exit code."""
     source, output = Path(options.checkpoint), Path(options.output)
-    check_kept(source, output, what="style")
+    check_kept([source], [output], what="style")
     layout, params = from_torch(source)
     metadata = {
         "source": source.name,
@@ -95,8 +95,7 @@ def run_export(options: commands.ExportOptions) -> int:
     style = load_style(options.style)
     if style.network is not NETWORKS[TRANSFORM]:
         raise ValueError(f"{options.style} is no transform net, so it has no export")
-    for source in style.paths:
-        check_kept(source, output, what="net")
+    check_kept(style.paths, [output], what="net")
     try:
         content = FORMATS[suffix](style.params)
     except ImportError as error:  # of an optional package
@@ -105,12 +104,6 @@ def run_export(options: commands.ExportOptions) -> int:
         temporary.write_bytes(content)
     print(f"{output}: width {net_width(style.params)}, {len(content) / 1e6:.1f} MB")
     return 0
-
-
-def check_kept(source: Path, output: Path, *, what: str) -> None:
-    """Raise a ValueError if writing the output would overwrite the input."""
-    if output.resolve() == source.resolve():
-        raise ValueError(f"{source} is the input; writing the {what} would lose it")
 
 
 def export_program(params: Params) -> bytes:

@@ -1,6 +1,7 @@
 """What the loss compares images with: networks, paintings and masks."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -60,7 +61,24 @@ def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> No
         )
 
 
-def load_mask(path: str, image: Image | None = None) -> Mask:
+def load_masks(
+    paths: Sequence[str], images: Sequence[Image | None], *, option: str
+) -> list[Any]:
+    """Read a mask for each painting, at the size of its image if there is one.
+
+    ``--style-masks`` may be ``all``, which is none.
+    """
+    if len(paths) != len(images):
+        raise ValueError(
+            f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
+        )
+    return [
+        None if path == "all" and option == "--style-masks" else load_mask(path, image)
+        for path, image in zip(paths, images, strict=True)
+    ]
+
+
+def load_mask(path: str, image: Image | None) -> Mask:
     """Read a mask, resized to an image if one is given.
 
     A ValueError says if it is black all over, or of other proportions.

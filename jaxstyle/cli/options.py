@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from jaxstyle.losses.config import COUNTS, OptionInfo
+from jaxstyle.losses.config import OptionInfo, positive_int
 
 T = TypeVar("T")
 
 PRESET, DEFAULT = "preset", "default"
+
+WHOLE_NUMBERS = (int, int | None)
+"""The types of fields that are whole numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,12 @@ class Option(NamedTuple):
     def name(self) -> str:
         """The name, as in ``--sweep NAME=...``."""
         return self.info.name or self.field.name
+
+    @property
+    def parse(self) -> Callable[[str], Any]:
+        """The parser of a value."""
+        whole = self.field.type in WHOLE_NUMBERS
+        return self.info.parse or (positive_int if whole else str)
 
     @property
     def flag(self) -> str:
@@ -109,9 +118,9 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
     if option.field.type is bool:
         how["action"] = "store_true"
     else:
-        parse = info.parse if info.parse_for is None else info.parse_for(cls)
+        parse = option.parse if info.parse_for is None else info.parse_for(cls)
         how["type"], how["nargs"] = _checked(parse, info.choices), info.nargs
-        standard = "N" if info.parse in COUNTS else None
+        standard = "N" if option.field.type in WHOLE_NUMBERS else None
         how["metavar"] = info.metavar or "|".join(info.choices) or standard
     if info.repeated:
         how["action"] = "append"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
-from jaxstyle.cli.loss_inputs import check_proportions, load_mask
+from jaxstyle.cli.loss_inputs import check_proportions, load_masks
 from jaxstyle.data.sources import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.transport_files import load_painting, load_transport
@@ -57,19 +57,14 @@ def join_regions(
         ValueError: there are not as many masks, one is black all over, or a style is a
             net.
     """
-    if len(masks) != len(styles):
-        raise ValueError(
-            f"--masks needs one image per --style: {len(styles)}, got {len(masks)}"
-        )
     if nets := [style.name for style in styles if style.network is not TRANSPORT]:
         raise ValueError(
             f"--masks needs paintings, and {nets[0]} is a net; give an image of the "
             "painting instead"
         )
-    regions = [
-        Region(style.params["target"], load_mask(mask))
-        for style, mask in zip(styles, masks, strict=True)
-    ]
+    targets = [style.params["target"] for style in styles]
+    loaded = load_masks(masks, [None] * len(styles), option="--masks")
+    regions = list(map(Region, targets, loaded))
     paths = [path for style in styles for path in style.paths]
     name = "+".join(style.name for style in styles)
     return make_style(name, (*paths, *map(Path, masks)), regions, strength=strength)

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -84,6 +85,16 @@ def check_finite(state: Any) -> None:
         if not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             raise NotFiniteError(name, int(state.step))
+
+
+def check_kept(
+    inputs: Iterable[str | Path], outputs: Iterable[Path], *, what: str
+) -> None:
+    """Raise a ValueError if an output would be written over an input."""
+    written = {path.resolve() for path in outputs}
+    for name in inputs:
+        if Path(name).resolve() in written:
+            raise ValueError(f"{name} is an input; writing the {what} would lose it")
 
 
 def until_halt(step: int, end: int, intervals: Iterable[int]) -> int:

@@ -2,7 +2,7 @@
 
 A setting is one line in a dataclass::
 
-    steps: int = option(300, "how often the loss is evaluated", parse=positive_int)
+    steps: int = option(300, "how often the loss is evaluated")
 
 `jaxstyle.cli.options` makes ``--steps`` of it, with help and checks; presets and
 records hold it, and `documented` lists it in the docstring.
@@ -31,7 +31,7 @@ class OptionInfo:
         help: the explanation, to which the default is added. ``{sweepable}`` stands
             for the names of options that may be swept.
         parse: converts the text of a value; raises a ValueError that names what was
-            expected.
+            expected. By default, whole numbers are at least 1.
         parse_for: makes ``parse`` of the dataclass of all options of a command, for a
             value that names other options.
         choices: the names that the value may have.
@@ -50,7 +50,7 @@ class OptionInfo:
     """
 
     help: str
-    parse: Callable[[str], Any] = str
+    parse: Callable[[str], Any] | None = None
     parse_for: Callable[[type], Callable[[str], Any]] | None = None
     choices: tuple[str, ...] = ()
     metavar: str | None = None
@@ -105,10 +105,6 @@ def positive_int(text: str) -> int:
 def seed_number(text: str) -> int:
     """Parse a whole number that seeds a random generator."""
     return _whole_number(text, least=0, most=2**32 - 1)
-
-
-COUNTS = (positive_int, seed_number)
-"""The parsers of whole numbers."""
 
 
 def _whole_number(text: str, *, least: int, most: int) -> int:

@@ -17,7 +17,6 @@ from jaxstyle.losses.config import (
     fraction,
     option,
     positive_float,
-    positive_int,
     setting,
     weigh_shallow,
 )
@@ -42,11 +41,7 @@ class OptimizeConfig:
 
     summary: str = setting("", "what the preset is, in one line")
     size: int = option(
-        512,
-        "the picture's longer side",
-        metavar="PIXELS",
-        parse=positive_int,
-        group="picture",
+        512, "the picture's longer side", metavar="PIXELS", group="picture"
     )
     strength: float = option(
         0.5, "from 0, faint, to 1, wild", metavar="S", parse=fraction, sweep=True
@@ -60,11 +55,7 @@ class OptimizeConfig:
         exclusive="strokes",
     )
     style_size: int | None = option(
-        None,
-        "the same in pixels",
-        metavar="PIXELS",
-        parse=positive_int,
-        exclusive="strokes",
+        None, "the same in pixels", metavar="PIXELS", exclusive="strokes"
     )
     init: str = option(
         "content",
@@ -87,14 +78,12 @@ class OptimizeConfig:
     steps: int = option(
         300,
         "how many times the loss is evaluated, at all scales together",
-        parse=positive_int,
         group="optimization",
     )
     coarsest: int | None = option(
         None,
         "the longer side of the coarsest scale; that of the picture for a single scale",
         metavar="PIXELS",
-        parse=positive_int,
     )
     ratio: float = setting(
         math.sqrt(2), "the size of each scale relative to the one before"
@@ -118,7 +107,6 @@ class OptimizeConfig:
         None,
         "how many past steps shape the next one of lbfgs; each takes the memory of two "
         "pictures (default: 50)",
-        parse=positive_int,
     )
     precision: str = option(
         "float32",

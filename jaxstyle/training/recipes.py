@@ -10,7 +10,6 @@ from jaxstyle.losses.config import (
     nonnegative_float,
     option,
     positive_float,
-    positive_int,
     setting,
     weigh_shallow,
 )
@@ -30,16 +29,10 @@ class TrainConfig:
         384,
         "the paintings' longer side: larger gives larger strokes",
         metavar="PIXELS",
-        parse=positive_int,
         group="net and pictures",
     )
-    size: int = option(
-        256,
-        "the side of the square crops of photos",
-        metavar="PIXELS",
-        parse=positive_int,
-    )
-    width: int = option(32, "channels of the net's first layer", parse=positive_int)
+    size: int = option(256, "the side of the square crops of photos", metavar="PIXELS")
+    width: int = option(32, "channels of the net's first layer")
     norm: str = option(
         "affine", "how the net normalizes", choices=("affine", "instance", "batch")
     )
@@ -58,16 +51,10 @@ class TrainConfig:
         parse=nonnegative_float,
     )
     loss: LossConfig = field(metadata={"help": "what is minimized"})
-    steps: int = option(
-        40_000, "how many batches to train on", parse=positive_int, group="steps"
-    )
-    batch: int = option(
-        4, "photos in a batch, which all devices share", parse=positive_int
-    )
+    steps: int = option(40_000, "how many batches to train on", group="steps")
+    batch: int = option(4, "photos in a batch, which all devices share")
     learning_rate: float = option(1e-3, "of Adam", metavar="RATE", parse=positive_float)
-    halve_every: int | None = option(
-        None, "halve the learning rate every N steps", parse=positive_int
-    )
+    halve_every: int | None = option(None, "halve the learning rate every N steps")
 
 
 # The seed adds up the absolute differences between neighbors over a batch of four

@@ -48,7 +48,7 @@ def make_compile_options(config: OptimizeConfig, strategy: Strategy) -> CompileO
         raise ValueError(f"--learning-rate is for adam only, not for {chosen}")
     if history is not None and chosen != "lbfgs":
         raise ValueError(f"--history is for lbfgs only, not for {chosen}")
-    given = {"learning_rate": rate, "memory_size": history}
+    given: dict[str, Any] = {"learning_rate": rate, "memory_size": history}
     if chosen == "lbfgs":
         given["mesh"] = strategy.mesh
     options = {name: value for name, value in given.items() if value is not None}

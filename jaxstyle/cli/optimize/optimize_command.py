@@ -22,6 +22,7 @@ from jaxstyle.cli.optimize.sweep import (
 )
 from jaxstyle.cli.runtime import (
     catch_interrupts,
+    check_kept,
     explain_lack_of_memory,
     make_say,
     use_compilation_cache,
@@ -148,12 +149,8 @@ def check_outputs(pictures: Sequence[OptimizeOptions]) -> None:
             written.add(path.resolve())
     for arguments in pictures:
         masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
-        init = arguments.config.init
-        for name in (arguments.content, *arguments.styles, *masks, init):
-            if Path(name).resolve() in written:
-                raise ValueError(
-                    f"{name} is an input; writing the picture would lose it"
-                )
+        inputs = (arguments.content, *arguments.styles, *masks, arguments.config.init)
+        check_kept(inputs, written, what="picture")
 
 
 def list_outputs(arguments: OptimizeOptions) -> Iterator[Path]:

@@ -10,7 +10,6 @@ from jaxstyle.losses.config import (
     REQUIRED,
     file_name,
     option,
-    positive_int,
     seed_number,
 )
 from jaxstyle.optimize.presets import PRESETS, OptimizeConfig
@@ -31,7 +30,7 @@ def make_sweep_parser(cls: type[Options]) -> Callable[[str], tuple[str, list[Any
                 f"got {text!r}"
             )
         parts = re.split(r"(?<!\\),", values)
-        return name, [options[name].info.parse(x.replace("\\,", ",")) for x in parts]
+        return name, [options[name].parse(x.replace("\\,", ",")) for x in parts]
 
     return parse
 
@@ -87,7 +86,6 @@ class OptimizeOptions(Options):
         None,
         "share the rows of the picture among N devices: the same picture, in an Nth "
         "of the memory of each (default: one, or all if its memory is too small)",
-        parse=positive_int,
     )
     tile: int | None = option(
         None,
@@ -95,7 +93,6 @@ class OptimizeOptions(Options):
         "picture, in less memory and more time (default: 512, if memory is too small "
         "for the whole)",
         metavar="PIXELS",
-        parse=positive_int,
     )
     resume: bool = option(
         False, "continue a run that was interrupted, from OUT.unfinished"
@@ -104,7 +101,6 @@ class OptimizeOptions(Options):
     save_every: int | None = option(
         None,
         "write the picture so far every N steps, as OUT with the step's number",
-        parse=positive_int,
         group="more to look at",
     )
     film: str | None = option(

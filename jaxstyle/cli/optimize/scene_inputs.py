@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.cli.loss_inputs import check_size, load_mask
+from jaxstyle.cli.loss_inputs import check_size, load_masks
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.painted_styles import paint_scene
@@ -116,22 +116,10 @@ def load_scene(arguments: OptimizeOptions, photo: Image, styles: list[Image]) ->
         styles = [match(style, photo) for style in styles]
     masks = style_masks = None
     if arguments.masks is not None:
-        masks = load_masks(arguments.masks, [content] * len(styles), "--masks")
+        masks = load_masks(arguments.masks, [content] * len(styles), option="--masks")
     if arguments.style_masks is not None:
-        style_masks = load_masks(arguments.style_masks, styles, "--style-masks")
+        style_masks = load_masks(arguments.style_masks, styles, option="--style-masks")
     return Scene(content, styles, masks, style_masks)
-
-
-def load_masks(paths: Sequence[str], images: list[Image], option: str) -> Any:
-    """Read a mask for each image, at its size; ``all`` means none."""
-    if len(paths) != len(images):
-        raise ValueError(
-            f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
-        )
-    return [
-        None if path == "all" and option == "--style-masks" else load_mask(path, image)
-        for path, image in zip(paths, images, strict=True)
-    ]
 
 
 def load_init(init: str, scene: Scene, *, seed: int) -> Image:

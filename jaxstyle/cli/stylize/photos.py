@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
+from jaxstyle.cli.runtime import check_kept
 from jaxstyle.data.sources import SUFFIXES
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.image_files import check_image_path, load_image, upright_size
@@ -178,10 +179,7 @@ def prepare_outputs(
     written.
     """
     paths = list(chain.from_iterable(outputs.values()))
-    resolved = {path.resolve() for path in (*(p.path for p in outputs), *inputs)}
-    for path in paths:
-        if path.resolve() in resolved:
-            raise ValueError(f"{path} is an input; writing the picture would lose it")
+    check_kept((*(photo.path for photo in outputs), *inputs), paths, what="picture")
     for folder in {path.parent for path in paths if path != Path(output)}:
         with explained(f"cannot make the folder {folder}"):
             folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxstyle.cli.options import Options
-from jaxstyle.losses.config import REQUIRED, fraction, option, positive_int
+from jaxstyle.losses.config import REQUIRED, fraction, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,6 @@ class StylizeOptions(Options):
         None,
         "shrink photos whose longer side is longer than this",
         metavar="PIXELS",
-        parse=positive_int,
         group="picture",
     )
     strength: float = option(
@@ -60,7 +59,6 @@ class StylizeOptions(Options):
         "shrink images of paintings whose longer side is longer than this: smaller "
         "ones give finer strokes",
         metavar="PIXELS",
-        parse=positive_int,
     )
     masks: Sequence[str] | None = option(
         None,
@@ -76,7 +74,6 @@ class StylizeOptions(Options):
         None,
         "use N devices: they share batches of photos, and the rows of large ones "
         "(default: one, or all for photos too large for its memory)",
-        parse=positive_int,
     )
     tile: int | None = option(
         None,
@@ -84,6 +81,5 @@ class StylizeOptions(Options):
         "picture, in less memory and more time (default: 512, for photos too large "
         "for memory)",
         metavar="PIXELS",
-        parse=positive_int,
     )
     quiet: bool = option(False, "show no progress", group="run")

@@ -39,7 +39,6 @@ from jaxstyle.losses.config import (
     REQUIRED,
     option,
     positive_float,
-    positive_int,
     seed_number,
 )
 from jaxstyle.transport.closed_form import fit_decoder
@@ -83,15 +82,15 @@ class DecoderOptions(Options):
     start: str = option(
         "", "train on from the parameters of another run", metavar="FILE"
     )
-    steps: int = option(4000, "the steps, in all", parse=positive_int)
+    steps: int = option(4000, "the steps, in all")
     hours: float = option(math.inf, "end after N hours", parse=positive_float)
-    batch: int = option(2, "crops in a step", parse=positive_int)
-    crop: int = option(192, "the side of crops, in pixels", parse=positive_int)
+    batch: int = option(2, "crops in a step")
+    crop: int = option(192, "the side of crops, in pixels")
     width: float = option(
         0.5, "channels within blocks; 1 for as many as in VGG's", parse=positive_float
     )
-    fitted: int = option(12, "batches for the closed form", parse=positive_int)
-    evaluate_every: int = option(100, "measure every N steps", parse=positive_int)
+    fitted: int = option(12, "batches for the closed form")
+    evaluate_every: int = option(100, "measure every N steps")
     seed: int = option(0, "of parameters and crops", parse=seed_number)
     quiet: bool = option(False, "show no progress")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jaxstyle.cli.options import Options
-from jaxstyle.losses.config import REQUIRED, option, positive_int, seed_number
+from jaxstyle.losses.config import REQUIRED, option, seed_number
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 
 NO_CACHE = "none"
@@ -54,23 +54,16 @@ class TrainOptions(Options):
     )
     seed: int = option(0, "of the net and of the crops", parse=seed_number)
     validation: int = option(
-        32,
-        "how many photos are held out to measure the loss on",
-        parse=positive_int,
-        group="run",
+        32, "how many photos are held out to measure the loss on", group="run"
     )
     validate_every: int = option(
-        500,
-        "measure the loss on them every N steps, and at the end",
-        parse=positive_int,
+        500, "measure the loss on them every N steps, and at the end"
     )
     picture_every: int = option(
-        500,
-        "write a sheet of pictures every N steps, and at the end",
-        parse=positive_int,
+        500, "write a sheet of pictures every N steps, and at the end"
     )
     checkpoint_every: int = option(
-        500, "write a checkpoint every N steps, and at the end", parse=positive_int
+        500, "write a checkpoint every N steps, and at the end"
     )
     resume: bool = option(
         False, "continue from the last checkpoint in the folder of the run"
@@ -85,9 +78,7 @@ class TrainOptions(Options):
         metavar="HOST:PORT",
         group="several processes",
     )
-    num_processes: int | None = option(
-        None, "how many processes there are", parse=positive_int
-    )
+    num_processes: int | None = option(None, "how many processes there are")
     process_id: int | None = option(
         None, "which of them this is, from 0", metavar="I", parse=int
     )

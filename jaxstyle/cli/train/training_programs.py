@@ -203,7 +203,8 @@ def _make_cached_steps(
 
 def cache_shapes(settings: TrainConfig, count: int) -> CachedPhotos:
     """Find the shapes of ``count`` cached photos."""
-    shape = (count, *2 * (cached_side(settings.size),), 3)
+    side = cached_side(settings.size)
+    shape = (count, side, side, 3)
     return jax.eval_shape(
         lambda: CachedPhotos(jnp.zeros(shape, jnp.uint8), jnp.uint32(0))
     )
