@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from jaxstyle.cli.optimize.sweep import find_variants
 from jaxstyle.cli.options import (
     add_options,
     describe_config,
-    read_config,
     read_options,
 )
 from jaxstyle.losses import (
@@ -88,7 +87,9 @@ class OwnConfig(OptimizeConfig):
 
 
 OWN_PRESETS = {
-    name: read_config(OwnConfig, describe_config(preset))
+    name: OwnConfig(
+        **{each.name: getattr(preset, each.name) for each in fields(preset)}
+    )
     for name, preset in PRESETS.items()
 } | {"sharp": OwnConfig(loss=PRESETS["seed"].loss, sharpness=1.0)}
 

@@ -217,17 +217,6 @@ def describe_config(config: Any) -> dict[str, Any]:
     return record
 
 
-def read_config(cls: type[T], record: Mapping[str, Any]) -> T:
-    """Make a config from its record; what is missing there is the class's default."""
-    values = {}
-    for each in fields(cls):  # type: ignore[arg-type]
-        if is_dataclass(each.type):
-            values[each.name] = read_config(each.type, record)  # type: ignore[arg-type]
-        elif each.name in record:
-            values[each.name] = record[each.name]
-    return cls(**values)
-
-
 def describe_options(options: Options) -> dict[str, Any]:
     """Make a record of the options, of which the config's are those that are given."""
     record = {PRESET: options.given.get(PRESET, DEFAULT)}

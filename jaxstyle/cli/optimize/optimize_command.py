@@ -1,5 +1,6 @@
 """``jaxstyle optimize``: check the options, and make a picture or a sweep."""
 
+import sys
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from jaxstyle.cli.optimize.sweep import (
     check_sweep,
     find_variants,
     finish_sweep,
-    make_pictures,
     open_ledger,
 )
 from jaxstyle.cli.runtime import (
@@ -78,9 +78,17 @@ def sweep(
     pictures = zip(variants, inputs, strict=True)
     missing = [picture for picture in pictures if not ledger.has(picture[0].output)]
     runs = make_runs(arguments, missing, params)
+    ledger.save()
     with catch_interrupts() as interrupts:
-        if not make_pictures(arguments, runs, ledger, interrupts):
-            return picture_outputs.INTERRUPTED
+        for run in runs:
+            if interrupts.received:
+                print("interrupted between pictures; --resume goes on", file=sys.stderr)
+                return picture_outputs.INTERRUPTED
+            code = optimize(run, interrupts)
+            if code == picture_outputs.INTERRUPTED:
+                return code
+            ledger.codes[run.arguments.output] = code
+            ledger.save()
     return finish_sweep(arguments, variants, ledger)
 
 

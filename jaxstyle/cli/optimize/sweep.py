@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
-from jaxstyle.cli.optimize.picture_outputs import DONE, INTERRUPTED, Run, unfinished
-from jaxstyle.cli.optimize.picture_run import optimize
+from jaxstyle.cli.optimize.picture_outputs import DONE, unfinished
 from jaxstyle.cli.optimize.scene_inputs import Inputs, describe
 from jaxstyle.cli.options import read_options, sweepable
-from jaxstyle.cli.runtime import Interrupts
 from jaxstyle.files.atomic import atomic_path
 from jaxstyle.files.checkpoints import find_differences
 from jaxstyle.files.figures import make_sheet
@@ -37,8 +35,12 @@ OTHERS = ("film", "sheet", "plot")
 
 @dataclass(frozen=True)
 class Ledger:
-    """The results of a sweep so far: the exit codes of the pictures, by their files."""
+    """The results of a sweep so far: the exit codes of the pictures, by their files.
 
+    Its file, in a folder of what is unfinished, holds the configuration too.
+    """
+
+    folder: Path
     configuration: Mapping[str, Any]
     codes: dict[str, int] = field(default_factory=dict)
 
@@ -47,26 +49,42 @@ class Ledger:
         code = self.codes.get(output)
         return code is not None and (code != DONE or Path(output).exists())
 
+    def save(self) -> None:
+        """Write the file; if that fails, say so: the pictures may still be made."""
+        content = {"configuration": self.configuration, "codes": self.codes}
+        try:
+            self.folder.mkdir(exist_ok=True)
+            with atomic_path(self.folder / LEDGER) as temporary:
+                temporary.write_text(json.dumps(content))
+        except OSError as error:
+            what = f"cannot write {self.folder / LEDGER}: {error.strerror}"
+            print(f"jaxstyle optimize: {what}", file=sys.stderr)
 
-def make_pictures(
-    arguments: OptimizeOptions,
-    runs: Sequence[Run],
-    ledger: Ledger,
-    interrupts: Interrupts,
-) -> bool:
-    """Make the missing pictures, and note each; return False if interrupted."""
+
+def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
+    """Load the ledger of the sweep to resume, or begin one.
+
+    A ValueError says if it is damaged or of another configuration.
+    """
     folder = unfinished(arguments.output)
-    save_ledger(folder, ledger)
-    for run in runs:
-        if interrupts.received:
-            print("interrupted between pictures; --resume goes on", file=sys.stderr)
-            return False
-        code = optimize(run, interrupts)
-        if code == INTERRUPTED:
-            return False
-        ledger.codes[run.arguments.output] = code
-        save_ledger(folder, ledger)
-    return True
+    digests = "".join(dict.fromkeys(each.digest for each in inputs))
+    configuration = {
+        **describe(arguments),
+        "sweep": {name: list(values) for name, values in arguments.sweep},
+        "images and network": hashlib.sha256(digests.encode()).hexdigest()[:16],
+    }
+    if not arguments.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        return Ledger(folder, configuration)
+    path = folder / LEDGER
+    try:
+        ledger = Ledger(folder, **json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged; delete {folder}") from error
+    if differences := list(find_differences(ledger.configuration, configuration)):
+        named = ", ".join(differences)
+        raise ValueError(f"the sweep in {folder} is of another configuration: {named}")
+    return ledger
 
 
 def finish_sweep(
@@ -78,7 +96,7 @@ def finish_sweep(
     if any(made):
         save_sweep(arguments.output, arguments.sweep, made)
         print(f"{arguments.output}: {len(made) - made.count(None)} pictures")
-    shutil.rmtree(unfinished(arguments.output), ignore_errors=True)
+    shutil.rmtree(ledger.folder, ignore_errors=True)
     return max(ledger.codes[output] for output in outputs)
 
 
@@ -172,43 +190,3 @@ def _vary(arguments: OptimizeOptions, values: Mapping[str, Any]) -> OptimizeOpti
             value = info.update(before, value)  # keeps the proportions by layer
         given[name] = value if info.nargs is None else [value]
     return read_options(type(arguments), given)
-
-
-# --- the ledger ---------------------------------------------------------------------
-
-
-def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
-    """Load the ledger of the sweep to resume, or begin one.
-
-    A ValueError says if it is damaged or of another configuration.
-    """
-    folder = unfinished(arguments.output)
-    digests = "".join(dict.fromkeys(each.digest for each in inputs))
-    configuration = {
-        **describe(arguments),
-        "sweep": {name: list(values) for name, values in arguments.sweep},
-        "images and network": hashlib.sha256(digests.encode()).hexdigest()[:16],
-    }
-    if not arguments.resume:
-        shutil.rmtree(folder, ignore_errors=True)
-        return Ledger(configuration)
-    path = folder / LEDGER
-    try:
-        ledger = Ledger(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged; delete {folder}") from error
-    if differences := list(find_differences(ledger.configuration, configuration)):
-        named = ", ".join(differences)
-        raise ValueError(f"the sweep in {folder} is of another configuration: {named}")
-    return ledger
-
-
-def save_ledger(folder: Path, ledger: Ledger) -> None:
-    """Write a ledger; if that fails, say so: the pictures may still be made."""
-    try:
-        folder.mkdir(exist_ok=True)
-        with atomic_path(folder / LEDGER) as temporary:
-            temporary.write_text(json.dumps(asdict(ledger)))
-    except OSError as error:
-        what = f"cannot write {folder / LEDGER}: {error.strerror}"
-        print(f"jaxstyle optimize: {what}", file=sys.stderr)
