@@ -109,7 +109,7 @@ def test_a_folder_that_is_missing_is_named(capsys: Captured) -> None:
 def test_the_input_is_not_overwritten(capsys: Captured) -> None:
     Path("net.safetensors").rename("net.onnx")
     line = refused(capsys, "net.onnx", "-o", "net.onnx")
-    assert "net.onnx is the input; writing the net would lose it" in line
+    assert "net.onnx is an input; writing the net would lose it" in line
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])

@@ -70,7 +70,7 @@ def test_the_input_is_not_written_over(
 ) -> None:
     Path("link.pth").symlink_to("net.pth")
     line = refusal(capsys, "net.pth", "-o", output)
-    assert "net.pth is the input; writing the style would lose it" in line
+    assert "net.pth is an input; writing the style would lose it" in line
 
 
 def test_bad_inputs_are_one_line(checkpoint: Path, capsys: Captured) -> None:

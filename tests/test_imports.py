@@ -205,5 +205,5 @@ def test_stylizing_by_a_net_needs_no_flax(tmp_path: Path) -> None:
     save_image(np.zeros((16, 16, 3), np.float32), photo := tmp_path / "photo.png")
     options = ("--style", "great-wave-8", "-o", str(tmp_path / "out.png"), "--quiet")
     loaded = loaded_by("-m", "jaxstyle", "stylize", str(photo), *options)
-    assert {"jaxstyle.cli.stylize.stylize_command", "jax"} <= loaded
+    assert {"jaxstyle.cli.stylize.painting", "jax"} <= loaded
     assert not loaded & {"flax", "flax.linen", "jaxstyle.transport.stylization"}

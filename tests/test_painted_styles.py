@@ -266,7 +266,7 @@ def test_a_mask_of_other_proportions_is_refused(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sea.png", "-o", "sea.png"], "sea.png is the input"),
+        (["sea.png", "-o", "sea.png"], "sea.png is an input"),
         (["sea.png", "-o", "sea.txt"], "sea.txt"),
         (["sea.png", "-o", "none/sea.safetensors"], "there is no folder none"),
         (["none.png", "-o", "x.safetensors"], "none.png"),

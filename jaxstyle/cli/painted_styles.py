@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,12 @@ def load_painted(shares: Shares, *, size: int, strength: float) -> Style:
     Raises:
         ValueError: a file is damaged, or an image is too small.
     """
-    paintings = [read_painting(path, size=size) for path in shares]
+    paintings = [
+        describe_image(path, size=size)
+        if path.suffix.lower() in SUFFIXES
+        else load_painting(path)
+        for path in shares
+    ]
     target = jax.jit(mix)(paintings, list(shares.values()))
     return make_style(mixture_name(shares), tuple(shares), target, strength=strength)
 
@@ -108,13 +113,6 @@ def paint_scene(scene: Scene) -> Image:
 # --- reading ------------------------------------------------------------------------
 
 
-def read_painting(path: Path, *, size: int) -> Painting:
-    """Read a file that describes a painting, or describe an image."""
-    if path.suffix.lower() not in SUFFIXES:
-        return load_painting(path)
-    return describe_image(path, size=size)
-
-
 def describe_image(path: Path, *, size: int) -> Painting:
     """Describe an image of a painting; one of a single color is said to be one.
 
@@ -149,25 +147,17 @@ def fit_target(target: Any, images: Images) -> Target:
     return [Region(painting, resize_mask(mask, size)) for painting, mask in target]
 
 
-def _apply(params: Mapping[str, Any], images: Images) -> Images:
-    target = fit_target(params["target"], images)
-    return stylize(params["transport"], images, target, strength=params["strength"])
-
-
-def _by_windows(stylize: Callable[..., Image]) -> Callable[..., Image]:
-    """Make the function of a network from one of a transport, an image and a target."""
-
-    def apply(params: Mapping[str, Any], image: Image, **how: Any) -> Image:
-        target, strength = fit_target(params["target"], image), params["strength"]
-        return stylize(params["transport"], image, target, strength=strength, **how)
-
-    return apply
+def _paint(
+    paint: Callable[..., Images], params: Mapping[str, Any], images: Images, **how: Any
+) -> Images:
+    target, strength = fit_target(params["target"], images), params["strength"]
+    return paint(params["transport"], images, target, strength=strength, **how)
 
 
 TRANSPORT = Network(
-    apply=_apply,
+    apply=partial(_paint, stylize),
     smallest_side=SMALLEST_SIDE,
-    sharded=_by_windows(stylize_sharded),
-    tiled=_by_windows(stylize_tiled),
+    sharded=partial(_paint, stylize_sharded),
+    tiled=partial(_paint, stylize_tiled),
 )
 """What paints like any painting; its parameters hold the painting, too."""

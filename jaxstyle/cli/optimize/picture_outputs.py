@@ -85,15 +85,10 @@ class Run:
         return {**describe(self.arguments), "images and network": self.inputs.digest}
 
     @property
-    def frame_interval(self) -> int | None:
-        """The number of steps from frame to frame of the film, if one is requested."""
-        return None if self.arguments.film is None else max(1, self.steps // FRAMES)
-
-    @property
-    def intervals(self) -> list[int]:
-        """The numbers of steps at whose multiples the device stops."""
-        intervals = (self.steps, self.arguments.save_every, self.frame_interval)
-        return [every for every in intervals if every is not None]
+    def intervals(self) -> tuple[int, int]:
+        """The numbers of steps from picture to picture, and from frame to frame."""
+        frames = self.steps if self.arguments.film is None else self.steps // FRAMES
+        return self.arguments.save_every or self.steps, max(1, frames)
 
     @property
     def steps(self) -> int:
@@ -121,13 +116,13 @@ def numbered(path: str, step: int) -> Path:
 
 def run_scheduled(run: Run, progress: Progress) -> None:
     """Write what is due after a step, except after the last: a picture, a frame."""
-    step, every = progress.step, run.arguments.save_every
+    step, (pictures, frames) = progress.step, run.intervals
     if step == run.steps:
         return
-    if every is not None and step % every == 0:
+    if step % pictures == 0:
         path = numbered(run.arguments.output, step)
         save_picture(make_picture(run, progress), path, run, step, progress.loss)
-    if run.frame_interval is not None and step % run.frame_interval == 0:
+    if step % frames == 0:
         add_frame(run, progress)
 
 

@@ -122,7 +122,7 @@ def begin(run: Run) -> Progress:
     shutil.rmtree(run.folder, ignore_errors=True)  # frames without a checkpoint
     losses = np.full(run.steps, np.nan, np.float32)
     progress = Progress(run.programs.init(run.inputs.init), losses)
-    if run.frame_interval is not None:
+    if run.arguments.film is not None:
         add_frame(run, progress)
     return progress
 

@@ -27,7 +27,7 @@ from jaxstyle.files.image_files import load_image, save_image
 from jaxstyle.optimize.scenes import INITS
 
 LEDGER = "sweep.json"
-"""The name of its file, in the folder of what is unfinished."""
+"""The name of the file of a `Ledger`, in the folder of what is unfinished."""
 
 OTHERS = ("film", "sheet", "plot")
 """Options for further files of one picture, which a sweep does not make."""
