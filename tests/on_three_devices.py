@@ -10,12 +10,13 @@ from decoder_samples import fit_decoder, make_vgg
 from stylize_samples import STYLE, assert_picture, expected, save_photo
 
 from jaxstyle import load_image
-from jaxstyle.cli import painted_styles, strategies
+from jaxstyle.cli import painted_styles
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.optimize import picture_run
 from jaxstyle.cli.stylize.painting import Batch, Painter
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.nets.transform_net import Params
+from jaxstyle.scaling import memory
 
 Captured = pytest.CaptureFixture[str]
 
@@ -91,7 +92,7 @@ def test_devices_divide_what_is_too_large_for_one(
 def test_tiles_come_after_devices(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strategies, "TILE", 30)
+    monkeypatch.setattr(memory, "TILE", 30)
     offer(monkeypatch, 1000, 1000, 10**10)
     command = ("optimize", "content.png", "style.png", "-o", "out.png", *SHALLOW)
     assert run([*command, "--steps", "2"]) == 0

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from jaxstyle.cli import runtime
-from jaxstyle.cli.runtime import Ahead
+from jaxstyle.cli.optimize import programs
+from jaxstyle.cli.optimize.programs import Ahead
 
 
 def test_each_is_made_once() -> None:
@@ -42,7 +42,7 @@ def test_what_goes_wrong_is_told_when_it_is_asked_for() -> None:
 def test_what_has_not_begun_can_be_dropped_and_asked_for_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runtime, "THREADS", 1)
+    monkeypatch.setattr(programs, "THREADS", 1)
     running, go_on, made = threading.Event(), threading.Event(), []
 
     def make(key: str) -> str:

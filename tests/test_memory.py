@@ -11,7 +11,6 @@ from stylize_samples import STYLE, assert_picture, expected, save_photo
 from training_runs import TINY, save_data
 
 from jaxstyle import load_image
-from jaxstyle.cli import strategies
 from jaxstyle.cli.train.training_programs import CachedPhotos, check_cache_fits
 from jaxstyle.nets.transform_net import Params
 from jaxstyle.scaling import memory
@@ -89,7 +88,7 @@ def test_a_picture_that_is_too_large_is_refused_before_the_first_step(
 def test_a_picture_that_is_too_large_is_looked_at_in_tiles(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strategies, "TILE", 40)
+    monkeypatch.setattr(memory, "TILE", 40)
     whole = make(*TWO_SCALES)
     offer(monkeypatch, 1000, 10**10)
     capsys.readouterr()
@@ -146,7 +145,7 @@ def test_tiles_make_the_same_picture(options: tuple[str, ...]) -> None:
 def test_a_photo_that_is_too_large_is_painted_in_tiles(
     nets: dict[str, Params], capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strategies, "TILE", 20)
+    monkeypatch.setattr(memory, "TILE", 20)
     offer(monkeypatch, 1000, 10**9)
     command = ("stylize", "photo.png", "--style", "wave.safetensors", "-o", "out.png")
     assert run(command) == 0

@@ -1,17 +1,15 @@
-"""Shared by commands: compiled programs, messages, memory, interrupts, threads."""
+"""Shared by commands: compiled programs, messages, memory, interrupts."""
 
-import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,17 +17,11 @@ import numpy as np
 from jaxstyle.files.downloads import cache_folder
 from jaxstyle.scaling.memory import TooLargeError
 
-Key = TypeVar("Key", bound=Hashable)
-Result = TypeVar("Result")
-
 PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
 """The packages whose versions shape the numbers."""
 
 SLOW = 0.5
 """How many seconds a program must take to compile to be kept."""
-
-THREADS = os.cpu_count() or 1
-"""The number of results computed at a time by `Ahead`."""
 
 SECONDS_PER_CALL = 0.5
 """About how long a call of the device takes, once its speed is known."""
@@ -97,6 +89,18 @@ def check_kept(
             raise ValueError(f"{name} is an input; writing the {what} would lose it")
 
 
+def check_strategy(devices: int | None, tile: int | None) -> None:
+    """Raise a ValueError if both options are given, or there are fewer devices."""
+    if devices is not None and tile is not None:
+        raise ValueError("--devices and --tile exclude each other; give one of them")
+    available = jax.local_device_count()
+    if devices is not None and devices > available:
+        raise ValueError(
+            f"--devices {devices} is more than the {available} available; use at most "
+            f"{available}"
+        )
+
+
 def until_halt(step: int, end: int, intervals: Iterable[int]) -> int:
     """Count the steps to the end, or to the next multiple of an interval."""
     return min(end - step, *(every - step % every for every in intervals))
@@ -132,35 +136,3 @@ def catch_interrupts() -> Iterator[Interrupts]:
         yield interrupts
     finally:
         restore()
-
-
-# --- threads ------------------------------------------------------------------------
-
-
-class Ahead(Generic[Key, Result]):
-    """Results of a function by key, each computed once: ``results[key]``.
-
-    One thread asks; others compute.
-    """
-
-    def __init__(self, function: Callable[[Key], Result]) -> None:
-        self._function = function
-        self._futures: dict[Key, Future[Result]] = {}
-        self._threads = ThreadPoolExecutor(THREADS)
-
-    def __getitem__(self, key: Key) -> Result:
-        """Wait for the result of a key."""
-        self.begin([key])
-        return self._futures[key].result()
-
-    def begin(self, keys: Iterable[Key]) -> None:
-        """Begin to compute the results of keys that will be asked for, in order."""
-        for key in keys:
-            if key not in self._futures:
-                self._futures[key] = self._threads.submit(self._function, key)
-
-    def drop(self) -> None:
-        """Cancel all that has not begun; it may still be asked for."""
-        self._futures = {
-            key: future for key, future in self._futures.items() if not future.cancel()
-        }

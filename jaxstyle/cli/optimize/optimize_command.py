@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from jaxstyle.cli.loss_inputs import check_blend, load_params
 from jaxstyle.cli.optimize import picture_outputs
-from jaxstyle.cli.optimize.functions import make_compile_options
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_run import optimize
 from jaxstyle.cli.optimize.programs import Programs, make_programs, prepare
+from jaxstyle.cli.optimize.scales import make_compile_options
 from jaxstyle.cli.optimize.scene_inputs import Inputs, find_shapes, load_all_inputs
 from jaxstyle.cli.optimize.sweep import (
     LEDGER,
@@ -23,21 +23,21 @@ from jaxstyle.cli.optimize.sweep import (
 from jaxstyle.cli.runtime import (
     catch_interrupts,
     check_kept,
+    check_strategy,
     explain_lack_of_memory,
     make_say,
     use_compilation_cache,
-)
-from jaxstyle.cli.strategies import (
-    Strategy,
-    check_strategy,
-    list_strategies,
-    make_that_fits,
 )
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.figures import check_plot_path
 from jaxstyle.files.films import check_film_path
 from jaxstyle.files.image_files import check_image_path
-from jaxstyle.scaling.memory import TooLargeError
+from jaxstyle.scaling.memory import (
+    Strategy,
+    TooLargeError,
+    list_strategies,
+    make_that_fits,
+)
 from jaxstyle.vgg import network
 
 SHORT = 5

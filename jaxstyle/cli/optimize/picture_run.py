@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxstyle.cli.optimize.functions import CAPACITY
 from jaxstyle.cli.optimize.picture_outputs import (
     Progress,
     Run,
@@ -19,6 +18,7 @@ from jaxstyle.cli.optimize.picture_outputs import (
     run_scheduled,
 )
 from jaxstyle.cli.optimize.programs import ScaleProgram
+from jaxstyle.cli.optimize.scales import CAPACITY
 from jaxstyle.cli.optimize.scene_inputs import resize
 from jaxstyle.cli.runtime import SECONDS_PER_CALL, Interrupts, until_halt
 from jaxstyle.files import checkpoints
@@ -121,7 +121,7 @@ def begin(run: Run) -> Progress:
     """Make the progress before the first step."""
     shutil.rmtree(run.folder, ignore_errors=True)  # frames without a checkpoint
     losses = np.full(run.steps, np.nan, np.float32)
-    progress = Progress(run.programs.init(run.inputs.init), losses)
+    progress = Progress(run.programs.scales[0].init(run.inputs.init), losses)
     if run.arguments.film is not None:
         add_frame(run, progress)
     return progress
@@ -132,8 +132,8 @@ def restore(run: Run) -> Progress:
     losses = np.empty(run.steps, np.float32)
 
     def shapes(step: int) -> Progress:
-        _, layout, state = run.programs.scales[run.programs.find_scale(step)]
-        return Progress(jax.eval_shape(layout.unshard, state), losses)
+        scale = run.programs.scales[run.programs.find_scale(step)]
+        return Progress(jax.eval_shape(scale.layout.unshard, scale.state), losses)
 
     progress = checkpoints.load_checkpoint(
         run.checkpoints,

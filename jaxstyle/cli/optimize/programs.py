@@ -1,23 +1,22 @@
 """The compiled programs of ``jaxstyle optimize``, scale by scale, in the background."""
 
 import json
+import os
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 from jax.sharding import Mesh
 from jax.stages import Compiled
 from jax.typing import ArrayLike
 
-from jaxstyle.cli.optimize import functions
-from jaxstyle.cli.optimize.functions import CompileOptions
+from jaxstyle.cli.optimize.scales import CompileOptions, Scale, make_targets
 from jaxstyle.cli.optimize.scene_inputs import Inputs, resize
-from jaxstyle.cli.runtime import Ahead
-from jaxstyle.images.arrays import Image
 from jaxstyle.losses.objective import Weights
 from jaxstyle.losses.perceptual import Problem
 from jaxstyle.optimize import steps
@@ -25,19 +24,44 @@ from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import split_steps
 from jaxstyle.optimize.scenes import Scene
 from jaxstyle.scaling import memory
-from jaxstyle.scaling.sharding import Layout, replicated, sharded_first_axis
+from jaxstyle.scaling.sharding import Layout, replicated
 from jaxstyle.vgg import params as vgg_params
 from jaxstyle.vgg.layers import VGGParams
 
-# --- one scale ----------------------------------------------------------------------
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
+
+THREADS = os.cpu_count() or 1
+"""The number of results computed at a time by `Ahead`."""
 
 
-class Scale(NamedTuple):
-    """The shapes of a scale's scene and of its state, and where these lie."""
+class Ahead(Generic[Key, Result]):
+    """Results of a function by key, each computed once: ``results[key]``.
 
-    scene: Scene
-    layout: Layout
-    state: steps.State
+    One thread asks; others compute.
+    """
+
+    def __init__(self, function: Callable[[Key], Result]) -> None:
+        self._function = function
+        self._futures: dict[Key, Future[Result]] = {}
+        self._threads = ThreadPoolExecutor(THREADS)
+
+    def __getitem__(self, key: Key) -> Result:
+        """Wait for the result of a key."""
+        self.begin([key])
+        return self._futures[key].result()
+
+    def begin(self, keys: Iterable[Key]) -> None:
+        """Begin to compute the results of keys that will be asked for, in order."""
+        for key in keys:
+            if key not in self._futures:
+                self._futures[key] = self._threads.submit(self._function, key)
+
+    def drop(self) -> None:
+        """Cancel all that has not begun; it may still be asked for."""
+        self._futures = {
+            key: future for key, future in self._futures.items() if not future.cancel()
+        }
 
 
 class ScaleProgram(NamedTuple):
@@ -63,58 +87,6 @@ def prepare(params: VGGParams, mesh: Mesh | None) -> VGGParams:
     if mesh is None and jax.default_backend() == "cpu":
         params = jax.jit(vgg_params.prepare_for_cpu)(params)
     return jax.device_put(params, None if mesh is None else replicated(mesh))
-
-
-def make_scale(options: CompileOptions, scene: Scene) -> Scale:
-    """Make a scale from the shapes of its scene."""
-    layout = Layout(scene.content.shape[0], options.execution.mesh)
-    init = partial(functions.init, options, layout)
-    return Scale(scene, layout, jax.eval_shape(init, scene.content))
-
-
-def compile_steps(options: CompileOptions, scale: Scale, problem: Problem) -> Compiled:
-    """Compile ``run_steps(state, problem, count)``; see `ScaleProgram`."""
-    layout, state = scale.layout, scale.state
-    of_state = layout.shardings(state)
-    jitted = jax.jit(
-        functions.run_steps,
-        static_argnums=(0, 1),
-        donate_argnums=2,
-        in_shardings=(of_state, problem_shardings(layout, problem), None),
-        out_shardings=(of_state, None),
-    )
-    return jitted.lower(options, layout, state, problem, 1).compile()
-
-
-def problem_shardings(layout: Layout, problem: Problem) -> Problem | None:
-    """Shard the content targets by rows, and replicate the rest."""
-    if (mesh := layout.mesh) is None:
-        return None
-    places: Problem = jax.tree.map(lambda _: replicated(mesh), problem)
-    rows = sharded_first_axis(mesh)
-    content = jax.tree.map(lambda _: rows, problem.targets.content)
-    return places._replace(targets=replace(places.targets, content=content))
-
-
-def compile_enter(
-    options: CompileOptions, before: Scale, after: Scale, detail: Image | None
-) -> Compiled:
-    """Compile ``enter(state, detail)`` from one scale to the next."""
-    layouts, (height, width, _) = (
-        (before.layout, after.layout),
-        after.scene.content.shape,
-    )
-    jitted = jax.jit(
-        functions.enter,
-        static_argnums=(0, 1, 2, 3),
-        in_shardings=(before.layout.shardings(before.state), None),
-        out_shardings=after.layout.shardings(after.state),
-    )
-    lowered = jitted.lower(options, *layouts, (height, width), before.state, detail)
-    return lowered.compile()
-
-
-# --- all scales ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -162,13 +134,6 @@ class Programs:
             self.compiled.drop()
             raise
 
-    def init(self, image: Image) -> steps.State:
-        """Make the state before the first step, of the first scale."""
-        _, layout, state = self.scales[0]
-        shardings = layout.shardings(state)
-        jitted = jax.jit(functions.init, static_argnums=(0, 1), out_shardings=shardings)
-        return jitted(self.options, layout, image)
-
     def layout(self, state: steps.State) -> Layout:
         """Find out where the images of a state lie."""
         return self.scales[self.find_scale(int(state.step))].layout
@@ -192,27 +157,26 @@ def make_programs(
     factor, count = config.last_scale_factor, len(inputs.sizes)
     counts = split_steps(config.steps, count, last_scale_factor=factor)
     ends = list(accumulate(counts))
-    scenes = (jax.eval_shape(partial(resize, inputs, scale)) for scale in range(count))
-    scales = [make_scale(options, scene) for scene in scenes]
-    jitted_targets = jax.jit(functions.make_targets, static_argnums=(0, 1, 2))
+    scenes = [jax.eval_shape(partial(resize, inputs, scale)) for scale in range(count)]
+    scales = [Scale(options, scene.content.shape[:2]) for scene in scenes]
+    jitted_targets = jax.jit(make_targets, static_argnums=(0, 1, 2))
     compared = options.objective, options.execution, json.dumps(config.loss.blend)
 
     def compile_scale(number: int) -> ScaleProgram:
-        scale, weights = scales[number], config.weights()
-        lowered = jitted_targets.lower(*compared, params, scale.scene, weights)
+        scale, scene, weights = scales[number], scenes[number], config.weights()
+        lowered = jitted_targets.lower(*compared, params, scene, weights)
         compiled = lowered.compile()
 
         def make_problem(scene: Scene, weights: Weights) -> Problem:
             problem = Problem(params, compiled(params, scene, weights), weights)
-            where = problem_shardings(scale.layout, problem)
-            return jax.device_put(problem, where)
+            return jax.device_put(problem, scale.problem_shardings(problem))
 
         problem = Problem(params, lowered.out_info, weights)
-        enter, run_steps = None, compile_steps(options, scale, problem)
+        enter, run_steps = None, scale.compile_steps(problem)
         if number > 0:
             before = scales[bisect_left(ends, ends[number - 1])]
-            detail = scale.scene.content if config.init == "content" else None
-            enter = compile_enter(options, before, scale, detail)
+            detail = scene.content if config.init == "content" else None
+            enter = scale.compile_enter(before, detail)
         return ScaleProgram(
             enter, make_problem, run_steps, (scale.state, problem.targets)
         )

@@ -19,12 +19,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from jaxstyle.cli.loading import Style
-from jaxstyle.cli.strategies import WHOLE, Strategy, list_strategies, make_that_fits
 from jaxstyle.cli.stylize.photos import Photo, Picture, Size
 from jaxstyle.images.arrays import Images
 from jaxstyle.nets.net_layers import STRIDE, Params
 from jaxstyle.nets.networks import Network
-from jaxstyle.scaling.memory import check_memory
+from jaxstyle.scaling.memory import (
+    WHOLE,
+    Strategy,
+    check_memory,
+    list_strategies,
+    make_that_fits,
+)
 from jaxstyle.scaling.sharding import replicated, sharded_first_axis
 
 STEP = 64

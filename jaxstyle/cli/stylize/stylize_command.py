@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from jaxstyle.cli import loading, runtime
 from jaxstyle.cli.loading import Shares, Style
-from jaxstyle.cli.strategies import check_strategy
 from jaxstyle.cli.stylize import painting, photos
 from jaxstyle.cli.stylize.photos import Photo, PhotoError, Picture
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
@@ -69,7 +68,7 @@ def run(arguments: StylizeOptions) -> int:
 def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     """Find photos and styles, and choose the files to write."""
     output = arguments.output
-    check_strategy(arguments.devices, arguments.tile)
+    runtime.check_strategy(arguments.devices, arguments.tile)
     found = photos.find_photos(arguments.photos, output=Path(output), scratch=scratch)
     styles = load_all(arguments)
     for style in styles:
