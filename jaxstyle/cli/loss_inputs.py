@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.vgg_files import load_vgg
@@ -12,6 +14,7 @@ from jaxstyle.images.color import luminance
 from jaxstyle.losses.config import LossConfig
 from jaxstyle.losses.targets import Mask
 from jaxstyle.optimize.scenes import resize_image
+from jaxstyle.scaling.sharding import replicated
 from jaxstyle.vgg import layers as vgg_layers, params as vgg_params
 from jaxstyle.vgg.layers import VGGParams
 
@@ -39,6 +42,13 @@ def load_params(loss: LossConfig) -> VGGParams:
     if loss.activations == "raw":
         return params
     return vgg_params.normalize(params, per=loss.activations)
+
+
+def prepare(params: VGGParams, mesh: Mesh | None = None) -> VGGParams:
+    """Put a network on the device, or on each of a mesh, in the form that suits it."""
+    if mesh is None and jax.default_backend() == "cpu":
+        params = jax.jit(vgg_params.prepare_for_cpu)(params)
+    return jax.device_put(params, None if mesh is None else replicated(mesh))
 
 
 def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[Image]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jaxstyle.cli.loss_inputs import check_blend, load_params
+from jaxstyle.cli.loss_inputs import check_blend, load_params, prepare
 from jaxstyle.cli.optimize import picture_outputs
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_run import optimize
-from jaxstyle.cli.optimize.programs import Programs, make_programs, prepare
+from jaxstyle.cli.optimize.programs import Programs, make_programs
 from jaxstyle.cli.optimize.scales import make_compile_options
 from jaxstyle.cli.optimize.scene_inputs import Inputs, find_shapes, load_all_inputs
 from jaxstyle.cli.optimize.sweep import (

@@ -11,7 +11,6 @@ from itertools import accumulate, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
-from jax.sharding import Mesh
 from jax.stages import Compiled
 from jax.typing import ArrayLike
 
@@ -24,8 +23,7 @@ from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import split_steps
 from jaxstyle.optimize.scenes import Scene
 from jaxstyle.scaling import memory
-from jaxstyle.scaling.sharding import Layout, replicated
-from jaxstyle.vgg import params as vgg_params
+from jaxstyle.scaling.sharding import Layout
 from jaxstyle.vgg.layers import VGGParams
 
 Key = TypeVar("Key", bound=Hashable)
@@ -80,13 +78,6 @@ class ScaleProgram(NamedTuple):
     make_problem: Callable[[Scene, Weights], Problem]
     run_steps: Compiled
     arrays: Any
-
-
-def prepare(params: VGGParams, mesh: Mesh | None) -> VGGParams:
-    """Put a network on the device, or on each of a mesh, in the form that suits it."""
-    if mesh is None and jax.default_backend() == "cpu":
-        params = jax.jit(vgg_params.prepare_for_cpu)(params)
-    return jax.device_put(params, None if mesh is None else replicated(mesh))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, UInt8
 from tqdm import tqdm
 
+from jaxstyle.cli.loss_inputs import prepare
 from jaxstyle.cli.runtime import explain_lack_of_memory
 from jaxstyle.cli.train.processes import is_quiet, say
 from jaxstyle.cli.train.train_options import TrainOptions
@@ -32,7 +33,7 @@ from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.photo_cache import cached_side, take_batch
 from jaxstyle.training.recipes import TrainConfig
-from jaxstyle.vgg import network, params as vgg_params
+from jaxstyle.vgg.layers import VGGParams
 
 MOST_STEPS = 1000
 """The most steps on cached photos that one call of the program makes."""
@@ -61,22 +62,18 @@ class Programs(NamedTuple):
         step: as from `jaxstyle.training.make_step`, or with cached photos ``step(state,
             cached, problem, count)``; it reuses the memory of its state.
         evaluate: the metrics of parameters on one photo ``[1, size, size, 3]``.
-        stylize: `jaxstyle.stylize`, compiled when it is first called.
     """
 
     step: Any
     evaluate: Any
-    stylize: Any
 
 
 def make_problem(
-    loss: LossConfig, params: network.VGGParams, styles: Sequence[Image]
+    loss: LossConfig, params: VGGParams, styles: Sequence[Image]
 ) -> Problem:
     """Make the problem that a training solves, from a normalized VGG's parameters."""
-    if jax.default_backend() == "cpu":
-        params = jax.jit(vgg_params.prepare_for_cpu)(params)
     make = _choose_problem(json.dumps(loss.blend), loss.objective())
-    return jax.jit(make)(params, styles, loss.weights())
+    return jax.jit(make)(prepare(params), styles, loss.weights())
 
 
 def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
@@ -146,11 +143,7 @@ def compile_programs(
     lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
     compiled = lowered_step.compile(options)
     memory.check_memory(compiled)
-    return Programs(
-        step=compiled,
-        evaluate=lowered_evaluate.compile(options),
-        stylize=jax.jit(transform_net.stylize),
-    )
+    return Programs(compiled, lowered_evaluate.compile(options))
 
 
 # JAX compiles anew for each function that is made: equal settings get the same one.

@@ -21,6 +21,7 @@ from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.losses.perceptual import Metrics
+from jaxstyle.nets.transform_net import stylize
 from jaxstyle.scaling.sharding import Placement
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainConfig
@@ -207,7 +208,7 @@ def save_pictures(run: Run, state: State) -> None:
     """Write rows of a painting, a held-out photo, and the stylized photo."""
     photos = run.inputs.held_out[:ROWS] / np.float32(255)
     params = jax.tree.map(np.asarray, state.params)  # for this process alone
-    outputs = np.clip(run.programs.stylize(params, photos), 0, 1)
+    outputs = np.clip(_stylize(params, photos), 0, 1)
     styles = [np.asarray(style) for style in run.inputs.styles]
     rows = [
         (styles[index % len(styles)], photo, output)
@@ -217,6 +218,9 @@ def save_pictures(run: Run, state: State) -> None:
     pictures = run.folder / PICTURES
     pictures.mkdir(exist_ok=True)
     save_image(sheet, pictures / f"step_{int(state.step):05d}.png")
+
+
+_stylize = jax.jit(stylize)
 
 
 def save(run: Run, state: State) -> None:
