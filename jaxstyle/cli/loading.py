@@ -42,13 +42,9 @@ def load_styles(
 ) -> list[Style]:
     """Read styles, mixtures, or ``all`` that ship; what is given twice is read once.
 
-    Args:
-        wanted: as on the command line.
-        load: reads what a mixture names, nets by default.
-
-    Raises:
-        ValueError: there is no such style, a file is damaged or not a style, two styles
-            have one name, or the styles of a mixture cannot be mixed.
+    ``load`` reads a mixture, of nets by default. A ValueError says if there is no such
+    style, a file is damaged or not a style, two styles have one name, or the styles of
+    a mixture cannot be mixed.
     """
     found: dict[Any, Shares] = {}
     for text in wanted:

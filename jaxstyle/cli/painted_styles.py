@@ -35,13 +35,8 @@ SMALLEST_PAINTING = 32
 def load_painted(shares: Shares, *, size: int, strength: float) -> Style:
     """Make a style of a painting, or of the mixture of several.
 
-    Args:
-        shares: of images and files that describe paintings.
-        size: the longer side that larger images are shrunk to, in pixels.
-        strength: from 0 to 1.
-
-    Raises:
-        ValueError: a file is damaged, or an image is too small.
+    Images are shrunk to a longer side of ``size`` pixels; the strength is from 0 to 1.
+    A ValueError says if a file is damaged, or an image is too small.
     """
     paintings = [
         describe_image(path, size=size)
@@ -58,9 +53,8 @@ def join_regions(
 ) -> Style:
     """Make one style of several paintings, each in a region of the photo.
 
-    Raises:
-        ValueError: there are not as many masks, one is black all over, or a style is a
-            net.
+    A ValueError says if there are not as many masks, one is black all over, or a style
+    is a net.
     """
     if nets := [style.name for style in styles if style.network is not TRANSPORT]:
         raise ValueError(
@@ -114,11 +108,7 @@ def paint_scene(scene: Scene) -> Image:
 
 
 def describe_image(path: Path, *, size: int) -> Painting:
-    """Describe an image of a painting; one of a single color is said to be one.
-
-    Raises:
-        ValueError: it is damaged, or too small.
-    """
+    """Describe an image of a painting; a ValueError if it is damaged, or too small."""
     image = load_image(path, shrink_to=size)
     height, width, _ = image.shape
     if min(height, width) < SMALLEST_PAINTING:

@@ -126,7 +126,7 @@ class Programs:
             raise
 
     def layout(self, state: steps.State) -> Layout:
-        """Find out where the images of a state lie."""
+        """Find the layout of the images of a state."""
         return self.scales[self.find_scale(int(state.step))].layout
 
     def kept_picture(self, state: steps.State) -> ArrayLike:

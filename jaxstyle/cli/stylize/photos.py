@@ -138,8 +138,7 @@ def plan_outputs(
     pictures would have one name, the later gets a number. The output may also be a
     picture, or ``-`` for standard output, which goes through the scratch folder.
 
-    Raises:
-        ValueError: the output is one picture, but several are to be made.
+    A ValueError says if the output is one picture, but several are to be made.
     """
     folder = Path(output)
     is_picture = folder.suffix.lower() in SUFFIXES and not folder.is_dir()

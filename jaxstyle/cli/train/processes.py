@@ -54,12 +54,12 @@ def join_processes(arguments: TrainOptions) -> None:
 
 
 def is_first() -> bool:
-    """Tell whether this is the process that writes the files."""
+    """Test whether this is the process that writes the files."""
     return jax.process_index() == 0
 
 
 def is_quiet(arguments: TrainOptions) -> bool:
-    """Tell whether this process shows no progress."""
+    """Test whether this process shows no progress."""
     return arguments.quiet or not is_first()
 
 

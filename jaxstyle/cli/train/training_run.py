@@ -109,8 +109,7 @@ def train(run: Run, state: State, session: Session) -> State:
     Their metrics are read once the next steps are under way, so that the device does
     not wait. At a checkpoint no step is under way.
 
-    Raises:
-        NotFiniteError: the step is named; no checkpoint holds anything that came of it.
+    A NotFiniteError names the step; no checkpoint holds anything that came of it.
     """
     step, steps = int(state.step), run.settings.steps
     most = 1 if run.cached is None else MOST_STEPS
@@ -144,7 +143,7 @@ def train(run: Run, state: State, session: Session) -> State:
 
 
 def is_due(step: int, *intervals: int) -> bool:
-    """Tell whether a step is a multiple of an interval."""
+    """Test whether a step is a multiple of an interval."""
     return any(step % interval == 0 for interval in intervals)
 
 
