@@ -64,6 +64,7 @@ class TransformNet(nn.Module):
 
 
 # --- networks by name ----------------------------------------------------------------
+from jaxstyle.scaling.memory import Strategy
 
 TRANSFORM = "transform"
 """The name of the network of style files that name none."""
@@ -96,6 +97,27 @@ class Network:
     padded: Callable[..., Images] | None = None
     sharded: Callable[..., Images] | None = None
     tiled: Callable[..., Image] | None = None
+
+    def supports(self, strategy: Strategy) -> bool:
+        """Test whether there is a function for a strategy."""
+        if strategy.devices > 1:
+            return self.sharded is not None
+        return strategy.tile is None or self.tiled is not None
+
+    def run(
+        self, params: Any, images: Images, sizes: Any, strategy: Strategy
+    ) -> Images:
+        """Stylize images by a strategy that is supported; only the whole takes several.
+
+        The sizes are those of `padded`, or ``None`` if images fill their arrays.
+        """
+        if strategy.mesh is not None and self.sharded is not None:
+            return self.sharded(params, images[0], mesh=strategy.mesh)[None]
+        if strategy.tile is not None and self.tiled is not None:
+            return self.tiled(params, images[0], tile=strategy.tile)[None]
+        if sizes is not None and self.padded is not None:
+            return self.padded(params, images, sizes)
+        return self.apply(params, images)
 
 
 NETWORKS: dict[str, Network] = {

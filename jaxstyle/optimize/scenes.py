@@ -70,6 +70,20 @@ def resize_mask(mask: Mask, size: tuple[int, ...]) -> Mask:
     return jnp.asarray(jax.image.resize(mask, size, "linear"))
 
 
+def in_masks(picture: Image, scene: Scene) -> Image:
+    """Put the content of a scene where no mask covers it.
+
+    The losses alone would leave these parts as they come from the coarser scales.
+    """
+    if scene.masks is None:
+        return picture
+    size = picture.shape[:2]
+    cover = jnp.clip(jnp.stack(list(scene.masks)).sum(0), 0, 1)
+    cover = jax.image.resize(cover, size, "linear")[..., None]
+    content = resize_image(scene.content, size)
+    return (1 - cover) * content + cover * picture
+
+
 # --- images to start from -----------------------------------------------------------
 
 Init: TypeAlias = Callable[[Image, Sequence[Image], Array], Image]

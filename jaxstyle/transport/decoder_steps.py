@@ -22,8 +22,8 @@ from jaxtyping import Array, Float, Int, UInt8
 from jaxstyle.kernels.gaussians import transport_map
 from jaxstyle.losses.style import exact_gaussian_target, exact_wasserstein_loss
 from jaxstyle.losses.terms import moments
-from jaxstyle.transport.decoder import Maps, Params, decode
-from jaxstyle.transport.encoder import LEVELS, encode
+from jaxstyle.transport.decoder import Maps, Params, decode, decode_levels
+from jaxstyle.transport.encoder import LEVELS, encode, encode_photos
 from jaxstyle.transport.paintings import fit_level, with_noise
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
@@ -187,3 +187,29 @@ def _relative_error(x: Array, target: Array) -> Float[Array, ""]:
     """Compute the squared error relative to the variance over all positions."""
     deviation = target - target.mean((0, 1, 2))
     return jnp.square(x - target).mean() / jnp.square(deviation).mean()
+
+
+# --- measurements -------------------------------------------------------------------
+
+
+def reconstruct(
+    params: Params, vgg: Mapping[str, Any], photos: Photos
+) -> tuple[Float[Array, "k n h w 3"], Float[Array, "k n"], Float[Array, "k n 2"]]:
+    """Decode photos from each level.
+
+    Returns:
+        From level 1 to 4: the pictures, clipped; their PSNR in dB; and of the first
+        block alone the squared error and the squared deviation from the mean.
+    """
+    maps = encode_photos(vgg, photos)
+    pictures, ratios, errors = [], [], []
+    for level in range(1, len(LEVELS) + 1):
+        found = decode_levels(params, maps[level], level=level, size=photos.shape[1:3])
+        pictures.append(jnp.clip(found[-1], 0, 1))
+        error = jnp.square(pictures[-1] - maps[0]).mean((1, 2, 3))
+        ratios.append(-10 * jnp.log10(error))
+        target = maps[level - 1]
+        deviation = target - target.mean((0, 1, 2))
+        parts = [jnp.square(x).mean((1, 2, 3)) for x in (found[0] - target, deviation)]
+        errors.append(jnp.stack(parts, -1))
+    return jnp.stack(pictures), jnp.stack(ratios), jnp.stack(errors)

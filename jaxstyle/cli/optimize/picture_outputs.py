@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +23,7 @@ from jaxstyle.images import color
 from jaxstyle.images.arrays import Image, fit_size
 from jaxstyle.losses.perceptual import Problem
 from jaxstyle.optimize import steps
-from jaxstyle.optimize.scenes import Scene, resize_image
+from jaxstyle.optimize.scenes import in_masks, resize_image
 
 FILM_SIDE = 720
 """The most pixels on the longer side of a film."""
@@ -210,20 +209,6 @@ def make_picture(run: Run, progress: Progress) -> Image:
         photo = resize_image(run.inputs.photo, picture.shape[:2])
         picture = color.keep_chroma(photo, picture)
     return picture
-
-
-def in_masks(picture: Image, scene: Scene) -> Image:
-    """Put the content of a scene where no mask covers it.
-
-    The losses alone would leave these parts as they come from the coarser scales.
-    """
-    if scene.masks is None:
-        return picture
-    size = picture.shape[:2]
-    cover = jnp.clip(jnp.stack(list(scene.masks)).sum(0), 0, 1)
-    cover = jax.image.resize(cover, size, "linear")[..., None]
-    content = resize_image(scene.content, size)
-    return (1 - cover) * content + cover * picture
 
 
 def save_sheet(path: str, run: Run, picture: Image) -> None:

@@ -150,32 +150,8 @@ def paint(
 
     What comes before the parameters is static: equal ones are traced once.
     """
-    stylized = finish(images, apply(network, strategy, params, images, sizes))
+    stylized = finish(images, network.run(params, images, sizes, strategy))
     return images + strength * (stylized - images)
-
-
-def apply(
-    network: Network, strategy: Strategy, params: Params, images: Images, sizes: Any
-) -> Images:
-    """Apply a network with a strategy; only the whole takes several images."""
-    if strategy.mesh is not None and network.sharded is not None:
-        return network.sharded(params, images[0], mesh=strategy.mesh)[None]
-    if strategy.tile is not None and network.tiled is not None:
-        return network.tiled(params, images[0], tile=strategy.tile)[None]
-    if sizes is not None and network.padded is not None:
-        return network.padded(params, images, sizes)
-    return network.apply(params, images)
-
-
-def list_known(network: Network, strategies: Sequence[Strategy]) -> list[Strategy]:
-    """List the strategies that a network has a function for; the whole if none."""
-    known = [
-        strategy
-        for strategy in strategies
-        if strategy == WHOLE
-        or (network.sharded if strategy.devices > 1 else network.tiled) is not None
-    ]
-    return known or [WHOLE]
 
 
 @dataclass
@@ -209,12 +185,13 @@ class Painter:
         if number > 1:
             return WHOLE
         strategies = list_strategies(self.devices, self.tile, longest=max(sides))
+        known = list(filter(style.network.supports, strategies)) or [WHOLE]
 
         def make(strategy: Strategy) -> Strategy:
             self._prepare(strategy, style, batch)
             return strategy
 
-        return make_that_fits(list_known(style.network, strategies), make, self.say)
+        return make_that_fits(known, make, self.say)
 
     def _prepare(
         self, strategy: Strategy, style: Style, batch: Batch

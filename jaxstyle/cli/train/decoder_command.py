@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from jaxstyle.cli.main import Parser, report
 from jaxstyle.cli.options import add_options, read_options
@@ -33,9 +32,9 @@ from jaxstyle.files.param_files import save_params
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.files.transport_files import save_decoder
 from jaxstyle.files.vgg_files import load_vgg
-from jaxstyle.transport.decoder import Params, decode_levels
-from jaxstyle.transport.decoder_steps import Metrics, State, train_pass
-from jaxstyle.transport.encoder import LEVELS, encode_photos
+from jaxstyle.transport.decoder import Params
+from jaxstyle.transport.decoder_steps import Metrics, State, reconstruct, train_pass
+from jaxstyle.transport.encoder import LEVELS
 
 LOGGED = 10
 """The number of steps whose metrics are averaged; checkpoints come after a multiple."""
@@ -163,25 +162,4 @@ def measure(
     return measures, make_sheet(rows, column_labels=["photo", *LEVELS])
 
 
-@jax.jit
-def _reconstruct(
-    params: Params, vgg: Mapping[str, Any], photos: UInt8[Array, "n h w 3"]
-) -> tuple[Float[Array, "k n h w 3"], Float[Array, "k n"], Float[Array, "k n 2"]]:
-    """Decode photos from each level.
-
-    Returns:
-        From level 1 to 4: the pictures, clipped; their PSNR in dB; and of the first
-        block alone the squared error and the squared deviation from the mean.
-    """
-    maps = encode_photos(vgg, photos)
-    pictures, ratios, errors = [], [], []
-    for level in range(1, len(LEVELS) + 1):
-        found = decode_levels(params, maps[level], level=level, size=photos.shape[1:3])
-        pictures.append(jnp.clip(found[-1], 0, 1))
-        error = jnp.square(pictures[-1] - maps[0]).mean((1, 2, 3))
-        ratios.append(-10 * jnp.log10(error))
-        target = maps[level - 1]
-        deviation = target - target.mean((0, 1, 2))
-        parts = [jnp.square(x).mean((1, 2, 3)) for x in (found[0] - target, deviation)]
-        errors.append(jnp.stack(parts, -1))
-    return jnp.stack(pictures), jnp.stack(ratios), jnp.stack(errors)
+_reconstruct = jax.jit(reconstruct)
