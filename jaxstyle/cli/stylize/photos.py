@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxstyle.cli.runtime import check_kept
-from jaxstyle.data.sources import SUFFIXES
+from jaxstyle.data.sources import SUFFIXES, list_images
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.image_files import check_image_path, load_image, upright_size
 from jaxstyle.images.arrays import check_images, fit_size
@@ -67,25 +67,19 @@ def _find(argument: str, *, output: Path, scratch: Path) -> Iterator[Photo]:
         path.write_bytes(sys.stdin.buffer.read())
         yield Photo(path, Path("stdin.png"), "standard input")
     elif path.is_dir():
-        for file in filter(_is_image, sorted(path.rglob("*"))):
-            name = file.relative_to(path)
-            hidden = any(part.startswith(".") for part in name.parts)
+        for name in map(Path, list_images(path)):
             # A second run must not take pictures of the first for photos.
-            if not hidden and (output == path or output not in file.parents):
-                yield Photo(file, name, str(file))
+            if output == path or output not in (path / name).parents:
+                yield Photo(path / name, name, str(path / name))
     elif os.path.lexists(path):
         yield Photo(path, Path(path.name), argument)
     elif glob.has_magic(argument):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
         for file in map(Path, sorted(glob.glob(argument, recursive=True))):
-            if _is_image(file):
+            if file.suffix.lower() in SUFFIXES and file.is_file():
                 yield Photo(file, file.relative_to(root), str(file))
     else:
         raise ValueError(f"no such photo: {argument}")
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 # --- reading ------------------------------------------------------------------------
