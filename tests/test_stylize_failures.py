@@ -78,7 +78,7 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
     [
         (("missing.png", "-o", "out.png"), "no such photo: missing.png"),
         (("photo.png", "no*.png", "-o", "out"), "no images in no*.png: expected"),
-        (("photo.png", "empty", "-o", "out"), "no images in the folder empty: expected"),
+        (("photo.png", "empty", "-o", "out"), "no images in the folder empty: "),
         (("photo.png", "two.png", "-o", "out.png"), "-o out.png is one picture, but 2"),
         (("photo.png", "two.png", "-o", "-"), "-o - is one picture, but 2 are to be"),
         (("photo.png", "-o", "./photo.png"), "photo.png is an input; writing"),
