@@ -3,7 +3,9 @@
 import signal
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
@@ -13,9 +15,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from jaxstyle.files.downloads import cache_folder
 from jaxstyle.scaling.memory import TooLargeError
+
+Result = TypeVar("Result")
 
 PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
 """The packages whose versions shape the numbers."""
@@ -61,7 +66,8 @@ def explain_lack_of_memory(*, what: str, advice: str) -> Iterator[None]:
 
 def make_say(*, quiet: bool) -> Callable[[str], None]:
     """Make a function that prints progress to standard error, or nothing if quiet."""
-    return (lambda _: None) if quiet else partial(print, file=sys.stderr)
+    # This leaves progress bars whole.
+    return (lambda _: None) if quiet else partial(tqdm.write, file=sys.stderr)
 
 
 class NotFiniteError(ValueError):
@@ -136,3 +142,26 @@ def catch_interrupts() -> Iterator[Interrupts]:
         yield interrupts
     finally:
         restore()
+
+
+# --- pipelines ----------------------------------------------------------------------
+
+
+def run_ahead(
+    calls: Iterable[Callable[[], Result]], executor: Executor, count: int
+) -> Iterator[Future[Result]]:
+    """Run calls in threads, ``count`` of them ahead, and yield futures in order."""
+    pending: deque[Future[Result]] = deque()
+    for call in calls:
+        pending.append(executor.submit(call))
+        if len(pending) > count:
+            yield pending.popleft()
+    yield from pending
+
+
+def until(stop: Callable[[], bool], items: Iterable[Result]) -> Iterator[Result]:
+    """Yield items until, after one of them, ``stop()`` is true."""
+    for item in items:
+        yield item
+        if stop():
+            return

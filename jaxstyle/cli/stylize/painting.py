@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,9 @@ from jaxtyping import Float, Int
 
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.stylize.photos import Photo, Picture, Size
+from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.images.arrays import Images
+from jaxstyle.images.color import keep_colors
 from jaxstyle.nets.net_layers import STRIDE, Params
 from jaxstyle.nets.networks import Network
 from jaxstyle.scaling.memory import (
@@ -128,9 +130,6 @@ def make_batches(
 
 # --- programs -----------------------------------------------------------------------
 
-Finish: TypeAlias = Callable[[Images, Images], Images]
-"""``finish(photos, stylized) -> pictures`` in [0, 1]."""
-
 
 def clip_colors(content: Images, stylized: Images) -> Images:
     """Clip stylized images to [0, 1]."""
@@ -140,13 +139,13 @@ def clip_colors(content: Images, stylized: Images) -> Images:
 def paint(
     network: Network,
     strategy: Strategy,
-    finish: Finish,
+    finish: Callable[[Images, Images], Images],
     params: Params,
     images: Images,
     sizes: Any,
     strength: ArrayLike,
 ) -> Images:
-    """Stylize images, finish them, and mix them with the originals.
+    """Stylize images, finish them in [0, 1], and mix them with the originals.
 
     What comes before the parameters is static: equal ones are traced once.
     """
@@ -158,15 +157,11 @@ def paint(
 class Painter:
     """Stylizes batches; it compiles a program when a shape comes first, and says so.
 
-    Devices share batches, or the rows of a single photo; larger photos are computed in
-    tiles of a side in pixels. By default one device computes, and photos that are too
-    large for its memory use all devices, or tiles.
+    Devices share batches, or the rows of a single photo. By default one device is used,
+    and photos that are too large for its memory use all devices, or tiles.
     """
 
-    strength: float
-    finish: Finish
-    devices: int | None
-    tile: int | None
+    options: StylizeOptions
     say: Callable[[str], object]
     _strategies: dict[Any, Strategy] = field(default_factory=dict, init=False)
     _programs: dict[Any, Compiled] = field(default_factory=dict, init=False)
@@ -184,7 +179,8 @@ class Painter:
         number, *sides, _ = batch.images.shape
         if number > 1:
             return WHOLE
-        strategies = list_strategies(self.devices, self.tile, longest=max(sides))
+        devices, tile = self.options.devices, self.options.tile
+        strategies = list_strategies(devices, tile, longest=max(sides))
         known = list(filter(style.network.supports, strategies)) or [WHOLE]
 
         def make(strategy: Strategy) -> Strategy:
@@ -202,7 +198,7 @@ class Painter:
             height, width = sizes[0]
             images, sizes = images[:, :height, :width], None
         # Paintings know their own strength.
-        strength = 1.0 if "strength" in style.params else self.strength
+        strength = 1.0 if "strength" in style.params else self.options.strength
         arguments = style.params, images, sizes, strength
         key = _structure(style), images.shape, strategy
         if key not in self._programs:
@@ -221,14 +217,14 @@ class Painter:
             what += f" {strategy}"
         self.say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
         started = time.perf_counter()
-        mesh = Strategy((self.devices or 1) if number > 1 else 1).mesh
+        mesh = Strategy((self.options.devices or 1) if number > 1 else 1).mesh
         shardings = None
         if mesh is not None:
             whole, shared = replicated(mesh), sharded_first_axis(mesh)
             shardings = (whole, shared, shared, whole)
         jitted = jax.jit(paint, static_argnums=(0, 1, 2), in_shardings=shardings)
-        lowered = jitted.lower(network, strategy, self.finish, *arguments)
-        program = lowered.compile()
+        finish = keep_colors if self.options.preserve_color else clip_colors
+        program = jitted.lower(network, strategy, finish, *arguments).compile()
         self.say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=strategy.devices)
         return program

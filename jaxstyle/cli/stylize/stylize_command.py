@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +27,6 @@ from jaxstyle.cli.stylize.photos import Photo, PhotoError, Picture
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
-from jaxstyle.images.color import keep_colors
 
 THREADS = min(4, os.cpu_count() or 1)
 """The number of threads that read, and of those that write."""
@@ -86,14 +84,7 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     runtime.use_compilation_cache()
     settings = ("strength", "preserve_color", "style_size", "max_size")
     record = {name: getattr(arguments, name) for name in settings}
-    say = partial(tqdm.write, file=sys.stderr)  # leaves the progress bar whole
-    paint = painting.Painter(
-        strength=arguments.strength,
-        finish=keep_colors if arguments.preserve_color else painting.clip_colors,
-        devices=arguments.devices,
-        tile=arguments.tile,
-        say=(lambda _: None) if arguments.quiet else say,
-    )
+    paint = painting.Painter(arguments, runtime.make_say(quiet=arguments.quiet))
     record = {"command": "stylize", **record, **runtime.versions()}
     return Job(outputs, styles, paint, arguments, record)
 
@@ -161,12 +152,14 @@ def make_pictures(job: Job) -> list[Path]:
     ):
         # Each thread that reads silences Pillow, and the first to end undoes it.
         warnings.filterwarnings("ignore", module="PIL")
-        painted = until(lambda: interrupts.received, paint_batches(job, readers))
+        painted = runtime.until(
+            lambda: interrupts.received, paint_batches(job, readers)
+        )
         if job.arguments.contact_sheet:
             made = make_contact_sheet(job, painted)
         else:
             writing = (partial(write_pictures, job, *each) for each in painted)
-            made = successes(job, run_ahead(writing, writers, BATCHES_BEHIND))
+            made = successes(job, runtime.run_ahead(writing, writers, BATCHES_BEHIND))
         for paths in made:
             written += paths
             bar.update(len(paths))
@@ -184,7 +177,7 @@ def paint_batches(
     smallest = max(network.smallest_side for network in networks)
     read = partial(photos.read_photo, max_size=max_size, smallest_side=smallest)
     reading = (partial(read, photo) for photo in batching.photos)
-    found = successes(job, run_ahead(reading, readers, PHOTOS_AHEAD))
+    found = successes(job, runtime.run_ahead(reading, readers, PHOTOS_AHEAD))
     for batch in painting.make_batches(found, batching):
         for index, style in enumerate(job.styles):
             try:
@@ -196,18 +189,6 @@ def paint_batches(
                 yield batch, index, painted
 
 
-def run_ahead(
-    calls: Iterable[Callable[[], Result]], executor: Executor, count: int
-) -> Iterator[Future[Result]]:
-    """Run calls in threads, ``count`` of them ahead, and yield futures in order."""
-    pending: deque[Future[Result]] = deque()
-    for call in calls:
-        pending.append(executor.submit(call))
-        if len(pending) > count:
-            yield pending.popleft()
-    yield from pending
-
-
 def successes(job: Job, futures: Iterable[Future[Result]]) -> Iterator[Result]:
     """Yield the results of futures, and collect the messages of photos that failed."""
     for future in futures:
@@ -217,14 +198,6 @@ def successes(job: Job, futures: Iterable[Future[Result]]) -> Iterator[Result]:
             job.failures.add(str(error))
         else:
             yield result
-
-
-def until(stop: Callable[[], bool], items: Iterable[Result]) -> Iterator[Result]:
-    """Yield items until, after one of them, ``stop()`` is true."""
-    for item in items:
-        yield item
-        if stop():
-            return
 
 
 # --- writing ------------------------------------------------------------------------
