@@ -1,4 +1,4 @@
-"""Shared by commands: compiled programs, messages, memory, interrupts."""
+"""Shared by commands: compiled programs, messages, memory, interrupts, threads."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -159,9 +159,11 @@ def run_ahead(
     yield from pending
 
 
-def until(stop: Callable[[], bool], items: Iterable[Result]) -> Iterator[Result]:
-    """Yield items until, after one of them, ``stop()`` is true."""
+def until_interrupted(
+    interrupts: Interrupts, items: Iterable[Result]
+) -> Iterator[Result]:
+    """Yield items until, after one of them, there was an interrupt."""
     for item in items:
         yield item
-        if stop():
+        if interrupts.received:
             return
