@@ -152,9 +152,7 @@ def make_pictures(job: Job) -> list[Path]:
     ):
         # Each thread that reads silences Pillow, and the first to end undoes it.
         warnings.filterwarnings("ignore", module="PIL")
-        painted = runtime.until(
-            lambda: interrupts.received, paint_batches(job, readers)
-        )
+        painted = runtime.until_interrupted(interrupts, paint_batches(job, readers))
         if job.arguments.contact_sheet:
             made = make_contact_sheet(job, painted)
         else:
