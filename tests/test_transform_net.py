@@ -9,7 +9,7 @@ import pytest
 from numeric_checks import assert_close
 
 from jaxstyle.files.param_files import leaves
-from jaxstyle.nets.networks import TransformNet
+from jaxstyle.nets.flax_net import TransformNet
 from jaxstyle.nets.transform_net import (
     MOMENTUM,
     NORMS,

@@ -1,4 +1,4 @@
-"""The transform net as a Flax module, and the networks that ``jaxstyle stylize`` runs.
+"""The kinds of networks that ``jaxstyle stylize`` runs, by name.
 
 A style file names its network in its metadata, under ``net``; without a name it is a
 transform net. A network of your own needs one entry in `NETWORKS`.
@@ -8,62 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
-
 from jaxstyle.images.arrays import Image, Images
-from jaxstyle.nets.net_layers import layer_shapes, make_layers
 from jaxstyle.nets.padded import stylize_padded, stylize_sharded
 from jaxstyle.nets.tiled import stylize_tiled
-from jaxstyle.nets.transform_net import (
-    SMALLEST_SIDE,
-    draw_layers,
-    init_constants,
-    stylize,
-)
-
-
-class TransformNet(nn.Module):
-    """The net of `jaxstyle.stylize` as a Flax module.
-
-    Its ``params`` are the tree that `jaxstyle.nets.init_net` returns, with other random
-    numbers: those of `jaxstyle.load_style` fit, and those trained here can be given to
-    `jaxstyle.stylize` and `jaxstyle.save_style`. Batch norm normalizes by its running
-    moments, which `jaxstyle.training.make_step` moves.
-
-    Source: that of `jaxstyle.stylize`.
-
-    Attributes:
-        width: as in `jaxstyle.nets.init_net`, like those that follow.
-        norm: ``"affine"``, ``"instance"`` or ``"batch"``.
-        blocks: the number of residual blocks.
-        negative_slope: of the leaky ReLU that ends each residual branch.
-
-    Examples:
-        >>> model = jaxstyle.nets.TransformNet(width=8)
-        >>> variables = model.init(jax.random.key(0), photo)
-        >>> model.apply(variables, photo).shape
-        (16, 16, 3)
-    """
-
-    width: int = 32
-    norm: str = "affine"
-    blocks: int = 5
-    negative_slope: float = 1.0
-
-    @nn.compact
-    def __call__(self, images: Images) -> Images:
-        """Stylize images, ``[*n, h, w, 3]`` in [0, 1], as `jaxstyle.stylize` does."""
-        layers = make_layers(width=self.width, norm=self.norm, blocks=self.blocks)
-        params: dict[str, Any] = {
-            name: self.param(name, draw_layers, shapes)
-            for name, shapes in layer_shapes(layers, 3).items()
-        }
-        for name, value in init_constants(self.negative_slope).items():
-            params[name] = self.param(name, lambda _, value: value, value)
-        return stylize(params, images)
-
-
-# --- networks by name ----------------------------------------------------------------
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
 from jaxstyle.scaling.memory import Strategy
 
 TRANSFORM = "transform"
