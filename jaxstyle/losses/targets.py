@@ -139,7 +139,6 @@ def make_style_targets(
     style_masks: Sequence[Mask | None] | None = None,
 ) -> Targets:
     """Make the targets of `make_targets` except for those of the content."""
-    network.check_layers(weights.style)
     shares = share_styles(weights.style, len(styles), style_weights)
     style_loss = find_style_loss(objective.style_loss)
     found = _measure_styles(network, styles, weights.style, style_masks, style_loss)
@@ -179,17 +178,14 @@ def _measure_styles(
     """Compute by layer what the style loss compares of each style."""
     masks = [None] * len(styles) if masks is None else masks
     check_masks(masks, styles, what="style masks")
-    found: dict[str, list[Any]] = {layer: [] for layer in layers}
-    stride = network.extractor.stride
+    layers, stride, found = tuple(layers), network.extractor.stride, []
     for style, mask in zip(styles, masks, strict=True):
         pooled = {
             layer: None if mask is None else pool_masks(mask, stride(layer))
-            for layer in found
+            for layer in layers
         }
-        measured = measure(network, style, {}, pooled, style_loss).style
-        for layer, statistics in found.items():
-            statistics.append(measured[layer])
-    return found
+        found.append(measure(network, style, {}, pooled, style_loss).style)
+    return {layer: [of_style[layer] for of_style in found] for layer in layers}
 
 
 def _blend(
