@@ -63,12 +63,9 @@ def load_torch_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Read the tensors of a file by ``torch.save``, by name, executing no code in it.
 
     They are those of the entry ``"state_dict"`` if there is one, else of the top level;
-    other values are skipped. Arrays are read-only and keep the tensors' types, except
-    that bfloat16 becomes float32.
-
-    Raises:
-        ValueError: the file is missing or damaged, is no state dict, or refers to
-            something other than tensors.
+    other values are skipped; a ValueError says if the file refers to anything that is
+    no tensor. Arrays are read-only and keep the tensors' types, except that bfloat16
+    becomes float32.
     """
     if not Path(path).is_file():
         raise ValueError(f"no such PyTorch checkpoint: {path}")

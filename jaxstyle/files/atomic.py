@@ -12,10 +12,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path whose file replaces ``path`` when the block succeeds.
 
     The temporary file is in the same folder and keeps the suffix, so that the final
-    step is one rename. If the block raises, the file at ``path`` stays unchanged.
-
-    Raises:
-        OSError: the folder does not exist or cannot be written to.
+    step is one rename. If the block raises, the file at ``path`` stays unchanged. An
+    OSError says if the folder does not exist or cannot be written to.
     """
     path = Path(path)
     descriptor, name = tempfile.mkstemp(

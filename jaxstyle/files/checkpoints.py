@@ -53,10 +53,7 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
 
     ``folder`` holds the checkpoints of one run and is created if missing; a checkpoint
     of the same step is replaced. Of several processes, one calls this and holds the
-    whole state.
-
-    Raises:
-        ValueError: the checkpoint cannot be written; those before it are kept.
+    whole state. After a failure, those before it are kept.
     """
     import orbax.checkpoint as ocp
 
@@ -89,11 +86,8 @@ def load_checkpoint(
     """Read the newest undamaged checkpoint, into arrays of the host.
 
     ``like`` maps a step to a state of the same structure, or to its shapes. ``say`` is
-    told of newer checkpoints that are damaged.
-
-    Raises:
-        ValueError: there is no checkpoint, none can be read, or it has another
-            configuration; then all differences are named.
+    told of newer checkpoints that are damaged. A ValueError names all differences from
+    another configuration.
     """
     notes: list[str] = []
     for step in reversed(find_checkpoints(folder)):

@@ -31,11 +31,8 @@ def download(
 
     What has arrived is kept in ``path`` with ``.part`` added. After a failure, even a
     killed process, the next call asks the server only for the rest. The folder of
-    ``path`` must exist; ``quiet`` hides the progress bar.
-
-    Raises:
-        ValueError: the server cannot be reached or refuses, the download breaks off,
-            the checksum differs, or the disk is full.
+    ``path`` must exist; ``quiet`` hides the progress bar. Any failure is a
+    ValueError.
     """
     part = partial_path(path)
     length = _fetch(url, part, quiet=quiet)

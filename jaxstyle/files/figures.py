@@ -113,13 +113,9 @@ def save_loss_plot(
 ) -> None:
     """Plot losses over steps, on a logarithmic scale if any is positive.
 
-    That scale omits values that are not positive.
-
-    Args:
-        curves: losses by name.
-        path: its suffix chooses the format: `SUFFIXES`.
-        smoothed: names of noisy curves, drawn pale with their running means.
-        marks: labels of vertical lines, by step: ``{0: "128 px", 100: "181 px"}``.
+    That scale omits values that are not positive. Noisy curves, named in ``smoothed``,
+    are drawn pale with their running means; ``marks`` are labels of vertical lines, by
+    step. The suffix chooses the format: `SUFFIXES`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

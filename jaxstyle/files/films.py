@@ -33,17 +33,11 @@ def save_film(
 ) -> None:
     """Write images as a film to a new or replaced file.
 
-    Frames are taken one by one. MP4 keeps none of them in memory, GIF one byte per
-    pixel of all frames, WebP three. GIF and WebP repeat forever, and the last frame
-    stays for `HOLD` seconds.
-
-    Args:
-        frames: floating-point RGB, ``[h, w, 3]``, of any sizes; values are clipped to
-            [0, 1] and rounded.
-        path: its suffix chooses the format: ``.gif``, ``.webp`` or ``.mp4``.
-        size: the height and width, in pixels, of all frames. MP4 repeats the last row
-            or column of an odd size.
-        frames_per_second: from 1 to `FASTEST`.
+    The suffix chooses the format: ``.gif``, ``.webp`` or ``.mp4``. Frames,
+    ``[h, w, 3]``, are clipped to [0, 1] and resized to one height and width in pixels;
+    MP4 repeats the last row or column of an odd size. They are taken one by one: MP4
+    keeps none in memory, GIF one byte per pixel of all frames, WebP three. GIF and WebP
+    repeat forever, and the last frame stays for `HOLD` seconds.
     """
     path = Path(path)
     if not 1 <= frames_per_second <= FASTEST:

@@ -71,13 +71,11 @@ def mix_styles(nets: Sequence[Params], shares: ArrayLike | Sequence[float]) -> P
 
 
 def check_related(nets: Sequence[Params]) -> None:
-    """Check that nets have a common origin, so that they can be mixed.
+    """Raise a ValueError unless nets have a common origin, so that they can be mixed.
 
-    Not pure: it looks at values. Nets that pass may still be too far from each other.
-
-    Raises:
-        ValueError: a net has other names, shapes or constants than the first, or
-            kernels that have nothing in common with its.
+    Their names, shapes and constants must be equal, and their kernels have something in
+    common. Nets that pass may still be too far from each other. Not pure: it looks at
+    values.
     """
     _check_alike(nets)
     first, *others = nets
