@@ -377,3 +377,8 @@ def test_truncated_weights_are_refused(
     path.write_bytes(path.read_bytes()[:size])
     line = refused_pictures(capsys, "--vgg", "bad.safetensors")
     assert "cannot read the parameter file bad.safetensors" in line
+
+
+def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["optimize", "a.png", "b.png", "-o", "c.png", "--siz", "64"]) == 2
+    assert "unrecognized arguments: --siz 64" in capsys.readouterr().err

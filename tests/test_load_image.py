@@ -323,6 +323,12 @@ def test_enlarging_stays_within_the_range(tmp_path: Path) -> None:
     assert image.max() == 1
 
 
+def test_what_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "x.png")
+    with pytest.raises(MemoryError, match=r"needs 1\d{10}\.0 GB, but only .* free"):
+        load_image(tmp_path / "x.png", longest_side=10**9)
+
+
 def test_a_longest_side_of_zero_is_refused(tmp_path: Path) -> None:
     Image.fromarray(blocks()).save(path := tmp_path / "x.png")
     with pytest.raises(ValueError, match="at least 1 pixel, got 0"):

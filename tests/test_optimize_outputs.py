@@ -107,6 +107,7 @@ def test_a_plot_is_a_picture_of_the_losses(picture_folder: Path) -> None:
         (("--sheet", "sheet.gif"), "sheet.gif: unknown suffix '.gif', use one of"),
         (("--plot", "plot.jpg"), "plot plot.jpg: unknown suffix '.jpg', use one of"),
         (("--plot", "missing/plot.png"), "there is no folder missing"),
+        (("--size", "1000000"), "not enough memory for --size 1000000: needs 1"),
         (("--sheet", "content.png"), "content.png is an input; writing"),
         (("--plot", "style.png"), "style.png is an input; writing"),
         (("--masks", "m.png", "--sheet", "m.png"), "m.png is an input; writing"),

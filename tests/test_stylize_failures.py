@@ -52,10 +52,10 @@ def test_where_all_photos_are_bad_nothing_is_made(
     capsys: Captured, options: tuple[str, ...]
 ) -> None:
     Path("bad.png").write_text("no photo")
-    assert run(["stylize", "bad.png", *STYLE, "-o", "out.png", *options]) == 1
+    assert run(["stylize", "bad.png", *STYLE, "-o", "out.png", *options]) == 2
     assert not Path("out.png").exists()
     printed = capsys.readouterr()
-    assert printed.out == "out.png: 0 pictures\n"
+    assert printed.out == ""
     assert printed.err.count("\n") == 1
 
 
@@ -66,7 +66,7 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
         capture_output=True,
         check=False,
     )
-    assert (process.returncode, process.stdout) == (1, b"")
+    assert (process.returncode, process.stdout) == (2, b"")
     assert process.stderr == (
         b"jaxstyle stylize: error: cannot read the image standard input: its format "
         b"is unknown, or its first bytes are damaged\n"
@@ -92,6 +92,7 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
         ),
         (("photo.png", "--contact-sheet", "-o", "out"), "unknown suffix ''"),
         (("photo.png", "-o", "x", "--style", "mosaic"), "no style mosaic: expected"),
+        (("photo.png", "-o", "x", "--style", "no.jpg"), "no such image file: no.jpg"),
         (("photo.png", "-o", "x", "--style", "photo.png"), "36x20 pixels is too small"),
         (
             ("photo.png", "-o", "x", "--style", "other/wave.safetensors"),
@@ -145,7 +146,7 @@ def test_a_lack_of_memory_names_the_photo(
 
     paint = fail if where == "paint" else lambda *_: Unfinished()
     monkeypatch.setattr(Painter, "__call__", paint)
-    assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
+    assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 2
     assert capsys.readouterr().err == (
         "jaxstyle stylize: error: not enough memory for photo.png; "
         "use a smaller --max-size\n"

@@ -75,7 +75,7 @@ def parse_mixture(text: str) -> Shares:
     counts twice.
     """
     if "+" not in text or Path(text).exists():
-        return {find_style(text): 1.0}
+        return {_find(text): 1.0}
     shares: dict[Path, float] = {}
     for part in text.split("+"):
         path, share = _parse_part(part)
@@ -95,9 +95,17 @@ def _parse_part(part: str) -> tuple[Path, float]:
             "of the styles"
         )
     try:
-        return find_style(style), nonnegative_float(number)
+        return _find(style), nonnegative_float(number)
     except ValueError as error:
         raise ValueError(f"the share of {style}: {error}") from error
+
+
+def _find(style: str) -> Path:
+    """Locate the file of a style; a ValueError if there is none."""
+    path = Path(style)
+    if path.suffix.lower() in SUFFIXES and not path.exists():
+        raise ValueError(f"no such image file: {style}")
+    return find_style(style)
 
 
 def is_painted(path: Path) -> bool:

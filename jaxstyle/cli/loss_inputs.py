@@ -71,19 +71,25 @@ def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> No
         )
 
 
+NO_MASK = "all"
+"""The style mask of a painting that counts as a whole."""
+
+
 def load_masks(
     paths: Sequence[str], images: Sequence[Image | None], *, option: str
 ) -> list[Any]:
     """Read a mask for each painting, at the size of its image if there is one.
 
-    ``--style-masks`` may be ``all``, which is none.
+    ``--style-masks`` may be `NO_MASK`.
     """
     if len(paths) != len(images):
         raise ValueError(
             f"{option} needs one image per painting: {len(images)}, got {len(paths)}"
         )
     return [
-        None if path == "all" and option == "--style-masks" else load_mask(path, image)
+        None
+        if path == NO_MASK and option == "--style-masks"
+        else load_mask(path, image)
         for path, image in zip(paths, images, strict=True)
     ]
 

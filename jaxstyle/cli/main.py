@@ -55,7 +55,11 @@ def load_command(name: str) -> Callable[[Options], int]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
-    parser = Parser(prog="jaxstyle", description="Neural style transfer in JAX.")
+    parser = Parser(
+        prog="jaxstyle",
+        description="Neural style transfer in JAX.",
+        allow_abbrev=False,
+    )
     version = f"jaxstyle {metadata.version('jaxstyle')}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -66,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=textwrap.fill(command.description, 88),
             epilog=command.epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         add_options(subparser, command.options)
     return parser

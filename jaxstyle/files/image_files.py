@@ -67,6 +67,7 @@ def load_image(
     Raises:
         ValueError: the file is missing, unreadable, no image, damaged, or larger than
             Pillow's limit against decompression bombs; or a pixel is NaN or infinite.
+        MemoryError: enlarged, it needs more memory than is free.
 
     Examples:
         >>> jaxstyle.save_image(photo, "photo.png")
@@ -81,6 +82,8 @@ def load_image(
         longest_side = min(shrink_to, max(picture.size))
     if longest_side is not None:
         height, width = fit_size((picture.height, picture.width), longest_side)
+        if longest_side > max(picture.size):
+            _check_room(height * width)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(picture, np.float32) / 255
 
@@ -138,6 +141,13 @@ def example_photos() -> list[Path]:
 def check_image_path(path: str | Path) -> None:
     """Raise, before any long work, as `check_output_path` does for an image."""
     check_output_path(path, kind="image", suffixes=_WRITERS)
+
+
+def _check_room(pixels: int) -> None:
+    """Raise a MemoryError if pixels, as bytes and as floats, exceed what is free."""
+    from jaxstyle.scaling.memory import check_free, free_host_memory  # imports JAX
+
+    check_free(pixels * 3 * (1 + 4), free_host_memory())
 
 
 @contextmanager

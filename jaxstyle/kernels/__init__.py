@@ -1,1 +1,1 @@
-"""Fast convolutions on CPUs."""
+"""Fast convolutions on CPUs, and optimal transport between normal distributions."""

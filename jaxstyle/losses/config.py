@@ -119,14 +119,18 @@ def _whole_number(text: str, *, least: int, most: int) -> int:
     return value
 
 
+def _number(text: str) -> float:
+    """Parse a number; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def nonnegative_float(text: str) -> float:
     """Parse a finite number that is not negative."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= LARGEST:
-        raise ValueError(f"expected a number from 0 to {LARGEST:g}, got {text!r}")
+    if not 0 <= (value := _number(text)) <= LARGEST:
+        raise ValueError(f"expected a number of at least 0, got {text!r}")
     return value
 
 
@@ -140,8 +144,7 @@ def positive_float(text: str) -> float:
 
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1."""
-    value = nonnegative_float(text)
-    if value > 1:
+    if not 0 <= (value := _number(text)) <= 1:
         raise ValueError(f"expected a number from 0 to 1, got {text!r}")
     return value
 
@@ -157,7 +160,7 @@ def parse_weights(text: str) -> float | Mapping[str, float]:
     """Parse a weight for all layers, or one for each: ``relu1_2=1e4,relu2_2=1e3``."""
     if "=" not in text:
         return nonnegative_float(text)
-    form = f"LAYER=NUMBER,LAYER=NUMBER,... with numbers from 0 to {LARGEST:g}"
+    form = "LAYER=NUMBER,LAYER=NUMBER,... with numbers of at least 0"
     pairs = _split_pairs(text, form)
     try:
         return {layer: nonnegative_float(value) for layer, value in pairs}

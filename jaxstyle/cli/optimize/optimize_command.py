@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jaxstyle.cli.loss_inputs import check_blend, load_params, prepare
+from jaxstyle.cli.loss_inputs import NO_MASK, check_blend, load_params, prepare
 from jaxstyle.cli.optimize import picture_outputs
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_run import optimize
@@ -53,7 +53,7 @@ def run(arguments: OptimizeOptions) -> int:
     variants = find_variants(arguments)
     check_blend(arguments.config.loss, arguments.styles)
     check_strategy(arguments.devices, arguments.tile)
-    check_outputs([arguments, *variants])
+    check_files([arguments, *variants])
     check_unfinished(arguments)
     use_compilation_cache()
     what = f"--size {arguments.config.size}"
@@ -147,18 +147,22 @@ def check_memory(run: picture_outputs.Run) -> None:
 # --- checks before any work ---------------------------------------------------------
 
 
-def check_outputs(pictures: Sequence[OptimizeOptions]) -> None:
-    """Raise a ValueError unless all files can be written without losing an input."""
+def check_files(pictures: Sequence[OptimizeOptions]) -> None:
+    """Raise a ValueError if a file is missing, or writing one would lose another."""
     written: set[Path] = set()
     for arguments in pictures:
         for path in list_outputs(arguments):
             if path.resolve() in written:
-                raise ValueError("two of the files to write are the same")
+                raise ValueError(f"two of the files to write are the same: {path}")
             written.add(path.resolve())
     for arguments in pictures:
-        masks = (*(arguments.masks or ()), *(arguments.style_masks or ()))
-        inputs = (arguments.content, *arguments.styles, *masks, arguments.config.init)
-        check_kept(inputs, written, what="picture")
+        of_styles = [x for x in arguments.style_masks or () if x != NO_MASK]
+        masks = (*(arguments.masks or ()), *of_styles)
+        images = (arguments.content, *arguments.styles, *masks)
+        check_kept((*images, arguments.config.init), written, what="picture")
+        for image in images:
+            if not Path(image).exists():
+                raise ValueError(f"no such image file: {image}")
 
 
 def list_outputs(arguments: OptimizeOptions) -> Iterator[Path]:

@@ -123,6 +123,8 @@ def report(job: Job, written: Sequence[Path]) -> int:
     done, total = len(written), sum(map(len, job.outputs.values()))
     for failure in sorted(job.failures):
         print(f"jaxstyle stylize: error: {failure}", file=sys.stderr)
+    if job.failures and not written:
+        return 2
     if output != "-":
         print(f"{output}: {done} picture{'' if done == 1 else 's'}")
     elif written:
