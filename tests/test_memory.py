@@ -163,7 +163,7 @@ def test_a_photo_that_is_too_large_even_so_is_named(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(monkeypatch, 1000)
-    assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 1
+    assert run(["stylize", "photo.png", *STYLE, "-o", "out.png"]) == 2
     assert capsys.readouterr().err == (
         "jaxstyle stylize: error: not enough memory for photo.png: needs 0.0 GB, "
         "but only 0.0 GB is free; use a smaller --max-size\n"

@@ -217,7 +217,7 @@ def test_a_painting_of_one_color_is_said_to_be_one(capsys: Captured) -> None:
     [
         (["--style", "tiny.png"], "tiny.png at 31x40 pixels is too small"),
         (["--style", "text.png"], "cannot read the image text.png"),
-        (["--style", "none.png"], "no style none.png"),
+        (["--style", "none.png"], "no such image file: none.png"),
         (["--style", "sea.png+net.safetensors"], "a painting and a net"),
         (["--style", "damaged.safetensors"], "damaged"),
         (["--style", "sea.png", "--style", "other/sea.png"], "two styles are called"),
@@ -257,7 +257,7 @@ def test_masks_that_cover_a_photo_once_do_so_at_its_size() -> None:
 def test_a_mask_of_other_proportions_is_refused(capsys: Captured) -> None:
     Image.new("L", (36, 36), "white").save("square.png")
     arguments = ["--style", "sea.png", "--masks", "square.png", "-o", "out.png"]
-    assert run(["stylize", "photo.png", *arguments, "--quiet"]) == 1
+    assert run(["stylize", "photo.png", *arguments, "--quiet"]) == 2
     assert (
         "a mask has 36x36 pixels, but what it masks is 36x24" in capsys.readouterr().err
     )
