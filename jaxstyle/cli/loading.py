@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 
 from jaxstyle.data.sources import SUFFIXES
+from jaxstyle.files.image_files import check_exists
 from jaxstyle.files.param_files import load_header
 from jaxstyle.files.style_files import (
     ALL,
@@ -102,9 +103,8 @@ def _parse_part(part: str) -> tuple[Path, float]:
 
 def _find(style: str) -> Path:
     """Locate the file of a style; a ValueError if there is none."""
-    path = Path(style)
-    if path.suffix.lower() in SUFFIXES and not path.exists():
-        raise ValueError(f"no such image file: {style}")
+    if Path(style).suffix.lower() in SUFFIXES:
+        check_exists(style)
     return find_style(style)
 
 

@@ -143,6 +143,12 @@ def check_image_path(path: str | Path) -> None:
     check_output_path(path, kind="image", suffixes=_WRITERS)
 
 
+def check_exists(path: str | Path) -> None:
+    """Raise a ValueError, before any long work, if there is no such image file."""
+    if not os.path.exists(path):
+        raise ValueError(f"no such image file: {path}")
+
+
 def _check_room(pixels: int) -> None:
     """Raise a MemoryError if pixels, as bytes and as floats, exceed what is free."""
     from jaxstyle.scaling.memory import check_free, free_host_memory  # imports JAX
@@ -155,8 +161,7 @@ def _decoded(path: Path) -> "Iterator[Image.Image]":
     """Yield the first frame, pixels in memory, with Pillow's warnings silenced."""
     from PIL import Image
 
-    if not os.path.exists(path):
-        raise ValueError(f"no such image file: {path}")
+    check_exists(path)
     with explained(f"cannot read the image {path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not path.is_file():  # a folder, or a pipe, which would wait for a writer

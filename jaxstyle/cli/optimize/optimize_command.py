@@ -31,7 +31,7 @@ from jaxstyle.cli.runtime import (
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.figures import check_plot_path
 from jaxstyle.files.films import check_film_path
-from jaxstyle.files.image_files import check_image_path
+from jaxstyle.files.image_files import check_exists, check_image_path
 from jaxstyle.scaling.memory import (
     Strategy,
     TooLargeError,
@@ -161,8 +161,7 @@ def check_files(pictures: Sequence[OptimizeOptions]) -> None:
         images = (arguments.content, *arguments.styles, *masks)
         check_kept((*images, arguments.config.init), written, what="picture")
         for image in images:
-            if not Path(image).exists():
-                raise ValueError(f"no such image file: {image}")
+            check_exists(image)
 
 
 def list_outputs(arguments: OptimizeOptions) -> Iterator[Path]:
