@@ -1,4 +1,4 @@
-"""Factorizations of matrices, of which a CPU does one at a time.
+"""Products of matrices, and factorizations, of which a CPU does one at a time.
 
 For a stack of matrices, jaxlib's LAPACK calls (0.10) wait on a thread of XLA's pool for
 other threads of it. Where a program holds as many calls that may run at the same time
@@ -9,6 +9,7 @@ There are no gradients in reverse mode: what uses a factorization states its own
 """
 
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -18,6 +19,11 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float
 
 Matrix = Float[Array, "*n r c"]
+
+
+def product(*matrices: Matrix) -> Matrix:
+    """Multiply matrices in full precision, also on devices whose default is less."""
+    return reduce(partial(jnp.matmul, precision="highest"), matrices)
 
 
 def _one_at_a_time(factorize: Callable[[Matrix], Any]) -> Callable[[Matrix], Any]:

@@ -1,7 +1,6 @@
 """Normal distributions of points, and the maps that move one onto another."""
 
 from collections.abc import Sequence
-from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxstyle.kernels.factorizations import cholesky, svd
+from jaxstyle.kernels.factorizations import cholesky, product, svd
 
 Matrix = Float[Array, "*n c c"]
 
@@ -108,7 +107,7 @@ def transport_map(source: Matrix, target: Matrix) -> Matrix:
         target: the covariance C.
     """
     half, _ = _half_map(source, target)
-    return _product(half, half.mT)
+    return product(half, half.mT)
 
 
 @transport_map.defjvp
@@ -122,23 +121,18 @@ def _transport_map_jvp(
     """
     (source, target), (of_source, of_target) = primals, tangents
     half, values = _half_map(source, target)
-    inverse = _product(half.mT, source) / values[..., :, None]
-    change = _product(inverse, of_target, inverse.mT)
-    change = change - _product(half.mT, of_source, half)
+    inverse = product(half.mT, source) / values[..., :, None]
+    change = product(inverse, of_target, inverse.mT)
+    change = change - product(half.mT, of_source, half)
     inner = (change + change.mT) / 2 / (values[..., :, None] + values[..., None, :])
-    return _product(half, half.mT), _product(half, inner, half.mT)
+    return product(half, half.mT), product(half, inner, half.mT)
 
 
 def _half_map(source: Matrix, target: Matrix) -> tuple[Matrix, Float[Array, "*n c"]]:
     """Compute H = K U D^-1/2 and D, with `transport_map`'s names."""
     left, right = cholesky(source), cholesky(target)
-    basis, values, _ = svd(_product(right.mT, left))
-    return _product(right, basis) * lax.rsqrt(values)[..., None, :], values
-
-
-def _product(*matrices: Matrix) -> Matrix:
-    """Multiply matrices in full precision."""
-    return reduce(partial(jnp.matmul, precision="highest"), matrices)
+    basis, values, _ = svd(product(right.mT, left))
+    return product(right, basis) * lax.rsqrt(values)[..., None, :], values
 
 
 def barycenter(
@@ -164,6 +158,6 @@ def barycenter(
     def improve(_: int, covariance: Matrix) -> Matrix:
         moved = [w * transport_map(covariance, g.covariance) for w, g in pairs]
         linear = sum(moved, jnp.zeros(()))
-        return _product(linear, covariance, linear)
+        return product(linear, covariance, linear)
 
     return Gaussian(mean, lax.fori_loop(0, STEPS, improve, covariance))

@@ -11,12 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxstyle.kernels.factorizations import eigh, singular_values, svd
+from jaxstyle.kernels.factorizations import eigh, product, singular_values, svd
 
 Matrix = Float[Array, "*n c c"]
-
-product = partial(jnp.matmul, precision="highest")
-"""The product of two matrices in full precision."""
 
 
 # --- by iterations ------------------------------------------------------------------

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxstyle.kernels.factorizations import product
 from jaxstyle.losses import matrix_roots
-from jaxstyle.losses.matrix_roots import newton_schulz_root, product, trace
+from jaxstyle.losses.matrix_roots import newton_schulz_root, trace
 from jaxstyle.losses.terms import Moments, moments, style_loss
 
 EPSILON = 1e-4
