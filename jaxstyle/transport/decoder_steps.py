@@ -30,6 +30,9 @@ Photos: TypeAlias = UInt8[Array, "n h w 3"]
 
 Metrics: TypeAlias = dict[str, Float[Array, ""]]
 
+FEATURES_WEIGHT = 0.15
+"""The weight of the error of features, which alone would forbid nearly all change."""
+
 PIXELS_WEIGHT = 0.25
 """The weight of the error of images that come back from their features."""
 
@@ -117,7 +120,8 @@ def pass_loss(
     crops have too few positions. The images change by the difference of what M and F
     decode to, and are encoded again. The loss of a level is the sum of
 
-    * the squared error of these features against M, relative to the variance of M;
+    * `FEATURES_WEIGHT` times the squared error of these features against M, relative to
+      the variance of M;
     * the Wasserstein distance to the painting at this level and all below, relative to
       that of the photos;
     * `PIXELS_WEIGHT` times the squared error of what F decodes to, relative to the
@@ -152,7 +156,7 @@ def pass_loss(
         inside = jnp.clip(painted, 0, 1)
         again = encode(vgg, inside + LEAK * (painted - inside), deepest=level)
         own = {
-            "features": _relative_error(again[layer], moved),
+            "features": FEATURES_WEIGHT * _relative_error(again[layer], moved),
             "pixels": PIXELS_WEIGHT * _relative_error(old, images),
             "clipped": CLIPPED_WEIGHT * jnp.square(painted - inside).mean(),
         }
