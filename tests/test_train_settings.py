@@ -5,6 +5,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 from command_line import contents, save_network
+from PIL import Image
 from training_runs import TINY, train
 
 from jaxstyle.cli.main import parse
@@ -105,6 +106,11 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         "style.png at 10x12 pixels is too small for relu5_1, which needs 16x16; use a "
         "larger --style-size",
     ),
+    "a painting that only enlarging makes large enough": (
+        ("--content-weight", "relu5_1=1", "--style", "tiny.png"),
+        "tiny.png at 10x12 pixels is too small for relu5_1, which needs 16x16; use a "
+        "larger --style-size",
+    ),
     "no such layer": (
         ("--style-weight", "relu9_9=1"),
         "no layer relu9_9 in this network",
@@ -158,6 +164,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
 def test_bad_input_is_one_line(data: Path, case: str) -> None:
     options, message = BAD[case]
     (data / "empty").mkdir(exist_ok=True)
+    Image.new("RGB", (10, 12)).save(data / "tiny.png")
     save_network(data / "deep.safetensors")
     before = contents(data)
     done = train("-o", "new", *options)

@@ -52,11 +52,11 @@ def prepare(params: VGGParams, mesh: Mesh | None = None) -> VGGParams:
 
 
 def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[Image]:
-    """Read paintings at a longer side, each large enough for the network."""
-    styles = [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
-    for path, style in zip(paths, styles, strict=True):
-        check_size(path, style, params, option="--style-size")
-    return styles
+    """Read paintings at a longer side, each large enough as it is for the network."""
+    for path in paths:
+        image = jnp.asarray(load_image(path, shrink_to=size))
+        check_size(path, image, params, option="--style-size")
+    return [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
 
 
 def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> None:
