@@ -148,15 +148,22 @@ def catch_interrupts() -> Iterator[Interrupts]:
 
 
 def run_ahead(
-    calls: Iterable[Callable[[], Result]], executor: Executor, count: int
+    calls: Iterable[tuple[int, Callable[[], Result]]], executor: Executor, most: int
 ) -> Iterator[Future[Result]]:
-    """Run calls in threads, ``count`` of them ahead, and yield futures in order."""
-    pending: deque[Future[Result]] = deque()
-    for call in calls:
-        pending.append(executor.submit(call))
-        if len(pending) > count:
-            yield pending.popleft()
-    yield from pending
+    """Run calls, each with its size, in threads, and yield futures in order.
+
+    The sizes of those ahead add up to at most ``most``, unless a single one is larger.
+    """
+    pending: deque[tuple[int, Future[Result]]] = deque()
+    ahead = 0
+    for size, call in calls:
+        while pending and ahead + size > most:
+            done, future = pending.popleft()
+            ahead -= done
+            yield future
+        pending.append((size, executor.submit(call)))
+        ahead += size
+    yield from (future for _, future in pending)
 
 
 def until_interrupted(

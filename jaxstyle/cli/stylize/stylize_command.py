@@ -6,13 +6,13 @@ Threads read the next photos and write the last pictures while the device comput
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,10 @@ THREADS = min(4, os.cpu_count() or 1)
 """The number of threads that read, and of those that write."""
 
 PHOTOS_AHEAD, BATCHES_BEHIND = 8, 2
-"""The number of photos read before their turn, and of batches written after it."""
+"""The most photos read before their turn, and batches written after it."""
+
+PIXELS_AHEAD = 2**25
+"""The most pixels of photos read before their turn."""
 
 COLUMNS = 4
 """The number of pictures side by side in a contact sheet."""
@@ -146,19 +149,16 @@ def make_pictures(job: Job) -> list[Path]:
     written: list[Path] = []
     total = sum(map(len, job.outputs.values()))
     with (
-        warnings.catch_warnings(),
         runtime.catch_interrupts() as interrupts,
         tqdm(total=total, unit="picture", disable=job.arguments.quiet) as bar,
         ThreadPoolExecutor(THREADS) as readers,
         ThreadPoolExecutor(THREADS) as writers,
     ):
-        # Each thread that reads silences Pillow, and the first to end undoes it.
-        warnings.filterwarnings("ignore", module="PIL")
         painted = runtime.until_interrupted(interrupts, paint_batches(job, readers))
         if job.arguments.contact_sheet:
             made = make_contact_sheet(job, painted)
         else:
-            writing = (partial(write_pictures, job, *each) for each in painted)
+            writing = ((1, partial(write_pictures, job, *each)) for each in painted)
             made = successes(job, runtime.run_ahead(writing, writers, BATCHES_BEHIND))
         for paths in made:
             written += paths
@@ -176,8 +176,12 @@ def paint_batches(
     batching = painting.plan_batches(sizes, networks, job.arguments.devices or 1)
     smallest = max(network.smallest_side for network in networks)
     read = partial(photos.read_photo, max_size=max_size, smallest_side=smallest)
-    reading = (partial(read, photo) for photo in batching.photos)
-    found = successes(job, runtime.run_ahead(reading, readers, PHOTOS_AHEAD))
+    least = PIXELS_AHEAD // PHOTOS_AHEAD
+    reading = (
+        (max(least, prod(sizes[photo] or (0,))), partial(read, photo))
+        for photo in batching.photos
+    )
+    found = successes(job, runtime.run_ahead(reading, readers, PIXELS_AHEAD))
     for batch in painting.make_batches(found, batching):
         for index, style in enumerate(job.styles):
             try:
