@@ -218,6 +218,37 @@ def test_one_clear_value_of_16_bit_gray_is_laid_over_white(tmp_path: Path) -> No
     assert_close(read(path)[0, :, 0], [0, 1, 255, 9])
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_one_clear_value_of_gray_below_8_bits_is_laid_over_white(
+    tmp_path: Path, bits: int
+) -> None:
+    values = np.arange(2**bits)
+    packed = sum(int(v) << (8 - bits) - i * bits for i, v in enumerate(values[:2]))
+    header = struct.pack(">IIBBBBB", 2, 1, bits, 0, 0, 0, 0)
+    path = tmp_path / "x.png"
+    for clear in (0, 1):
+        path.write_bytes(
+            b"\x89PNG\r\n\x1a\n"
+            + png_chunk(b"IHDR", header)
+            + png_chunk(b"tRNS", struct.pack(">H", clear))
+            + png_chunk(b"IDAT", zlib.compress(bytes([0, packed])))
+            + png_chunk(b"IEND", b"")
+        )
+        expected = values[:2] * 255 / (2**bits - 1)
+        expected[clear] = 255
+        assert_close(read(path)[0, :, 0], expected)
+
+
+def test_one_clear_color_of_16_bit_rgb_is_compared_in_16_bits(tmp_path: Path) -> None:
+    clear = (0x1234, 0x5678, 0x9ABC)
+    values = np.array([[clear, (0x1235, 0x5678, 0x9ABC), (0x3412, 0x7856, 0xBC9A)]])
+    path = tmp_path / "x.png"
+    body = png_16_bit(values, color_type=2, clear=struct.pack(">HHH", *clear))
+    path.write_bytes(body)
+    opaque = [[0x12, 0x56, 0x9A], [0x34, 0x78, 0xBC]]
+    assert_close(read(path), [[[255, 255, 255], *opaque]])
+
+
 # --- frames, orientation, size ------------------------------------------------------
 
 

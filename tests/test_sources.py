@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from record_samples import encode, gradient, write_photos, write_tfds, write_tfrecords
 
-from jaxstyle.data.sources import SUFFIXES, Source, hold_out, open_source
+from jaxstyle.data.sources import Source, hold_out, open_source
+from jaxstyle.files.image_decoding import SUFFIXES
 
 
 def everything(source: Source) -> list[tuple[str, bytes]]:

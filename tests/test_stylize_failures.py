@@ -47,6 +47,18 @@ def test_bad_photos_are_named_at_the_end_and_the_others_are_done(
         assert [name in line and reason in line for line in lines].count(True) == 1
 
 
+@pytest.mark.parametrize("photo", ["pipe.png", "folder", "fo*/*.png"])
+def test_a_pipe_among_photos_is_refused_without_waiting(
+    capsys: Captured, photo: str
+) -> None:
+    Path("folder").mkdir()
+    os.mkfifo("pipe.png")
+    os.mkfifo("folder/pipe.png")
+    assert run(["stylize", photo, *STYLE, "-o", "out"]) == 2
+    reason = "no images in fo*/*.png" if "*" in photo else "it is not a regular file"
+    assert reason in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [(), ("--contact-sheet",)])
 def test_where_all_photos_are_bad_nothing_is_made(
     capsys: Captured, options: tuple[str, ...]

@@ -4,7 +4,9 @@ import argparse
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from typing import Any, NoReturn
 
@@ -29,15 +31,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(program: str, run: Callable[[], int]) -> int:
-    """Run a program and return its exit code; print an error in one line."""
+    """Run a program and return its exit code; print errors and warnings in one line."""
     try:
-        return run()
+        with own_warnings(program):
+            return run()
     except (ValueError, OSError) as error:
         code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
     print(f"{program}: {message}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def own_warnings(program: str) -> Iterator[None]:
+    """Print the package's own warnings without the place in its source."""
+    show = warnings.showwarning
+
+    def print_own(message: Any, category: type[Warning], *place: Any) -> None:
+        if category.__module__.startswith("jaxstyle."):
+            from tqdm import tqdm  # leaves progress bars whole
+
+            tqdm.write(f"{program}: {message}", file=sys.stderr)
+        else:
+            show(message, category, *place)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = print_own  # type: ignore[assignment]
+        yield
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[str, Any]:

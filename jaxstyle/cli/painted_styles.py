@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
 from jaxstyle.cli.loss_inputs import check_proportions, load_masks
-from jaxstyle.data.sources import SUFFIXES
+from jaxstyle.files.image_decoding import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.transport_files import load_painting, load_transport
 from jaxstyle.images.arrays import Image, Images

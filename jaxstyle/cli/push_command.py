@@ -21,7 +21,9 @@ from jaxstyle.cli.styles_command import (
     load_facts,
 )
 from jaxstyle.files import hub, style_files
+from jaxstyle.files.atomic import describe_error
 from jaxstyle.files.image_files import example_photos, load_image, save_image
+from jaxstyle.files.regular_files import read_regular
 from jaxstyle.nets.transform_net import Params, stylize
 
 TAGS = ("jax", "jaxstyle", "style-transfer", "neural-style-transfer")
@@ -71,12 +73,15 @@ def run(arguments: PushOptions) -> int:
     return 0
 
 
-def read_card(path: str) -> str:
+def read_card(path: str | Path) -> str:
     """Read the user's own card; a ValueError if it cannot be read."""
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        return read_regular(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        reason = "it is not text in UTF-8"
+        raise ValueError(f"cannot read the card {path}: {reason}") from error
+    except (OSError, ValueError) as error:
+        reason = describe_error(error)
         raise ValueError(f"cannot read the card {path}: {reason}") from error
 
 

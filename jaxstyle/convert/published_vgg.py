@@ -19,6 +19,7 @@ from jaxstyle.files.atomic import explained
 from jaxstyle.files.downloads import Checksum, cache_folder, download
 from jaxstyle.files.image_files import example_photos, load_image
 from jaxstyle.files.param_files import check_params
+from jaxstyle.files.regular_files import check_regular
 from jaxstyle.files.vgg_files import Origin
 from jaxstyle.nets.transform_net import IMAGENET_MEAN, IMAGENET_STD
 from jaxstyle.vgg import layers as vgg_layers
@@ -106,6 +107,7 @@ def from_onnx(path: str | Path) -> Network:
     import onnx
 
     with explained(f"cannot read {path} as ONNX"):
+        check_regular(path)
         graph = onnx.load(path).graph
         arrays = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
     inputs = [node.input for node in graph.node if node.op_type == "Conv"]
@@ -127,8 +129,10 @@ def from_keras(path: str | Path) -> Network:
         if layer and isinstance(item, h5py.Dataset) and "optimizer" not in name:
             arrays.setdefault(layer[0], {})[item.ndim] = item[()]
 
-    with explained(f"cannot read {path} as HDF5"), h5py.File(path, "r") as file:
-        file.visititems(visit)
+    with explained(f"cannot read {path} as HDF5"):
+        check_regular(path)
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
     layers = {
         name: [arrays[name].get(4), arrays[name].get(1)] for name in sorted(arrays)
     }

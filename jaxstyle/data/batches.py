@@ -1,7 +1,6 @@
 """Sources of encoded images -> deterministic batches of crops, by grain."""
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Generator
 from contextlib import closing
@@ -248,8 +247,6 @@ def _iterate(
     """
     import grain
 
-    # Not `catch_warnings`, which is not safe between threads.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     has_affinity = hasattr(os, "sched_getaffinity")  # on Linux
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     count = workers or min(cores, MOST_THREADS)

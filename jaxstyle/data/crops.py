@@ -1,7 +1,7 @@
 """Encoded images to square crops, and a report of repaired and skipped records.
 
 Color is treated for speed: embedded profiles and orientations of plain RGB images
-are ignored. Other kinds of pixels go through `jaxstyle.files.image_files.to_srgb`.
+are ignored. Other kinds of pixels go through `jaxstyle.files.image_pixels.to_srgb`.
 """
 
 import io
@@ -14,10 +14,8 @@ from jaxtyping import UInt8
 
 from jaxstyle.data.sources import Record, Source
 from jaxstyle.files.atomic import describe_error
-from jaxstyle.files.image_files import to_srgb
-
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""The formats that Pillow may decode; it would run programs for some others."""
+from jaxstyle.files.image_decoding import load_pixels, open_image, room_for
+from jaxstyle.files.image_pixels import to_srgb
 
 MOST_PIXELS = 2**26
 """Images that would decode to more pixels are skipped."""
@@ -101,19 +99,22 @@ def decode(
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(record.data), formats=FORMATS) as image:
-            shorter = min(image.size)
-            if 8 * shorter < size:
-                raise ValueError(f"{image.width}x{image.height} pixels are far too few")
-            factor = crop.shorter_side / shorter
-            width, height = (max(1, round(side * factor)) for side in image.size)
-            image.draft(None, (width, height))
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"it has {image.width}x{image.height} pixels")
-            image.load()
-            # Conversion would copy an image that is RGB already.
-            picture = image if image.mode == "RGB" else to_srgb(image)
-            kind = _KINDS.get(image.mode, image.mode)
+        file = io.BytesIO(record.data)
+        image = open_image(file)
+        shorter = min(image.size)
+        if 8 * shorter < size:
+            raise ValueError(f"{image.width}x{image.height} pixels are far too few")
+        factor = crop.shorter_side / shorter
+        width, height = (max(1, round(side * factor)) for side in image.size)
+        image.draft(None, (width, height))
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"it has {image.width}x{image.height} pixels")
+        with room_for(image, stored=len(record.data)):
+            load_pixels(image, file)
+            # Conversion would copy an image that is plain RGB already.
+            plain = image.mode == "RGB" and not image.has_transparency_data
+            picture = image if plain else to_srgb(image)
+        kind = _KINDS.get(image.mode, image.mode)
     except Exception as error:  # damaged data make Pillow raise nearly every type
         raise ValueError(describe_error(error)) from error
     if kind != "RGB":

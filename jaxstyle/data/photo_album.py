@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from jaxstyle.data.sources import list_images, make_fingerprint
 from jaxstyle.files.atomic import atomic_path, explained
 from jaxstyle.files.image_files import load_image, to_8_bit
+from jaxstyle.files.regular_files import read_regular
 from jaxstyle.images.arrays import check_images
 
 PIXELS, INDEX = "photos.bin", "photos.json"
@@ -58,7 +59,7 @@ def open_album(
         folder.mkdir(parents=True, exist_ok=True)
         _write_album(paths, folder, smallest=smallest, origin=origin, say=say)
     with explained(f"cannot read the photographs in {folder}"):
-        index = json.loads((folder / INDEX).read_bytes())
+        index = json.loads(read_regular(folder / INDEX))
         pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         entries = index["photos"]
         photos = [

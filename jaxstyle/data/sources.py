@@ -11,9 +11,8 @@ import numpy as np
 
 from jaxstyle.data.tfds_records import TfdsRecords
 from jaxstyle.files.atomic import describe_error
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
-"""The suffixes of image files in a folder; other files are skipped."""
+from jaxstyle.files.image_decoding import SUFFIXES
+from jaxstyle.files.regular_files import read_regular
 
 TRAIN_ONLY = {"coco/2014": "coco/2014_train", "coco/2017": "coco/2017_train"}
 """Data sets, and those with only their training splits."""
@@ -141,7 +140,7 @@ class FolderSource:
 
     def __getitem__(self, index: int) -> Record:
         file = self._files[index]
-        return Record(file, (self._folder / file).read_bytes())
+        return Record(file, read_regular(self._folder / file))
 
 
 class TfdsSource:

@@ -59,6 +59,8 @@ def describe_error(error: BaseException) -> str:
 
     if isinstance(error, UnidentifiedImageError):  # its message names a Python object
         return "its format is unknown, or its first bytes are damaged"
+    if isinstance(error, MemoryError) and not str(error):
+        return "not enough memory"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(reason.split())
 

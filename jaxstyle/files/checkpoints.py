@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 from jaxstyle.files.atomic import atomic_path, describe_error, explained
+from jaxstyle.files.regular_files import read_regular
 from jaxstyle.scaling import memory
 
 KEPT = 3
@@ -184,7 +185,7 @@ def _read_state(folder: Path, step: int, like: State) -> State:
 
 def _read_manifest(checkpoint: Path) -> Configuration:
     """Check the digest of every file of a checkpoint; return its configuration."""
-    manifest = json.loads((checkpoint / MANIFEST).read_bytes())
+    manifest = json.loads(read_regular(checkpoint / MANIFEST))
     found, expected = _digests(checkpoint), manifest["files"]
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):

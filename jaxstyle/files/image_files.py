@@ -4,12 +4,8 @@ Reading normalizes any image that Pillow decodes to upright, opaque sRGB of 8 bi
 Writing stores the settings that made the image in two EXIF tags, in every format.
 """
 
-import io
 import json
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +15,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, UInt8
 
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+from jaxstyle.files.image_decoding import check_room, decoded
+from jaxstyle.files.image_pixels import to_srgb
 from jaxstyle.files.param_files import package_file
 from jaxstyle.images.arrays import check_image, fit_size
 
@@ -38,13 +36,7 @@ _WRITERS: dict[str, dict[str, Any]] = {
 _WRITERS |= {".jpeg": _WRITERS[".jpg"], ".tiff": _WRITERS[".tif"]}
 
 # EXIF tags.
-_DESCRIPTION, _SOFTWARE, _ORIENTATION = 0x010E, 0x0131, 0x0112
-
-# The value of white in pixels of more than 8 bits, by Pillow mode.
-_WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "F": 1}
-
-# The mode without alpha of all other pixels; where none is given, it is RGB.
-_COLORS = {"L": "L", "LA": "L", "CMYK": "CMYK"}
+_DESCRIPTION, _SOFTWARE = 0x010E, 0x0131
 
 
 def load_image(
@@ -54,10 +46,13 @@ def load_image(
 
     Pixels are rounded to 8 bits. White is 65535 in wide integer pixels and 1.0 in
     floating-point ones, or the image's own maximum where that is larger. An embedded
-    profile that is damaged or does not fit the pixels is ignored.
+    profile that is damaged or does not fit the pixels is ignored. A JPEG file that
+    breaks off is gray from there on, and a warning says so; one of more than 2**25
+    pixels is decoded at a fraction of its size if it is to be shrunk.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: a file that is JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, AVIF or JPEG 2000,
+            whatever its suffix.
         longest_side: resize, up or down, to this many pixels on the longer side.
         shrink_to: the same, but only down.
 
@@ -65,8 +60,9 @@ def load_image(
         float32 RGB in [0, 1].
 
     Raises:
-        ValueError: the file is missing, unreadable, no image, damaged, or larger than
-            Pillow's limit against decompression bombs; or a pixel is NaN or infinite.
+        ValueError: the file is missing, unreadable, no image of these formats, damaged,
+            too large for the free memory, or larger than Pillow's limit against
+            decompression bombs; or a pixel is NaN or infinite.
         MemoryError: enlarged, it needs more memory than is free.
 
     Examples:
@@ -76,16 +72,20 @@ def load_image(
     """
     from PIL import Image
 
-    with _decoded(Path(path)) as source:
+    path, wanted = Path(path), longest_side or shrink_to
+    with decoded(path, least=wanted and 2 * wanted) as source:
         picture = to_srgb(source)
+        del source  # and with it its memory
     if shrink_to is not None:
         longest_side = min(shrink_to, max(picture.size))
-    if longest_side is not None:
+    if longest_side is not None and longest_side > max(picture.size):
         height, width = fit_size((picture.height, picture.width), longest_side)
-        if longest_side > max(picture.size):
-            _check_room(height * width)
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(picture, np.float32) / 255
+        check_room(height * width * 3 * (1 + 4))
+    with explained(f"cannot read the image {path}"):
+        if longest_side is not None:
+            height, width = fit_size((picture.height, picture.width), longest_side)
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        return np.divide(np.asarray(picture), 255, dtype=np.float32)
 
 
 def save_image(
@@ -123,7 +123,7 @@ def load_settings(path: str | Path) -> dict[str, object]:
         >>> jaxstyle.files.load_settings("photo.jpg")
         {'steps': 100}
     """
-    with _decoded(Path(path)) as source:
+    with decoded(Path(path)) as source:
         exif = source.getexif()
         # Other programs keep JSON of their own in the description.
         ours = str(exif.get(_SOFTWARE)).startswith("jaxstyle")
@@ -149,32 +149,6 @@ def check_exists(path: str | Path) -> None:
         raise ValueError(f"no such image file: {path}")
 
 
-def _check_room(pixels: int) -> None:
-    """Raise a MemoryError if pixels, as bytes and as floats, exceed what is free."""
-    from jaxstyle.scaling.memory import check_free, free_host_memory  # imports JAX
-
-    check_free(pixels * 3 * (1 + 4), free_host_memory())
-
-
-@contextmanager
-def _decoded(path: Path) -> "Iterator[Image.Image]":
-    """Yield the first frame, pixels in memory, with Pillow's warnings silenced."""
-    from PIL import Image
-
-    check_exists(path)
-    with explained(f"cannot read the image {path}"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if not path.is_file():  # a folder, or a pipe, which would wait for a writer
-            raise ValueError("it is not a regular file")
-        if path.stat().st_size == 0:
-            raise ValueError("the file is empty")
-        with path.open("rb") as file:
-            Image.open(file).verify()  # the checksums of a PNG, which loading ignores
-            with Image.open(file) as image:
-                image.load()
-                yield image
-
-
 def to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:
     """Check one image ``[h, w, 3]``, clip it to [0, 1] and round it to 0..255."""
     array = np.asarray(image)
@@ -197,89 +171,3 @@ def _exif(settings: dict[str, object] | None) -> "Image.Exif":
     if settings is not None:
         exif[_DESCRIPTION] = json.dumps(settings)  # escaped to ASCII, as EXIF wants
     return exif
-
-
-# --- pixels -------------------------------------------------------------------------
-
-
-def to_srgb(image: "Image.Image") -> "Image.Image":
-    """Convert a decoded image to upright 8-bit sRGB over white; see `load_image`.
-
-    Floats below 0 become black.
-    """
-    from PIL import Image
-
-    if image.mode == "La":  # premultiplied gray, which Pillow converts to LA only
-        image = image.convert("LA")
-    picture = _apply_profile(_without_alpha(image), image.info.get("icc_profile"))
-    if image.has_transparency_data:
-        white = Image.new("RGB", picture.size, "white")
-        white.paste(picture, mask=_opacity(image))
-        picture = white
-    return _upright(picture, image)
-
-
-def _without_alpha(image: "Image.Image") -> "Image.Image":
-    """Convert the colors to 8-bit L, RGB or CMYK, scaling wide pixels."""
-    from PIL import Image
-
-    if image.mode not in _WHITE:
-        return image.convert(_COLORS.get(image.mode, "RGB"))
-    values = np.asarray(image, np.float32)
-    if not np.isfinite(values).all() or (image.mode == "I" and values.min() < 0):
-        raise ValueError("some pixels are NaN, infinite, or integers beyond 31 bits")
-    scaled = values.clip(min=0) / max(_WHITE[image.mode], values.max())
-    return Image.fromarray(np.rint(scaled * 255).astype(np.uint8))
-
-
-def _apply_profile(colors: "Image.Image", profile: bytes | None) -> "Image.Image":
-    """Convert L, RGB or CMYK to sRGB, by the embedded profile if it fits."""
-    from PIL import ImageCms
-
-    if not profile:
-        return colors.convert("RGB")
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    flags |= ImageCms.Flags.HIGHRESPRECALC  # or linear profiles are banded near black
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    srgb = ImageCms.createProfile("sRGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if colors.mode == "L" and source.profile.xcolor_space == "RGB ":
-            colors = colors.convert("RGB")
-        return ImageCms.buildTransform(
-            source, srgb, colors.mode, "RGB", intent, flags
-        ).apply(colors)
-    except (OSError, ImageCms.PyCMSError):  # damaged, or for another kind of pixels
-        return colors.convert("RGB")
-
-
-def _opacity(image: "Image.Image") -> "Image.Image":
-    """Compute the opacity of an image with transparency, as 8-bit or 1-bit gray."""
-    from PIL import Image
-
-    if image.mode in _WHITE:  # Pillow would compare just 8 bits with the clear value
-        return Image.fromarray(np.asarray(image) != image.info["transparency"])
-    return image.convert("RGBA").getchannel("A")
-
-
-def upright_size(image: "Image.Image") -> tuple[int, int]:
-    """Read the height and width that an image has once it is upright."""
-    turned = _orientation(image) in range(5, 9)
-    return image.size if turned else (image.height, image.width)
-
-
-def _upright(picture: "Image.Image", image: "Image.Image") -> "Image.Image":
-    """Undo in ``picture`` the orientation that the EXIF block of ``image`` states."""
-    from PIL import ImageOps
-
-    orientation = _orientation(image)
-    picture.info.clear()  # Pillow would write the rest of the block back, or fail to
-    picture.getexif()[_ORIENTATION] = orientation
-    return ImageOps.exif_transpose(picture)
-
-
-def _orientation(image: "Image.Image") -> int:
-    try:
-        return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a damaged block, which says nothing about the pixels
-        return 1

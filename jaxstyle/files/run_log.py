@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.regular_files import read_regular
 
 METRICS = "metrics.jsonl"
 
@@ -86,7 +87,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _whole_lines(path: Path) -> Iterable[bytes]:
-    content = path.read_bytes() if path.exists() else b""
+    content = read_regular(path) if path.exists() else b""
     for line in content.splitlines(keepends=True):
         if not line.endswith(b"\n"):  # a crash cut it
             return

@@ -24,6 +24,7 @@ from jaxstyle.files.atomic import atomic_path
 from jaxstyle.files.checkpoints import find_differences
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import load_image, save_image
+from jaxstyle.files.regular_files import read_regular
 from jaxstyle.optimize.scenes import INITS
 
 LEDGER = "sweep.json"
@@ -78,7 +79,7 @@ def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
         return Ledger(folder, configuration)
     path = folder / LEDGER
     try:
-        ledger = Ledger(folder, **json.loads(path.read_bytes()))
+        ledger = Ledger(folder, **json.loads(read_regular(path)))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged; delete {folder}") from error
     if differences := list(find_differences(ledger.configuration, configuration)):

@@ -3,7 +3,6 @@
 import glob
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count, product, takewhile
 from pathlib import Path
@@ -13,9 +12,12 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxstyle.cli.runtime import check_kept
-from jaxstyle.data.sources import SUFFIXES, list_images
+from jaxstyle.data.sources import list_images
 from jaxstyle.files.atomic import explained
-from jaxstyle.files.image_files import check_image_path, load_image, upright_size
+from jaxstyle.files.image_decoding import SUFFIXES, open_image
+from jaxstyle.files.image_files import check_image_path, load_image
+from jaxstyle.files.image_pixels import upright_size
+from jaxstyle.files.regular_files import check_regular
 from jaxstyle.images.arrays import check_images, fit_size
 
 Picture = Float[np.ndarray, "h w 3"]
@@ -90,12 +92,10 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
 
     ``None`` if the header is damaged.
     """
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings(), Image.open(photo.path) as image:
-            warnings.simplefilter("ignore")
-            height, width = upright_size(image)
+        check_regular(photo.path)
+        with photo.path.open("rb") as file:
+            height, width = upright_size(open_image(file))
     except Exception:  # Pillow raises nearly any; `read_photo` reports what is wrong
         return None
     if max_size is None or max(height, width) <= max_size:
