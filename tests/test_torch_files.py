@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import torch_writer as tw
 
-from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
+from jaxstyle.convert import pickle_machine
+from jaxstyle.convert.torch_checkpoints import load_torch_state_dict, unwrapped
 
 LAYOUTS = pytest.mark.parametrize("layout", tw.WRITERS)
 
@@ -110,6 +112,134 @@ def test_a_nested_state_dict_is_meant(
     outer = tw.ordered_dict({"epoch": tw.pickled(3), "state_dict": inner})
     tw.WRITERS[layout](tmp_path / "x.pth", outer, storage)
     assert list(load_torch_state_dict(tmp_path / "x.pth")) == ["weight"]
+
+
+@LAYOUTS
+@pytest.mark.parametrize("outer", ["model_state_dict", "net", "state_dict"])
+def test_the_dict_with_most_tensors_is_found_at_any_depth(
+    tmp_path: Path, layout: str, matrix: np.ndarray, outer: str
+) -> None:
+    storage = tw.store("0", matrix)
+    whole = tw.whole_tensor(storage, matrix)
+    optimizer = {
+        "state": tw.ordered_dict(
+            {str(i): tw.ordered_dict({"exp_avg": whole}) for i in range(9)}
+        )
+    }
+    entries = {
+        "epoch": tw.pickled(3),
+        "optimizer": tw.ordered_dict(optimizer),
+        "all": tw.ordered_dict({outer: tw.ordered_dict({"a.b": whole, "a.c": whole})}),
+    }
+    tw.WRITERS[layout](tmp_path / "x.pth", tw.ordered_dict(entries), storage)
+    loaded = load_torch_state_dict(tmp_path / "x.pth")
+    assert list(loaded) == ["a.b", "a.c"]
+
+
+def test_a_state_dict_comes_with_each_part_without_its_prefix() -> None:
+    array = np.zeros(1)
+    state = {"a.b.c": array, "a.b.d": array, "a.e": array, "f": array}
+    found = [list(part) for part in unwrapped(state)]
+    assert found == [[*state], ["b.c", "b.d", "e"], ["c", "d"]]
+    deep = {".".join("x" * 10_000): array}
+    assert len(list(unwrapped(deep))) == 9
+
+
+def nested_keys(levels: int) -> bytes:
+    """A tuple that holds the one before twice: to hash it takes 2**levels steps."""
+    grow = pickle.BINPUT + b"\0" + pickle.BINGET + b"\0" + pickle.TUPLE2
+    return tw.pickled(()) + grow * levels
+
+
+HOSTILE: dict[str, bytes] = {
+    "a memo index": b"}r\xff\xff\xff\x7f",
+    "a nested key": b"}" + nested_keys(40) + b"K\x01s",
+    "a nested storage": tw.tuple_of(
+        tw.pickled("storage"),
+        tw.global_name("torch", "FloatStorage"),
+        nested_keys(40),
+        tw.pickled("cpu"),
+        tw.pickled(1),
+    )
+    + pickle.BINPERSID,
+    "a nested kind": tw.tuple_of(nested_keys(40), *[tw.pickled(1)] * 4)
+    + pickle.BINPERSID,
+    "a nested name": nested_keys(40) + tw.pickled("x") + pickle.STACK_GLOBAL,
+    "a nested shape": tw.call(
+        tw.global_name("torch._utils", "_rebuild_tensor_v2"),
+        tw.tuple_of(tw.pickled("0"), tw.pickled(0), tw.pickled(1)),
+        tw.pickled(0),
+        tw.tuple_of(nested_keys(40)),
+        tw.pickled((1,)),
+    ),
+    "a nested item": tw.call(
+        tw.global_name("collections", "OrderedDict"),
+        tw.tuple_of(tw.tuple_of(nested_keys(40), tw.pickled(1))),
+    ),
+    "a set": pickle.EMPTY_SET + pickle.MARK + nested_keys(40) + pickle.ADDITEMS,
+    "a long text": pickle.BINUNICODE8 + b"\xff" * 7 + b"\x0f" + b"x",
+    "long bytes": pickle.BINBYTES8 + b"\xff" * 7 + b"\x0f" + b"x",
+    "no value": pickle.TUPLE3,
+    "a class": tw.tuple_of() + pickle.NEWOBJ,
+    "depth": pickle.EMPTY_LIST * 10**4 + pickle.APPEND * (10**4 - 1),
+}
+"""Fragments of pickles that take memory, or time, beyond their length."""
+
+
+@LAYOUTS
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_pickle_is_refused_at_once(
+    tmp_path: Path, layout: str, kind: str
+) -> None:
+    tw.WRITERS[layout](path := tmp_path / "x.pth", HOSTILE[kind])
+    tracemalloc.start()
+    refusal(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**26
+
+
+def test_a_pickle_of_too_many_operations_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickle_machine, "MOST_OPERATIONS", 100)
+    tw.write_zip(path := tmp_path / "x.pth", tw.pickled([1] * 100))
+    assert "more than 100 operations" in refusal(path)
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("shape", "strides", "size", "reason"),
+    [
+        ((10**15,), (0,), 48, "exceeds its file"),
+        ((2**62, 2**62), (0, 0), 48, "exceeds its file"),
+        ((10**30,), (0,), 48, "impossible size"),
+        ((6, 8), (8, 1), 10**15, "truncated"),
+        ((6, 8), (8, 1), 10**30, "size"),
+    ],
+)
+def test_impossible_sizes_are_refused_before_an_array_is_made(
+    tmp_path: Path,
+    layout: str,
+    matrix: np.ndarray,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    size: int,
+    reason: str,
+) -> None:
+    stored = tw.store("0", matrix)
+    claimed = stored._replace(size=size)
+    entry = tw.tensor(claimed, shape=shape, strides=strides)
+    tw.WRITERS[layout](tmp_path / "x.pth", tw.ordered_dict({"w": entry}), stored)
+    assert reason in refusal(tmp_path / "x.pth")
+
+
+def test_many_storages_of_one_part_of_a_file_are_refused(tmp_path: Path) -> None:
+    data = np.zeros(1000, np.float32)
+    storages = [tw.store(str(i), data) for i in range(50)]
+    entries = {str(i): tw.whole_tensor(x, data) for i, x in enumerate(storages)}
+    tw.write_zip(path := tmp_path / "x.pth", tw.ordered_dict(entries), storages[0])
+    assert "of 200000 bytes of tensors it has" in refusal(path)
 
 
 def test_legacy_views_of_storages(tmp_path: Path, matrix: np.ndarray) -> None:

@@ -100,12 +100,15 @@ def test_every_parameter_of_the_checkpoint_is_used(
     assert found == sum(array.size for array in state.values()) + 13
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "net._orig_mod.module."])
 @both
-def test_the_prefix_of_parallel_training_means_nothing(
-    tmp_path: Path, states: dict[str, State], layout: str
+def test_prefixes_and_other_parts_mean_nothing(
+    tmp_path: Path, states: dict[str, State], layout: str, prefix: str
 ) -> None:
     state = states[layout]
-    prefixed = {f"module.{name}": array for name, array in state.items()}
+    prefixed = {f"{prefix}{name}": array for name, array in state.items()}
+    if prefix != "module.":
+        prefixed["loss.features.0.weight"] = np.ones(3, np.float32)
     found, expected = convert(tmp_path, prefixed), convert(tmp_path, state)
     assert found[0] == expected[0]
     assert_same(found[1], expected[1])
@@ -223,7 +226,7 @@ def test_a_bias_alone_does_not_make_a_width(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rename",
     [
-        lambda name: f"net.{name}",
+        lambda name: f"net.{name}".replace(".conv2d", "").replace("sampling", "-"),
         lambda name: name.replace("conv2d", "conv").replace("sampling", "sample"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
+from jaxstyle.convert.torch_checkpoints import load_torch_state_dict, unwrapped
 from jaxstyle.files import vgg_files
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.downloads import Checksum, cache_folder, download
@@ -141,13 +141,15 @@ def from_keras(path: str | Path) -> Network:
 
 def from_torchvision(path: str | Path) -> Network:
     """Read the ``features`` of torchvision's checkpoint, executing no code in it."""
-    tensors = load_torch_state_dict(path)
+    parts = unwrapped(load_torch_state_dict(path))
+    of_vgg = re.compile(r"features\.(\d+)\.weight")
+    tensors = next((x for x in parts if any(map(of_vgg.fullmatch, x))), {})
     if any(name.endswith("running_mean") for name in tensors):
         raise ValueError(
             f"{path} has batch normalization, as vgg16_bn and vgg19_bn have; "
             "use the file of vgg16 or vgg19"
         )
-    matches = (re.fullmatch(r"features\.(\d+)\.weight", name) for name in tensors)
+    matches = map(of_vgg.fullmatch, tensors)
     names = [f"features.{i}" for i in sorted(int(m[1]) for m in matches if m)]
     layers = {
         name: [_from_oihw(tensors[f"{name}.weight"]), tensors.get(f"{name}.bias")]

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from jaxstyle.convert.torch_checkpoints import load_torch_state_dict
+from jaxstyle.convert.torch_checkpoints import load_torch_state_dict, unwrapped
 from jaxstyle.files import param_files
 from jaxstyle.files.style_files import likely_width
 from jaxstyle.nets.net_layers import Layer, Params, flatten, make_layers
@@ -84,11 +84,11 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     """
     is_safe = Path(path).suffix.lower() == ".safetensors"
     state: Arrays = (
-        param_files.load_params(path)[0] if is_safe else load_torch_state_dict(path)
+        dict(param_files.leaves(param_files.load_params(path)[0]))
+        if is_safe
+        else load_torch_state_dict(path)
     )
-    if all(name.startswith("module.") for name in state):  # DataParallel's names
-        state = {name.removeprefix("module."): state[name] for name in state}
-    title = _find_layout(state, path=path)
+    title, state = _find_layout(state, path=path)
     layout = LAYOUTS[title]
     state = {
         name: array for name, array in state.items() if not layout.stray.fullmatch(name)
@@ -108,10 +108,12 @@ def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]:
     return title, {**layout.constants, **unflatten_dict(own, sep="/")}
 
 
-def _find_layout(state: Arrays, *, path: str | Path) -> str:
-    for title, layout in LAYOUTS.items():
-        if any(layout.mark.fullmatch(name) for name in state):
-            return title
+def _find_layout(state: Arrays, *, path: str | Path) -> tuple[str, Arrays]:
+    """Find a net of a known layout under any prefix of the names."""
+    for part in unwrapped(state):
+        for title, layout in LAYOUTS.items():
+            if any(layout.mark.fullmatch(name) for name in part):
+                return title, part
     some = ", ".join(list(state)[:3])
     raise ValueError(
         f"{path} is of no known layout: it holds {some}, ...; known are "
