@@ -87,13 +87,13 @@ def write_tfrecords(folder: Path) -> None:
         with open(str(path).replace("array_record", "tfrecord"), "wb") as file:
             for record in ArrayRecordDataSource(str(path)):
                 header = struct.pack("<Q", len(record))
-                file.write(header + _masked_sum(header) + record + _masked_sum(record))
+                file.write(header + masked_sum(header) + record + masked_sum(record))
         path.unlink()
     info = folder / "dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
 
 
-def _masked_sum(data: bytes) -> bytes:
+def masked_sum(data: bytes) -> bytes:
     """Return the checksum of tfrecord files: CRC-32C, turned and shifted."""
     table, crc = _crc_table(), 0xFFFFFFFF
     for byte in data:

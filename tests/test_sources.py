@@ -2,13 +2,24 @@
 
 import json
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from record_samples import encode, gradient, write_photos, write_tfds, write_tfrecords
+from record_samples import (
+    encode,
+    gradient,
+    masked_sum,
+    write_photos,
+    write_tfds,
+    write_tfrecords,
+)
 
+from jaxstyle.data.checksums import crc32c, masked_crc32c
+from jaxstyle.data.crops import Crop, CropReader, Report
 from jaxstyle.data.sources import Source, hold_out, open_source
+from jaxstyle.data.tfds_records import index_tfrecord
 from jaxstyle.files.image_decoding import SUFFIXES
 
 
@@ -154,6 +165,56 @@ def test_a_truncated_tfrecord_file_is_named(
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=f"{path} breaks off within its record 6"):
         source[0]
+
+
+def test_a_damaged_record_leaves_the_others_readable(
+    tmp_path: Path, images: list[bytes]
+) -> None:
+    """In each place of a record one bit is flipped: header, names, pixels, sums."""
+    folder = write_tfds(tmp_path, "birds", images)
+    write_tfrecords(folder)
+    (path,) = folder.glob("*.tfrecord*")
+    whole = path.read_bytes()
+    source = open_source("birds", data_dir=tmp_path)
+    start, length = (int(x) for x in index_tfrecord(path)[2])
+    for place in (-12, -9, -5, -1, 3, 17, 20, 99, length - 1, length, length + 3):
+        damaged = bytearray(whole)
+        damaged[start + place] ^= 4
+        path.write_bytes(damaged)
+        source = open_source("birds", data_dir=tmp_path)
+        reason = "header is damaged" if place < 0 else "checksum is wrong"
+        with pytest.raises(ValueError, match=f"cannot read record 2: .*{reason}"):
+            source[2]
+        kept = [source[i].data for i in range(7) if i != 2]
+        assert kept == images[:2] + images[3:]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 127, 128, 129, 511, 1024, 1025, 5000])
+def test_checksums_are_those_of_tfrecord_files(size: int) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    assert struct.pack("<I", masked_crc32c(data)) == masked_sum(data)
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of the standard
+
+
+def test_a_damaged_array_record_leaves_the_others_readable(
+    tmp_path: Path, images: list[bytes]
+) -> None:
+    folder = write_tfds(tmp_path, "birds", images)
+    (path,) = folder.glob("*array_record*")
+    whole = path.read_bytes()
+    for place in range(0, len(whole), len(whole) // 40):
+        damaged = bytearray(whole)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        report = Report()
+        try:
+            source = open_source("birds", data_dir=tmp_path)
+            reader = CropReader(source, 4, (4, 4), report)
+            center = Crop(4, 0.5, 0.5, mirrored=False)
+            crops = [reader.try_crop(i, center) for i in range(7)]
+        except ValueError:
+            continue
+        assert report.counts["skipped"] == sum(crop is None for crop in crops)
 
 
 def test_a_missing_file_is_named(tmp_path: Path, images: list[bytes]) -> None:

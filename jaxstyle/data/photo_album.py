@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from jaxstyle.data.sources import list_images, make_fingerprint
 from jaxstyle.files.atomic import atomic_path, explained
 from jaxstyle.files.image_files import load_image, to_8_bit
+from jaxstyle.files.json_files import parse_object
 from jaxstyle.files.regular_files import read_regular
 from jaxstyle.images.arrays import check_images
 
@@ -59,7 +60,7 @@ def open_album(
         folder.mkdir(parents=True, exist_ok=True)
         _write_album(paths, folder, smallest=smallest, origin=origin, say=say)
     with explained(f"cannot read the photographs in {folder}"):
-        index = json.loads(read_regular(folder / INDEX))
+        index = parse_object(read_regular(folder / INDEX))
         pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         entries = index["photos"]
         photos = [
@@ -67,7 +68,8 @@ def open_album(
             for entry in entries
             for height, width in [entry["size"]]
         ]
-    if index["origin"] != origin:
+        found = index["origin"]
+    if found != origin:
         raise ValueError(
             f"the pixels in {folder} are of other photographs; name the same folders "
             "as at first, or another folder for the run"

@@ -6,6 +6,7 @@ TensorFlow, by an index of its headers.
 
 import contextlib
 import io
+import mmap
 import os
 import struct
 from bisect import bisect_right
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jaxstyle.data.checksums import masked_crc32c
 from jaxstyle.files.atomic import describe_error, explained
 
 
@@ -149,7 +151,7 @@ class TfdsRecords:
             example = self._features.deserialize_example_np(
                 self._files[index], decoders=self._decoders
             )
-        return bytes(example["image"])
+            return bytes(example["image"])
 
 
 # --- tfrecord files -----------------------------------------------------------------
@@ -170,24 +172,65 @@ class TfrecordFiles:
         number = bisect_right(self._ends, index)
         instruction = self._instructions[number]
         position = index - self._ends[number] + instruction.take + instruction.skip
-        offset, length = self._index(instruction.filename)[position]
+        records = self._index(instruction.filename)
+        offset, length = records[position] if position < len(records) else (0, DAMAGED)
+        if length == DAMAGED:
+            raise ValueError("its header is damaged")
         with open(instruction.filename, "rb", buffering=0) as file:
-            return os.pread(file.fileno(), int(length), int(offset))
+            content = os.pread(file.fileno(), int(length) + SUM.size, int(offset))
+        return _checked(content)
+
+
+DAMAGED = -1
+"""The length of a record whose header is damaged."""
+
+LENGTH, SUM = struct.Struct("<Q"), struct.Struct("<I")
 
 
 def index_tfrecord(path: str | Path) -> np.ndarray:
     """Index the offset and length of each record of a file, int64 ``[n, 2]``.
 
-    A record is its length (8 bytes), a checksum (4), the content, a checksum (4).
+    A record is its length (8 bytes), a checksum (4), the content, a checksum (4). After
+    a header that is damaged, the next one is searched for.
     """
     found: list[tuple[int, int]] = []
-    offset, size = 0, os.path.getsize(path)
-    with open(path, "rb", buffering=0) as file:
+    size, header = os.path.getsize(path), LENGTH.size + SUM.size
+    if size == 0:
+        return np.empty((0, 2), np.int64)
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        offset = 0
         while offset < size:
-            header = os.pread(file.fileno(), 8, offset)
-            length = struct.unpack("<Q", header)[0] if len(header) == 8 else size
-            if offset + 16 + length > size:
+            try:
+                (length,) = LENGTH.unpack(_checked(content[offset : offset + header]))
+            except ValueError:
+                found.append((offset, DAMAGED))
+                offset = _find_header(content, offset + 1)
+                continue
+            if offset + header + length + SUM.size > size:
                 raise ValueError(f"{path} breaks off within its record {len(found)}")
-            found.append((offset + 12, length))
-            offset += 16 + length
+            found.append((offset + header, length))
+            offset += header + length + SUM.size
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _checked(stored: bytes) -> bytes:
+    """Split the checksum from the end of some bytes; a ValueError if it is wrong."""
+    content, end = stored[: -SUM.size], stored[-SUM.size :]
+    if len(end) < SUM.size or masked_crc32c(content) != SUM.unpack(end)[0]:
+        raise ValueError("it is damaged: its checksum is wrong")
+    return content
+
+
+def _find_header(content: mmap.mmap, start: int) -> int:
+    """Find the next header of a record of less than 4 GB, or the end of the file."""
+    header, zeros = LENGTH.size + SUM.size, bytes(4)
+    place = content.find(zeros, start + 4)
+    while place >= 0:
+        with contextlib.suppress(ValueError):
+            _checked(content[place - 4 : place - 4 + header])
+            return place - 4
+        place = content.find(zeros, place + 1)
+    return len(content)
