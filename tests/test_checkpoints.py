@@ -192,6 +192,38 @@ def test_any_damaged_file_leads_to_the_checkpoint_before(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_flipped_bit_of_the_manifest_is_no_other_configuration(folder: Path) -> None:
+    save(folder, 1, 2)
+    manifest = folder / "2" / checkpoints.MANIFEST
+    whole = manifest.read_bytes()
+    start = whole.index(b'"configuration"')
+    for place in range(start, whole.index(b"files"), 5):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        manifest.write_bytes(damaged)
+        notes: list[str] = []
+        assert_same(load(folder, notes.append), state(1))
+        assert notes[0].startswith("the checkpoint of step 2 is damaged: ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("[]", "1", "null", '"x"', "{}", "[" * 10**5, "\xff", '{"files": {}}'),
+        '{"configuration": [], "files": {}}',
+        '{"configuration": {}, "files": []}',
+        '{"configuration": {}, "files": {"x": 1}, "digest": []}',
+    ],
+)
+def test_a_manifest_of_another_shape_is_damaged(folder: Path, content: str) -> None:
+    save(folder, 1, 2)
+    (folder / "2" / checkpoints.MANIFEST).write_text(content)
+    notes: list[str] = []
+    assert_same(load(folder, notes.append), state(1))
+    assert len(notes) == 1
+    assert len(notes[0]) < 200
+
+
 def test_a_damaged_checkpoint_is_replaced_in_time(folder: Path) -> None:
     save(folder, 1, 2)
     shorten(files(folder / "2")[-1])

@@ -100,6 +100,10 @@ def checkpoint_at_halts() -> None:
     picture_run.CHECKPOINT_SECONDS = 0
 
 
+def change_nothing() -> None:
+    """Let a process be as it is."""
+
+
 def end(method: str, sent: int, *more: str, after: int) -> Interrupted:
     """Make the picture in a process that gets a signal after a checkpoint's step."""
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--quiet")
@@ -242,6 +246,28 @@ def test_without_an_interrupted_run_there_is_nothing_to_resume(
     save_pictures(tmp_path)
     line = refused_picture(capsys, "--resume")
     assert "nothing to resume: there is no checkpoint in out.png.unfinished" in line
+
+
+@by_lbfgs
+def test_what_was_killed_before_its_first_checkpoint_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, whole: Made
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_pictures(tmp_path)
+    inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--quiet")
+    process = Forked(["optimize", *inputs, *options(method)], change=change_nothing)
+    folder = Path("out.png.unfinished")
+    while not folder.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert folder.exists()
+    assert not find_checkpoints(checkpoints(Path()))
+    make(*options(method), "--resume")
+    assert made().loss == whole.loss
+    assert np.array_equal(made().picture, whole.picture)
+    assert not folder.exists()
 
 
 # --- damage -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from full_disk import small_files
 
+from jaxstyle.files.figures import plot_losses
 from jaxstyle.files.run_log import EVENTS, METRICS, RunLog, read_metrics
 
 
@@ -90,6 +91,26 @@ def test_a_line_that_a_crash_has_cut_is_dropped(tmp_path: Path) -> None:
     assert steps(tmp_path) == [1, 2, 3]
     write(tmp_path, range(4, 6), start=3)
     assert steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(b"", b"{", b"[]", b"3", b"{}", b"\xff", b"[" * 10**5, b'{"loss": 1}'),
+        *(b'{"step": "2"}', b'{"step": 2, "loss": "x"}', b'{"step": 2, "loss": []}'),
+        *(b'{"step": null}', b'{"step": true}', b'{"step": 2.5}'),
+    ],
+)
+def test_a_damaged_line_is_left_out_and_the_run_goes_on(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    write(tmp_path, range(1, 4))
+    one, _, three = (tmp_path / METRICS).read_bytes().splitlines(keepends=True)
+    (tmp_path / METRICS).write_bytes(one + damaged + b"\n" + three)
+    assert steps(tmp_path) == [1, 3]
+    write(tmp_path, range(4, 5), start=3)
+    assert steps(tmp_path) == [1, 3, 4]
+    plot_losses(read_metrics(tmp_path / METRICS), tmp_path / "loss.png")
 
 
 def test_a_run_from_the_start_has_a_file_of_its_own(tmp_path: Path) -> None:

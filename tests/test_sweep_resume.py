@@ -178,8 +178,17 @@ def test_a_sweep_may_be_interrupted_between_pictures(
     assert made() == whole
 
 
-def test_a_damaged_ledger_is_refused(capsys: Captured) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]", "3", "{}", "[" * 10**5, '{"codes": {}, "configuration": []}'),
+        *('{"configuration": {}, "codes": []}', '{"configuration": 1, "codes": {}}'),
+        '{"configuration": {}, "codes": {"out.png": "0"}}',
+        '{"configuration": {}, "codes": {}, "digest": "0"}',
+    ],
+)
+def test_a_damaged_ledger_is_refused(capsys: Captured, content: str) -> None:
     UNFINISHED.mkdir()
-    (UNFINISHED / LEDGER).write_text("{")
+    (UNFINISHED / LEDGER).write_text(content)
     line = refused_picture(capsys, *SWEEP, "--resume")
     assert "sweep.json is damaged; delete out.png.unfinished" in line

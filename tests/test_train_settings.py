@@ -193,3 +193,7 @@ def test_what_was_killed_before_its_first_checkpoint_is_no_run(tmp_path: Path) -
     (tmp_path / "checkpoints" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
     command = ["train", *TINY, "-o", str(tmp_path)]
     check_arguments(parse(command)[1])
+    check_arguments(parse([*command, "--resume"])[1])  # which starts it again
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(ValueError, match="there is no checkpoint in"):
+        check_arguments(parse([*command, "--resume"])[1])

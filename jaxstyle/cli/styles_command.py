@@ -1,6 +1,5 @@
 """``jaxstyle styles``: list the styles that ship, or describe one."""
 
-import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle.cli.commands import StylesOptions
+from jaxstyle.files.json_files import parse_json
 from jaxstyle.files.style_files import find_style, load_style_header, shipped_styles
 
 LINE = 100
@@ -61,7 +61,7 @@ def load_facts(path: Path) -> dict[str, Any]:
 def decode(text: str) -> Any:
     """Decode JSON, as train writes it, or keep the text, as import writes it."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

@@ -2,14 +2,13 @@
 
 Each is a folder named after its step. Orbax writes it completely or not at all, and
 deletes the oldest. A manifest, written last, completes it. It holds the configuration,
-which must equal that of a run that resumes, and the SHA-256 digest of every file: Orbax
-restores many damaged files without an error, and a flipped bit in any file must make a
-run fall back to the checkpoint before.
+which must equal that of a run that resumes, and the digests of every file and of the
+manifest itself: Orbax restores many damaged files without an error, and a flipped bit
+in any file must make a run fall back to the checkpoint before.
 """
 
 import errno
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -22,8 +21,8 @@ from typing import Any, Protocol, SupportsInt, TypeAlias, TypeVar
 import jax
 import numpy as np
 
-from jaxstyle.files.atomic import atomic_path, describe_error, explained
-from jaxstyle.files.regular_files import read_regular
+from jaxstyle.files.atomic import describe_error, explained
+from jaxstyle.files.json_files import load_object, save_object
 from jaxstyle.scaling import memory
 
 KEPT = 3
@@ -72,8 +71,7 @@ def save_checkpoint(folder: Path, state: Stepped, configuration: Configuration) 
             manager.save(step, args=ocp.args.StandardSave(whole), force=True)
         checkpoint = folder / str(step)
         manifest = {"configuration": configuration, "files": _digests(checkpoint)}
-        with atomic_path(checkpoint / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(manifest))
+        save_object(manifest, checkpoint / MANIFEST)
         memory.return_freed_memory()
 
 
@@ -94,7 +92,7 @@ def load_checkpoint(
     for step in reversed(find_checkpoints(folder)):
         try:
             found = _read_manifest(folder / str(step))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             notes.append(
                 f"the checkpoint of step {step} is damaged: {describe_error(error)}"
             )
@@ -185,7 +183,8 @@ def _read_state(folder: Path, step: int, like: State) -> State:
 
 def _read_manifest(checkpoint: Path) -> Configuration:
     """Check the digest of every file of a checkpoint; return its configuration."""
-    manifest = json.loads(read_regular(checkpoint / MANIFEST))
+    kinds = {"configuration": dict, "files": dict}
+    manifest = load_object(checkpoint / MANIFEST, kinds)
     found, expected = _digests(checkpoint), manifest["files"]
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):

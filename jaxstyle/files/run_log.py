@@ -10,11 +10,12 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from jaxstyle.files.atomic import atomic_path
+from jaxstyle.files.json_files import parse_object
 from jaxstyle.files.regular_files import read_regular
 
 METRICS = "metrics.jsonl"
@@ -82,24 +83,25 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a ``metrics.jsonl``, up to the first incomplete one."""
-    return [json.loads(line) for line in _whole_lines(path)]
+    """Read the lines of a ``metrics.jsonl``, except those that are damaged or cut."""
+    return [values for _, values in _whole_lines(path)]
 
 
-def _whole_lines(path: Path) -> Iterable[bytes]:
+def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield each line of a step and numbers, and its values."""
     content = read_regular(path) if path.exists() else b""
-    for line in content.splitlines(keepends=True):
-        if not line.endswith(b"\n"):  # a crash cut it
-            return
-        yield line
+    for line in content.split(b"\n")[:-1]:  # what follows the last end, a crash cut
+        try:
+            values = parse_object(line)
+        except ValueError:
+            continue
+        numbers = all(type(value) in (int, float) for value in values.values())
+        if numbers and isinstance(values.get("step"), int):
+            yield line + b"\n", values
 
 
 def _keep_until(path: Path, step: int) -> None:
     """Drop the lines after a step; at the start of a run, all of them."""
-    kept = [
-        line
-        for line in _whole_lines(path)
-        if step > 0 and int(json.loads(line)["step"]) <= step
-    ]
+    kept = [line for line, values in _whole_lines(path) if 0 < step >= values["step"]]
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"".join(kept))

@@ -190,6 +190,7 @@ def check_unfinished(arguments: OptimizeOptions) -> None:
             f"{folder} holds an interrupted run; go on with it by --resume, or "
             "delete the folder"
         )
-    if arguments.resume and not (of_sweep if arguments.sweep else of_one):
+    begun = not of_sweep and folder.is_dir()  # and maybe killed before a checkpoint
+    if arguments.resume and not (of_sweep if arguments.sweep else begun):
         what = "sweep" if arguments.sweep else "checkpoint"
         raise ValueError(f"nothing to resume: there is no {what} in {folder}")

@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 
 import jax
 import numpy as np
@@ -118,8 +119,10 @@ def advance(
 
 
 def begin(run: Run) -> Progress:
-    """Make the progress before the first step."""
+    """Make the progress before the first step, and the folder that shows a begin."""
     shutil.rmtree(run.folder, ignore_errors=True)  # frames without a checkpoint
+    with suppress(OSError):  # without it, a run that is killed is not resumed
+        run.folder.mkdir(parents=True)
     losses = np.full(run.steps, np.nan, np.float32)
     progress = Progress(run.programs.scales[0].init(run.inputs.init), losses)
     if run.arguments.film is not None:

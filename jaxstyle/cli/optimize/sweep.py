@@ -5,7 +5,6 @@ more memory. From Python, `jaxstyle.optimize_image` works under `jax.vmap`.
 """
 
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,11 +19,10 @@ from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.optimize.picture_outputs import DONE, unfinished
 from jaxstyle.cli.optimize.scene_inputs import Inputs, describe
 from jaxstyle.cli.options import read_options, sweepable
-from jaxstyle.files.atomic import atomic_path
 from jaxstyle.files.checkpoints import find_differences
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import load_image, save_image
-from jaxstyle.files.regular_files import read_regular
+from jaxstyle.files.json_files import load_object, save_object
 from jaxstyle.optimize.scenes import INITS
 
 LEDGER = "sweep.json"
@@ -55,8 +53,7 @@ class Ledger:
         content = {"configuration": self.configuration, "codes": self.codes}
         try:
             self.folder.mkdir(exist_ok=True)
-            with atomic_path(self.folder / LEDGER) as temporary:
-                temporary.write_text(json.dumps(content))
+            save_object(content, self.folder / LEDGER)
         except OSError as error:
             what = f"cannot write {self.folder / LEDGER}: {error.strerror}"
             print(f"jaxstyle optimize: {what}", file=sys.stderr)
@@ -79,8 +76,11 @@ def open_ledger(arguments: OptimizeOptions, inputs: Sequence[Inputs]) -> Ledger:
         return Ledger(folder, configuration)
     path = folder / LEDGER
     try:
-        ledger = Ledger(folder, **json.loads(read_regular(path)))
-    except (OSError, ValueError, TypeError) as error:
+        found = load_object(path, {"configuration": dict, "codes": dict})
+        ledger = Ledger(folder, found["configuration"], found["codes"])
+        if not all(isinstance(code, int) for code in ledger.codes.values()):
+            raise ValueError("an exit code is no number")
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged; delete {folder}") from error
     if differences := list(find_differences(ledger.configuration, configuration)):
         named = ", ".join(differences)

@@ -95,10 +95,11 @@ def find_start(
 
     That of the first process counts. It names checkpoints that are damaged.
     """
-    if not (arguments.resume and is_first()):
+    folder, like = Path(arguments.output), state_shapes(settings, inputs.start)
+    resumes = arguments.resume and find_checkpoints(folder / CHECKPOINTS)
+    if not (resumes and is_first()):
         key = jax.random.key(arguments.seed)
         return jax.jit(partial(init_state, settings, inputs.start))(key), False
-    folder, like = Path(arguments.output), state_shapes(settings, inputs.start)
     state = load_checkpoint(
         folder / CHECKPOINTS,
         lambda _: like,

@@ -92,14 +92,14 @@ def check_arguments(arguments: TrainOptions) -> None:
             "its pictures would become data; choose another folder"
         )
     begun = find_checkpoints(folder / CHECKPOINTS)
-    if arguments.resume and not begun:
+    found = [name for name in OUTPUTS if (folder / name).exists()]
+    if not begun and CHECKPOINTS in found:  # a run was killed before it had begun
+        found.remove(CHECKPOINTS)
+    if arguments.resume and not begun and (found or not folder.is_dir()):
         raise ValueError(
             f"there is no checkpoint in {folder} to go on from; start a run there "
             "without --resume"
         )
-    found = [name for name in OUTPUTS if (folder / name).exists()]
-    if not begun and CHECKPOINTS in found:  # a run was killed before it had begun
-        found.remove(CHECKPOINTS)
     if found and not arguments.resume:
         raise ValueError(
             f"{folder} holds a run already ({', '.join(found)}); go on with it by "
