@@ -1,6 +1,9 @@
 """``jaxstyle import``: a checkpoint in, a style file out."""
 
 import hashlib
+import io
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +56,35 @@ def test_a_checkpoint_becomes_a_style(checkpoint: Path, capsys: Captured) -> Non
     assert found.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("output", ["keep.png", "keep.pth", "keep"])
+def test_no_other_file_is_replaced(
+    checkpoint: Path, capsys: Captured, output: str
+) -> None:
+    Path(output).write_bytes(b"mine")
+    assert "use one of .safetensors" in refusal(capsys, "net.pth", "-o", output)
+
+
+def test_a_name_that_is_not_utf_8_is_recorded_as_it_can_be(
+    checkpoint: Path, capsys: Captured
+) -> None:
+    checkpoint.rename(name := os.fsdecode(b"net-\xff.pth"))
+    assert run(["import", name, "-o", "style.safetensors"]) == 0
+    metadata = load_style_file("style.safetensors")[1]
+    assert metadata["source"] == "net-\\udcff.pth"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_an_output_that_cannot_hold_a_name_shows_it_escaped(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    assert run(["import", "net.pth", "-o", "\u6d6a.safetensors"]) == 0
+    sys.stdout.flush()
+    line = written.getvalue().decode(encoding)
+    assert line.startswith({"ascii": "\\u6d6a.saf", "utf-8": "\u6d6a.saf"}[encoding])
 
 
 def test_the_metadata_say_where_a_style_is_from(checkpoint: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from image_samples import assert_close, blocks, gray, noise, read, refusal, smooth
 from PIL import Image, JpegImagePlugin
 
+from jaxstyle.files.image_decoding import ImageFileWarning
 from jaxstyle.files.image_files import (
     check_image_path,
     load_image,
@@ -296,3 +298,51 @@ def test_a_name_that_the_system_cannot_hold_is_refused(
 ) -> None:
     assert "too long" in refusal(tmp_path / f"{'x' * 300}.png", function)
     assert "null" in refusal(tmp_path / "x\0.png", function)
+
+
+# --- metadata, names and modes -----------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("length", [65_000, 66_000, 10**6])
+def test_no_picture_is_lost_to_its_settings(
+    tmp_path: Path, suffix: str, length: int
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    settings: dict[str, object] = {"steps": "x" * length}
+    if length > 65_533 and suffix in (".jpg", ".jpeg"):
+        with pytest.warns(ImageFileWarning, match="holds no settings: they are too"):
+            save_image(smooth(), path, settings=settings)
+    else:
+        save_image(smooth(), path, settings=settings)
+        assert load_settings(path) == settings
+    assert load_image(path).shape == smooth().shape
+
+
+def test_names_are_as_long_as_they_may_be(tmp_path: Path) -> None:
+    save_image(smooth(), path := tmp_path / f"{'x' * 251}.png")
+    assert load_image(path).shape == smooth().shape
+    longer = path.with_stem("x" * 252)
+    with pytest.raises(ValueError, match="File name too long"):
+        check_image_path(longer)
+
+
+def test_a_pipe_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
+    os.mkfifo(path := tmp_path / "x.png")
+    with pytest.raises(ValueError, match="not a regular file"):
+        save_image(smooth(), path)
+    assert path.is_fifo()
+
+
+def test_threads_do_not_change_the_mode_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read the umask is to set it, for all threads."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", None)
+        save_image(smooth(), path := tmp_path / "x.png")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    finally:
+        monkeypatch.undo()
+        os.umask(before)

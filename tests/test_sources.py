@@ -77,6 +77,11 @@ def test_a_fingerprint_follows_names_and_sizes_but_not_the_place(
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refusal("./photos").startswith("no data ./photos: expected a folder")
     assert "expected a folder" in refusal(tmp_path / "absent")
+    assert "expected a folder" in refusal("photos/one.png")
+    (tmp_path / "photo").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert "expected a folder" in refusal("photo")
     message = refusal("coco/2014", data_dir=tmp_path)
     assert message.endswith(
         f"prepare it with: jaxstyle data coco/2014 --data-dir {tmp_path}"

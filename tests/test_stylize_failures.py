@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from command_line import run, start
 from PIL import Image
 from stylize_samples import STYLE, files, refusal, save_photo
 
-from jaxstyle import load_image
+from jaxstyle import load_image, save_image
+from jaxstyle.cli.stylize import stylize_command
 from jaxstyle.cli.stylize.painting import Painter
 
 Captured = pytest.CaptureFixture[str]
@@ -93,6 +95,7 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
         (("photo.png", "empty", "-o", "out"), "no images in the folder empty: "),
         (("photo.png", "two.png", "-o", "out.png"), "-o out.png is one picture, but 2"),
         (("photo.png", "two.png", "-o", "-"), "-o - is one picture, but 2 are to be"),
+        (("photo.png", "-o", "x", "--style", ""), "--style: expected a value, got ''"),
         (("photo.png", "-o", "./photo.png"), "photo.png is an input; writing"),
         ((".", "-o", "."), "is an input; writing the picture would lose it"),
         (("photo.png", "-o", "out.bmp"), "unknown suffix '.bmp'"),
@@ -123,6 +126,56 @@ def test_what_cannot_work_is_refused_before_any_work(
     shutil.copy("wave.safetensors", "other")
     save_photo("two.png")
     assert named in refusal(capsys, *STYLE, *arguments)
+
+
+def test_a_photo_whose_picture_cannot_be_written_is_one_failure(
+    capsys: Captured,
+) -> None:
+    """With the style's name, the name of one picture is longer than one may be."""
+    shutil.copy("wave.safetensors", "other.safetensors")
+    save_photo(f"in/{'x' * 250}.png")
+    save_photo("in/photo.png")
+    styles = ("--style", "other.safetensors", *STYLE)
+    assert run(["stylize", "in", *styles, "-o", "out"]) == 1
+    assert files("out") == ["photo.other.png", "photo.wave.png"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("File name too long")
+
+
+def test_a_picture_that_fails_to_be_written_is_one_failure(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_photo("in/photo.png")
+    save_photo("in/bad.png")
+
+    def fail(picture: Any, path: Path, **options: Any) -> None:
+        if path.name == "bad.png":
+            raise ValueError(f"cannot write the image {path}: Input/output error")
+        save_image(picture, path, **options)
+
+    monkeypatch.setattr(stylize_command, "save_image", fail)
+    assert run(["stylize", "in", *STYLE, "-o", "out"]) == 1
+    assert files("out") == ["photo.png"]
+    printed = capsys.readouterr()
+    assert printed.out == "out: 1 picture\n"
+    assert "cannot write the image out/bad.png: Input/output error" in printed.err
+
+
+def test_a_name_as_long_as_one_may_be_is_written(capsys: Captured) -> None:
+    save_photo(name := f"in/{'x' * 251}.png")
+    assert run(["stylize", name, *STYLE, "-o", "out"]) == 0
+    assert files("out") == [Path(name).name]
+
+
+def test_a_cut_photo_is_painted_and_named_in_one_line(capsys: Captured) -> None:
+    save_photo("photo.jpg")
+    Path("photo.jpg").write_bytes(Path("photo.jpg").read_bytes()[:-2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run(["stylize", "photo.jpg", *STYLE, "-o", "out.png"]) == 0
+    assert capsys.readouterr().err == (
+        "jaxstyle stylize: photo.jpg breaks off: what is missing is gray\n"
+    )
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_behind(

@@ -76,6 +76,7 @@ def run_import(options: commands.ImportOptions) -> int:
     """Convert a PyTorch checkpoint into a style file; return the exit code."""
     source, output = Path(options.checkpoint), Path(options.output)
     check_kept([source], [output], what="style")
+    check_output_path(output, kind="parameter file", suffixes=[".safetensors"])
     layout, params = from_torch(source)
     metadata = {
         "source": source.name,

@@ -1,6 +1,7 @@
 """The entry point of ``jaxstyle``: run a command, report an error in one line."""
 
 import argparse
+import io
 import os
 import sys
 import textwrap
@@ -25,6 +26,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for bad input."""
     command, options = parse(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # which may be ASCII, unlike names
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Styles are small: bars of huggingface_hub would only stand between our lines.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     return report(f"jaxstyle {command}", lambda: load_command(command)(options))

@@ -51,7 +51,7 @@ class Option(NamedTuple):
     def parse(self) -> Callable[[str], Any]:
         """The parser of a value."""
         whole = self.field.type in WHOLE_NUMBERS
-        return self.info.parse or (positive_int if whole else str)
+        return self.info.parse or (positive_int if whole else _some_text)
 
     @property
     def flag(self) -> str:
@@ -77,6 +77,12 @@ def find_presets(cls: type[Options]) -> Mapping[str, Any]:
 def sweepable(cls: type[Options]) -> dict[str, Option]:
     """Collect the options that ``--sweep`` may try, by their names."""
     return {option.name: option for option in find_options(cls) if option.info.sweep}
+
+
+def _some_text(text: str) -> str:
+    if not text:
+        raise ValueError("expected a value, got ''")
+    return text
 
 
 # --- to argparse, and back ----------------------------------------------------------

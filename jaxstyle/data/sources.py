@@ -80,7 +80,7 @@ def open_source(
         if (folder / "dataset_info.json").is_file():  # TFDS has prepared it
             return TfdsSource(folder, split=split)
         return FolderSource(folder)
-    if not is_tfds_name(data):
+    if folder.exists() or not is_tfds_name(data) or folder.suffix.lower() in SUFFIXES:
         raise ValueError(
             f"no data {data}: expected a folder of images, or the name of a TFDS data "
             "set such as coco/2014"

@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, and errors that name them in one line."""
 
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from jaxstyle.files.regular_files import check_regular
 
 
 @contextmanager
@@ -16,16 +19,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     OSError says if the folder does not exist or cannot be written to.
     """
     path = Path(path)
-    descriptor, name = tempfile.mkstemp(
-        suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent
-    )
-    os.close(descriptor)
-    temporary = Path(name)
+    # A short name, for the name of the file may be as long as one may be.
+    suffix = path.suffix if len(path.suffix) < 16 else ""
+    temporary = path.with_name(f".jaxstyle-{secrets.token_hex(8)}{suffix}")
+    temporary.touch(0o666, exist_ok=False)  # less the umask, unlike `mkstemp`
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # `mkstemp` gives 0o600, which is too private
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -48,9 +47,12 @@ def check_output_path(
             raise ValueError(f"unknown suffix {path.suffix!r}, use one of {known}")
         if not os.path.isdir(path.parent):
             raise ValueError(f"there is no folder {path.parent}")
+        check_regular(path)
         if os.path.exists(path) and not os.access(path, os.W_OK):
             raise ValueError("the file is write-protected")
-        tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
+        with suppress(FileNotFoundError):
+            os.lstat(path)  # its name may be too long
+        tempfile.NamedTemporaryFile(prefix=".jaxstyle-", dir=path.parent).close()
 
 
 def describe_error(error: BaseException) -> str:

@@ -6,6 +6,7 @@ Writing stores the settings that made the image in two EXIF tags, in every forma
 
 import json
 import os
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, UInt8
 
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
-from jaxstyle.files.image_decoding import check_room, decoded
+from jaxstyle.files.image_decoding import ImageFileWarning, check_room, decoded
 from jaxstyle.files.image_pixels import to_srgb
 from jaxstyle.files.param_files import package_file
 from jaxstyle.images.arrays import check_image, fit_size
@@ -96,7 +97,9 @@ def save_image(
     Args:
         image: floating-point RGB; values are clipped to [0, 1] and rounded.
         path: its suffix chooses the format: ``.png``, ``.jpg``, ``.webp`` or ``.tif``.
-        settings: JSON values for `jaxstyle.files.load_settings`.
+        settings: JSON values for `jaxstyle.files.load_settings`. If they are too long
+            for the format, as more than 64 KB are for JPEG, they are left out with a
+            warning.
 
     Examples:
         >>> jaxstyle.save_image(photo, "photo.jpg", settings={"steps": 100})
@@ -105,8 +108,14 @@ def save_image(
 
     path, picture, exif = Path(path), Image.fromarray(to_8_bit(image)), _exif(settings)
     check_image_path(path)
+    writer = _WRITERS[path.suffix.lower()]
     with explained(f"cannot write the image {path}"), atomic_path(path) as temporary:
-        picture.save(temporary, exif=exif, **_WRITERS[path.suffix.lower()])
+        try:
+            picture.save(temporary, exif=exif, **writer)
+        except ValueError:  # of JPEG, for more than 64 KB
+            picture.save(temporary, exif=_exif(None), **writer)
+            warning = f"{path} holds no settings: they are too long for its format"
+            warnings.warn(warning, ImageFileWarning, stacklevel=2)
 
 
 def load_settings(path: str | Path) -> dict[str, object]:

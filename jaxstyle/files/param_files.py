@@ -32,12 +32,18 @@ def save_params(
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves(params)}
-    content = save(arrays, metadata=dict(metadata))
+    told = {_text(key): _text(value) for key, value in metadata.items()}
+    content = save(arrays, metadata=told)
     with (
         explained(f"cannot write the parameter file {path}"),
         atomic_path(path) as temporary,
     ):
         temporary.write_bytes(content)
+
+
+def _text(value: str) -> str:
+    """Escape what is not Unicode, in names of files that are not UTF-8."""
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -165,16 +165,30 @@ def plan_picture(output: str, *, scratch: Path) -> Path:
 
 def prepare_outputs(
     outputs: Mapping[Photo, Sequence[Path]], *, inputs: Sequence[Path], output: str
-) -> None:
+) -> tuple[dict[Photo, Sequence[Path]], set[str]]:
     """Create the folders of pictures inside the output folder.
 
-    A ValueError says if a file to write is a photo or another input, or cannot be
-    written.
+    Returns the files that can be written, and why others cannot. A ValueError says if a
+    file to write is a photo or another input.
     """
     paths = list(chain.from_iterable(outputs.values()))
     check_kept((*(photo.path for photo in outputs), *inputs), paths, what="picture")
-    for folder in {path.parent for path in paths if path != Path(output)}:
-        with explained(f"cannot make the folder {folder}"):
-            folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        check_image_path(path)
+    possible: dict[Photo, Sequence[Path]] = {}
+    failures: set[str] = set()
+    for photo, files in outputs.items():
+        try:
+            for path in files:
+                if path != Path(output):
+                    make_folder(path.parent)
+                check_image_path(path)
+        except ValueError as error:
+            failures.add(str(error))
+        else:
+            possible[photo] = files
+    return possible, failures
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it is in; a ValueError says why that fails."""
+    with explained(f"cannot make the folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)

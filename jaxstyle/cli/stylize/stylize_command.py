@@ -3,12 +3,13 @@
 Threads read the next photos and write the last pictures while the device computes.
 """
 
+import errno
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -37,6 +38,9 @@ PHOTOS_AHEAD, BATCHES_BEHIND = 8, 2
 PIXELS_AHEAD = 2**25
 """The most pixels of photos read before their turn."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The errors of a full disk."""
+
 COLUMNS = 4
 """The number of pictures side by side in a contact sheet."""
 
@@ -61,8 +65,10 @@ class Job:
 
 def run(arguments: StylizeOptions) -> int:
     """Make the pictures and return the exit code."""
-    with tempfile.TemporaryDirectory(prefix="jaxstyle-") as scratch:
-        job = make_job(arguments, Path(scratch))
+    standard = "-" in (*arguments.photos, arguments.output)
+    none = nullcontext(os.devnull)  # what is killed leaves nothing
+    with tempfile.TemporaryDirectory(prefix="jaxstyle-") if standard else none as path:
+        job = make_job(arguments, Path(path))
         return report(job, make_pictures(job))
 
 
@@ -83,13 +89,15 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
         names = [style.name for style in styles]
         outputs = photos.plan_outputs(found, names, output, scratch=scratch)
     inputs = chain.from_iterable(style.paths for style in styles)
-    photos.prepare_outputs(outputs, inputs=list(inputs), output=output)
+    possible, failures = photos.prepare_outputs(
+        outputs, inputs=list(inputs), output=output
+    )
     runtime.use_compilation_cache()
     settings = ("strength", "preserve_color", "style_size", "max_size")
     record = {name: getattr(arguments, name) for name in settings}
     paint = painting.Painter(arguments, runtime.make_say(quiet=arguments.quiet))
     record = {"command": "stylize", **record, **runtime.versions()}
-    return Job(outputs, styles, paint, arguments, record)
+    return Job(possible, styles, paint, arguments, record, failures)
 
 
 def load_all(arguments: StylizeOptions) -> list[Style]:
@@ -163,6 +171,7 @@ def make_pictures(job: Job) -> list[Path]:
         for paths in made:
             written += paths
             bar.update(len(paths))
+        readers.shutdown(wait=False, cancel_futures=True)  # after an interrupt
     return written
 
 
@@ -210,18 +219,28 @@ def successes(job: Job, futures: Iterable[Future[Result]]) -> Iterator[Result]:
 def write_pictures(
     job: Job, batch: painting.Batch, style: int, painted: jax.Array
 ) -> list[Path]:
-    """Wait for a batch in the style of an index, and write its pictures."""
+    """Wait for a batch in the style of an index, and write its pictures that can be."""
     pictures, name = fetch(batch, painted), job.styles[style].name
-    paths = [job.outputs[photo][style] for photo in batch.photos]
-    for photo, path, picture in zip(batch.photos, paths, pictures, strict=False):
-        save(job, picture, photo, path, style=name)
-    return paths
+    written: list[Path] = []
+    for photo, picture in zip(batch.photos, pictures, strict=False):
+        path = job.outputs[photo][style]
+        try:
+            save(job, picture, photo, path, style=name)
+        except ValueError as error:
+            if getattr(error.__cause__, "errno", None) in FULL:
+                raise  # as it would for all others
+            job.failures.add(str(error))
+        else:
+            written.append(path)
+    return written
 
 
 def make_contact_sheet(
     job: Job, painted: Iterable[tuple[painting.Batch, int, jax.Array]]
 ) -> Iterator[list[Path]]:
     """Make one picture of a photo in all styles, unless one is missing."""
+    if not job.outputs:
+        return
     ((photo, (path,)),) = job.outputs.items()
     pictures: list[Picture] = []
     try:
