@@ -1,6 +1,7 @@
 """Checkpoints come back bit for bit, or say what is wrong in one line."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,13 @@ def test_a_state_comes_back_bit_for_bit(
     assert_same(load(folder, notes.append), state(1))
     assert notes == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_name_that_is_not_utf_8_is_a_folder_like_any(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"run-\xff") / "checkpoints"
+    save(folder, 1, 2)
+    assert find_checkpoints(folder) == [1, 2]
+    assert_same(load(folder), state(2))
 
 
 def test_a_restored_state_may_be_donated(folder: Path) -> None:

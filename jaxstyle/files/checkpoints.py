@@ -152,10 +152,25 @@ def _manager(folder: Path) -> Iterator[Any]:
         ),
     )
     try:
-        with ocp.CheckpointManager(folder.resolve(), options=options) as manager:
+        with (
+            _unicode_path(folder.resolve()) as path,
+            ocp.CheckpointManager(path, options=options) as manager,
+        ):
             yield manager
     finally:
         log.setLevel(level)
+
+
+@contextmanager
+def _unicode_path(folder: Path) -> Iterator[Path]:
+    """Yield a folder's path, or of a link to it if it is not UTF-8, as Orbax wants."""
+    if os.fsencode(folder).decode(errors="replace") == str(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="jaxstyle-") as place:
+        link = Path(place, "checkpoints")
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def _check_room(folder: Path, size: int) -> None:
