@@ -4,8 +4,9 @@ import functools
 import io
 import struct
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,10 @@ class FileServer(ThreadingHTTPServer):
         self.ranges = True
         self.breaks_after: int | None = None
         self.pauses_after: int | None = None
+        self.tag: str | None = None
+        self.length: str | None = None
+        self.redirect: str | None = None
+        self.drips = False
         self.go_on = threading.Event()
         self.requests: list[tuple[str, str | None]] = []
 
@@ -162,7 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
-        if wanted and self.server.ranges:
+        if self.server.redirect:
+            self.send_response(302)
+            self.send_header("Location", self.server.redirect)
+            self.end_headers()
+            return
+        same = self.headers.get("If-Range") in (None, self.server.tag)
+        if wanted and self.server.ranges and same:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= len(body):
             self.send_error(416)
@@ -171,13 +182,22 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             content_range = f"bytes {start}-{len(body) - 1}/{len(body)}"
             self.send_header("Content-Range", content_range)
-        self.send_header("Content-Length", str(len(body) - start))
+        if self.server.tag:
+            self.send_header("ETag", self.server.tag)
+        length = self.server.length or str(len(body) - start)
+        self.send_header("Content-Length", length)
         self.end_headers()
         rest = body[start:][: self.server.breaks_after]
         if pause := self.server.pauses_after:
             self.wfile.write(rest[:pause])
             self.wfile.flush()
             self.server.go_on.wait()
+        elif self.server.drips:
+            with suppress(OSError):  # when it is no longer read
+                for byte in rest:
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                    time.sleep(0.01)
         else:
             self.wfile.write(rest)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from record_samples import FileServer, serve
 
+from jaxstyle.files import downloads
 from jaxstyle.files.downloads import Checksum, download, missing_bytes, partial_path
 
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -146,3 +147,49 @@ def test_a_killed_download_goes_on_where_it_stopped(
     download(server.url("file"), path, checksum=SUM, quiet=True)
     assert server.requests[-1] == ("/file", f"bytes={kept}-")
     assert path.read_bytes() == BODY
+
+
+def test_a_server_that_is_too_slow_is_left(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "PATIENCE", 0.1)
+    server.drips = True
+    message = refusal(server, tmp_path / "x")
+    assert "broke off after" in message
+    assert partial_path(tmp_path / "x").stat().st_size < 1000
+    server.drips = False
+    download(server.url("file"), tmp_path / "x", checksum=SUM, quiet=True)
+    assert (tmp_path / "x").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_download_goes_on_only_with_the_same_file(
+    server: FileServer, tmp_path: Path, changed: bool
+) -> None:
+    server.tag, server.breaks_after = '"1"', 120_000
+    refusal(server, tmp_path / "x")
+    server.breaks_after = None
+    body = BODY[::-1] if changed else BODY
+    if changed:
+        server.tag, server.files["file"] = '"2"', body
+    download(server.url("file"), tmp_path / "x", quiet=True)
+    assert (tmp_path / "x").read_bytes() == body
+    assert list(tmp_path.iterdir()) == [tmp_path / "x"]
+
+
+@pytest.mark.parametrize("length", ["many", "-1", "1e5", "9" * 30, "12 12"])
+def test_a_length_that_is_no_number_is_one_clear_line(
+    server: FileServer, tmp_path: Path, length: str
+) -> None:
+    server.length = length
+    assert f"announces a length of {length!r} bytes" in refusal(server, tmp_path / "x")
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "file", "data"])
+def test_redirects_stay_on_the_web(
+    server: FileServer, tmp_path: Path, scheme: str
+) -> None:
+    server.redirect = f"{scheme}://127.0.0.1/file"
+    message = refusal(server, tmp_path / "x")
+    assert message.startswith(f"cannot download {server.url('file')}: ")
+    assert scheme in message

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from typing import Any, NamedTuple
 from jaxstyle.files.atomic import explained
 
 _CHUNK = 2**20
+
+SLOWEST, PATIENCE = 1000, 60.0
+"""The fewest bytes a second, over so many seconds, for which a download goes on."""
+
 _NAMES = {"md5": "MD5", "sha256": "SHA-256"}
 
 
@@ -30,9 +35,9 @@ def download(
     """Download ``url`` to ``path``, which appears only when it is complete.
 
     What has arrived is kept in ``path`` with ``.part`` added. After a failure, even a
-    killed process, the next call asks the server only for the rest. The folder of
-    ``path`` must exist; ``quiet`` hides the progress bar. Any failure is a
-    ValueError.
+    killed process, the next call asks the server only for the rest, if the file there
+    is still the same. The folder of ``path`` must exist; ``quiet`` hides the progress
+    bar. Any failure is a ValueError, and so is a server that is slower than `SLOWEST`.
     """
     part = partial_path(path)
     length = _fetch(url, part, quiet=quiet)
@@ -45,11 +50,17 @@ def download(
     if checksum is not None:
         _check_sum(part, checksum, url=url, quiet=quiet)
     part.replace(path)
+    _tag_path(part).unlink(missing_ok=True)
 
 
 def partial_path(path: Path) -> Path:
     """Append ``.part`` to the name of a file, for its incomplete download."""
     return path.with_name(f"{path.name}.part")
+
+
+def _tag_path(part: Path) -> Path:
+    """Append ``.tag``: the file there holds the server's own tag of what it sent."""
+    return part.with_name(f"{part.name}.tag")
 
 
 def missing_bytes(path: Path, length: int) -> int:
@@ -82,14 +93,19 @@ def cache_folder() -> Path:
 def _fetch(url: str, part: Path, *, quiet: bool) -> int | None:
     """Append what is missing; return the length of the whole if it is known."""
     with explained(f"cannot download {url}"):
-        response = _open(url, start=part.stat().st_size if part.exists() else 0)
+        tag = _tag_path(part)
+        known = tag.read_text() if tag.is_file() else None
+        start = part.stat().st_size if part.exists() else 0
+        response = _open(url, start=start, tag=known)
     if response is None:  # nothing is missing
         return None
     mode = "ab" if response.status == http.HTTPStatus.PARTIAL_CONTENT else "wb"
     try:
         with response, part.open(mode) as file:
-            start, rest = file.tell(), response.headers.get("Content-Length")
-            length = None if rest is None else start + int(rest)
+            start, rest = file.tell(), _content_length(response, url)
+            length = None if rest is None else start + rest
+            if etag := _strong_tag(response):
+                tag.write_text(etag)
             with _bar(part.stem, length, quiet=quiet, initial=start) as bar:
                 for chunk in _chunks(response):
                     bar.update(file.write(chunk))
@@ -99,13 +115,46 @@ def _fetch(url: str, part: Path, *, quiet: bool) -> int | None:
     return length
 
 
-def _open(url: str, *, start: int) -> Any:
-    """Request everything after ``start`` bytes; return ``None`` if that is nothing."""
+def _content_length(response: Any, url: str) -> int | None:
+    """Read how many bytes a server announces; a ValueError if that is no number."""
+    text = response.headers.get("Content-Length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise ValueError(f"{url} announces a length of {text!r} bytes")
+    return int(text)
+
+
+def _strong_tag(response: Any) -> str | None:
+    """Read the tag that equal files alone have, if the server gives one."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') and tag.isascii() else None
+
+
+class _StayOnTheWeb(urllib.request.HTTPRedirectHandler):
+    """Follow redirects to addresses of the web only, and not to FTP."""
+
+    def redirect_request(
+        self, request: Any, response: Any, *rest: Any
+    ) -> urllib.request.Request | None:
+        address = rest[-1]
+        if not address.startswith(("http://", "https://")):
+            response.close()
+            raise urllib.error.URLError(f"it redirects to {address}")
+        return super().redirect_request(request, response, *rest)
+
+
+def _open(url: str, *, start: int, tag: str | None) -> Any:
+    """Request everything after ``start`` bytes; return ``None`` if that is nothing.
+
+    A server whose file no longer has the tag sends all of it.
+    """
     headers = {"Range": f"bytes={start}-"} if start else {}
+    if start and tag:
+        headers["If-Range"] = tag
+    opener = urllib.request.build_opener(_StayOnTheWeb)
     try:
-        return urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=60
-        )
+        return opener.open(urllib.request.Request(url, headers=headers), timeout=60)
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection
         if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -114,9 +163,16 @@ def _open(url: str, *, start: int) -> Any:
 
 
 def _chunks(response: Any) -> Iterator[bytes]:
-    """Yield data until the end, or until the connection breaks."""
+    """Yield data until the end, until the connection breaks or is too slow."""
+    begun, received = time.monotonic(), 0
     try:
-        yield from iter(partial(response.read1, _CHUNK), b"")
+        for chunk in iter(partial(response.read1, _CHUNK), b""):
+            yield chunk
+            received += len(chunk)
+            if (seconds := time.monotonic() - begun) > PATIENCE:
+                if received < SLOWEST * seconds:
+                    return
+                begun, received = time.monotonic(), 0
     except (OSError, http.client.HTTPException):
         return  # `download` compares the lengths
 
