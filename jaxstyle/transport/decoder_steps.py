@@ -23,7 +23,7 @@ from jaxstyle.kernels.gaussians import transport_map
 from jaxstyle.losses.style import exact_gaussian_target, exact_wasserstein_loss
 from jaxstyle.losses.terms import moments
 from jaxstyle.transport.decoder import Maps, Params, decode, decode_levels
-from jaxstyle.transport.encoder import LEVELS, encode, encode_photos
+from jaxstyle.transport.encoder import LEVELS, ORDER, encode, encode_photos
 from jaxstyle.transport.paintings import fit_level, with_noise
 
 Photos: TypeAlias = UInt8[Array, "n h w 3"]
@@ -115,15 +115,16 @@ def pass_loss(
 ) -> Metrics:
     """Compute what a pass of stylization misses at each of its levels.
 
-    From relu4_1 down to relu2_1, the features F of the images are moved to M, with the
-    distribution of the painting's; that of the whole batch is their own, for small
-    crops have too few positions. The images change by the difference of what M and F
-    decode to, and are encoded again. The loss of a level is the sum of
+    At each level above relu1_1, in their `ORDER`, the features F of the images are
+    moved to M, with the distribution of the painting's; that of the whole batch is
+    their own, for small crops have too few positions. The images change by the
+    difference of what M and F decode to, and are encoded again. The loss of a level is
+    the sum of
 
     * `FEATURES_WEIGHT` times the squared error of these features against M, relative to
       the variance of M;
-    * the Wasserstein distance to the painting at this level and all below, relative to
-      that of the photos;
+    * the Wasserstein distances to the painting at this level, those below it and those
+      yet to come, relative to those of the photos;
     * `PIXELS_WEIGHT` times the squared error of what F decodes to, relative to the
       variance of the images;
     * `CLIPPED_WEIGHT` times the squared distance of pixels from [0, 1].
@@ -142,10 +143,11 @@ def pass_loss(
     """
     params = {**params, "block1": lax.stop_gradient(params["block1"])}
     images = photos / jnp.float32(255)
-    originals = features = encode(vgg, images)
+    features = encode(vgg, images)
     goals = encode(vgg, painting[None] / jnp.float32(255))
+    before = {name: style_distance(features[name], goals[name]) for name in LEVELS}
     parts: Metrics = {}
-    for level in range(len(LEVELS), 1, -1):
+    for visit, level in enumerate(ORDER[:-1]):
         layer = LEVELS[level - 1]
         source = features[layer]
         moved = lax.stop_gradient(move_batch(source, goals[layer]))
@@ -154,15 +156,16 @@ def pass_loss(
         new, old = jnp.split(found, 2)
         painted = images + new - old
         inside = jnp.clip(painted, 0, 1)
-        again = encode(vgg, inside + LEAK * (painted - inside), deepest=level)
+        again = encode(
+            vgg, inside + LEAK * (painted - inside), deepest=max(ORDER[visit:])
+        )
         own = {
             "features": FEATURES_WEIGHT * _relative_error(again[layer], moved),
             "pixels": PIXELS_WEIGHT * _relative_error(old, images),
             "clipped": CLIPPED_WEIGHT * jnp.square(painted - inside).mean(),
         }
-        for name in LEVELS[:level]:
-            before = style_distance(originals[name], goals[name])
-            own[name] = style_distance(again[name], goals[name]) / before
+        for name, maps in again.items():
+            own[name] = style_distance(maps, goals[name]) / before[name]
         parts |= {f"level{level}/{part}": value for part, value in own.items()}
         images, features = lax.stop_gradient((inside, again))
     return parts

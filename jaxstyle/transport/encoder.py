@@ -21,6 +21,13 @@ from jaxstyle.vgg.network import Features
 LEVELS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 """The layers of the features, from level 1 to level 4."""
 
+ORDER = (3, 4, 2, 1)
+"""The levels as `jaxstyle.transport.stylize` visits them.
+
+Begun at the highest level, pictures lose their detail; upwards from the lowest, they
+keep the texture of the photo and only change their colors.
+"""
+
 SMALLEST_SIDE = 16
 """The least height and width of an image, in pixels: two positions in relu4_1."""
 

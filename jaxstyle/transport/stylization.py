@@ -1,8 +1,8 @@
 """Stylization in one pass: features of a photo are given a painting's distribution.
 
-From relu4_1 down to relu1_1 the picture is encoded to a level, the optimal transport
+The picture is encoded to one of four levels, relu1_1 to relu4_1, the optimal transport
 between normal distributions moves its features to the painting's mean and covariance,
-and decoders lead back to pixels::
+and decoders lead back to pixels, from where the next level goes on::
 
     F = E_k(x)
     x <- clip(x + D_k(T_k(F)) - D_k(F))
@@ -14,8 +14,10 @@ the picture before, and with a strength of zero nothing changes at all.
 Source: Li et al. (2017), "Universal style transfer via feature transforms", who whiten
 and color, and decode features instead of changes. The map is that of Mroueh (2019),
 "Wasserstein style transfer", and Lu et al. (2019), "A closed-form solution to universal
-style transfer". To decode differences is not in these papers. Li et al. begin at
-relu5_1, which costs as much again as all others and distorts faces.
+style transfer". To decode differences is not in these papers. Li et al. go down from
+relu5_1; here relu3_1 comes first, then relu4_1, relu2_1 and relu1_1. The picture is
+then nearer to the painting with less change of the photo, and relu5_1, which costs as
+much as all others together, distorts faces.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +41,13 @@ from jaxstyle.scaling.windows import (
     map_windows,
 )
 from jaxstyle.transport.decoder import Maps, block_reach, decode
-from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode, level_stride
+from jaxstyle.transport.encoder import (
+    LEVELS,
+    ORDER,
+    SMALLEST_SIDE,
+    encode,
+    level_stride,
+)
 from jaxstyle.transport.paintings import (
     Painting,
     check_mask,
@@ -209,14 +217,14 @@ def _changer(x: Maps) -> Callable[[Gaussian, Gaussian], Maps]:
 def _levels(
     params: Mapping[str, Any], images: Images, target: Target, strength: ArrayLike
 ) -> Iterator[_Level]:
-    """Yield the levels from relu4_1 to relu1_1."""
+    """Yield the levels in their order."""
     regions: Sequence[tuple[Painting, _Mask]]
     regions = [(target, None)] if isinstance(target, Mapping) else list(target)
     for _, mask in regions:
         if mask is not None:
             check_mask(mask, images)
     strengths = jnp.broadcast_to(jnp.asarray(strength, jnp.float32), len(LEVELS))
-    for number in range(len(LEVELS), 0, -1):
+    for number in ORDER:
         layer = LEVELS[number - 1]
         yield _Level(
             number,
