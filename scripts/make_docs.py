@@ -120,7 +120,7 @@ PAGES: Mapping[str, Page] = {
         "Files",
         (
             *("load_settings", "shipped_styles", "find_style", "load_style_file"),
-            *("load_painting", "save_painting"),
+            *("shipped_paintings", "load_painting", "save_painting"),
             *("load_params", "save_params", "digest_params", "save_vgg", "Origin"),
             *("make_sheet", "cache_folder"),
         ),

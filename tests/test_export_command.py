@@ -99,7 +99,7 @@ def test_an_unknown_suffix_is_refused(capsys: Captured) -> None:
 
 def test_an_unknown_style_is_refused(capsys: Captured) -> None:
     line = refused(capsys, "great-wav", "-o", "out.onnx")
-    assert "no style great-wav: expected great-wave" in line
+    assert "no style great-wav: did you mean great-wave" in line
 
 
 def test_a_folder_that_is_missing_is_named(capsys: Captured) -> None:

@@ -1,7 +1,9 @@
 """``jaxstyle styles``: the list, all about one style, and the styles that ship."""
 
 import json
+import re
 import shlex
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
@@ -17,8 +19,15 @@ from trained_nets import read_arguments, read_settings
 
 from jaxstyle.cli.main import parse
 from jaxstyle.cli.train.training_inputs import choose_settings
+from jaxstyle.files import load_painting
 from jaxstyle.files.param_files import leaves
-from jaxstyle.files.style_files import load_style_file, save_style, shipped_styles
+from jaxstyle.files.style_files import (
+    load_style_file,
+    load_style_header,
+    save_style,
+    shipped_paintings,
+    shipped_styles,
+)
 from jaxstyle.nets.networks import NETWORKS, Network
 from jaxstyle.nets.transform_net import net_shapes
 
@@ -230,8 +239,9 @@ def test_of_another_network_no_width_is_told(
 def test_a_style_that_is_nowhere_is_refused(shipped: Path, capsys: Captured) -> None:
     save(shipped / "wave.safetensors")
     assert refused(capsys, "wvae") == (
-        "jaxstyle styles: error: no style wvae: expected wave, a file made by jaxstyle "
-        "train or jaxstyle import, hf:USER/REPO"
+        "jaxstyle styles: error: no style wvae: did you mean wave? jaxstyle styles "
+        "lists those that ship; or give an image of a painting, a file made by "
+        "jaxstyle train or jaxstyle import, or hf:USER/REPO"
     )
 
 
@@ -263,6 +273,8 @@ def test_a_folder_is_refused(tmp_path: Path, capsys: Captured) -> None:
 
 SHIPPED = shipped_styles()
 
+PAINTINGS = shipped_paintings()
+
 FACTS = (
     *("title", "painter", "year", "command", "before"),
     *("losses", "steps", "settings", "data"),
@@ -293,7 +305,8 @@ def test_a_style_ships() -> None:
 def test_the_list_of_what_ships_fits_100_columns(capsys: Captured) -> None:
     lines = printed(capsys)
     assert max(map(len, lines)) <= 100
-    assert {line.split()[0] for line in lines if line[0] != " "} == {"name", *SHIPPED}
+    heads = [line.split()[0] for line in lines if line and line[0] != " "]
+    assert heads == ["name", *SHIPPED, "name", *PAINTINGS]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -304,6 +317,24 @@ def test_a_shipped_net_is_small_and_whole(name: str) -> None:
         types = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
     assert types == {"F16"}
     assert SHIPPED[name].stat().st_size < 4e6
+
+
+def test_paintings_ship() -> None:
+    assert len(PAINTINGS) >= 30
+    assert not PAINTINGS.keys() & SHIPPED.keys()
+
+
+@pytest.mark.parametrize("name", PAINTINGS)
+def test_a_shipped_painting_is_whole_and_known(name: str) -> None:
+    _, facts = load_style_header(PAINTINGS[name])
+    assert facts["title"].strip() == facts["title"] != ""
+    painter = unicodedata.normalize("NFKD", facts["painter"]).encode("ascii", "ignore")
+    assert name.split("-")[0] in painter.decode().lower()
+    assert re.fullmatch("[0-9a-f]{64}", facts["source_sha256"])
+    assert PAINTINGS[name].stat().st_size < 0.2e6
+    for level in load_painting(name).values():
+        assert np.isfinite(level.mean).all()
+        assert np.linalg.eigvalsh(level.covariance).min() > 0
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -106,7 +106,10 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
             "--contact-sheet takes one photo, got 2",
         ),
         (("photo.png", "--contact-sheet", "-o", "out"), "unknown suffix ''"),
-        (("photo.png", "-o", "x", "--style", "mosaic"), "no style mosaic: expected"),
+        (
+            ("photo.png", "-o", "x", "--style", "mosaic"),
+            "no style mosaic: jaxstyle st",
+        ),
         (("photo.png", "-o", "x", "--style", "no.jpg"), "no such image file: no.jpg"),
         (("photo.png", "-o", "x", "--style", "photo.png"), "36x20 pixels is too small"),
         (

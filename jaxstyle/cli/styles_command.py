@@ -1,4 +1,4 @@
-"""``jaxstyle styles``: list the styles that ship, or describe one."""
+"""``jaxstyle styles``: list the nets and paintings that ship, or describe one."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,12 @@ from typing import Any
 
 from jaxstyle.cli.commands import StylesOptions
 from jaxstyle.files.json_files import parse_json
-from jaxstyle.files.style_files import find_style, load_style_header, shipped_styles
+from jaxstyle.files.style_files import (
+    find_style,
+    load_style_header,
+    shipped_paintings,
+    shipped_styles,
+)
 
 LINE = 100
 """The longest line, in characters, except commands and paths."""
@@ -37,9 +42,7 @@ Row = tuple[str, ...]
 def run(arguments: StylesOptions) -> int:
     """Print the list, or all about one style; return the exit code."""
     if arguments.style is None:
-        shipped = shipped_styles().items()
-        rows = [make_row(name, load_facts(path)) for name, path in shipped]
-        lines = format_table([HEADS, *rows])
+        lines = list_shipped()
     else:
         lines = describe(load_facts(find_style(arguments.style)))
     for line in lines:
@@ -67,6 +70,19 @@ def decode(text: str) -> Any:
 
 
 # --- the list -----------------------------------------------------------------------
+
+
+def list_shipped() -> Iterator[str]:
+    """Yield the lines of a table of nets, and of one of paintings, if any ship."""
+    nets, paintings = (
+        [make_row(name, load_facts(path)) for name, path in shipped.items()]
+        for shipped in (shipped_styles(), shipped_paintings())
+    )
+    yield from format_table([HEADS, *nets])
+    if paintings:
+        yield ""
+        rows = [HEADS, *paintings]
+        yield from format_table([row[:NUMBERS] for row in rows])
 
 
 def make_row(name: str, facts: Mapping[str, Any]) -> Row:

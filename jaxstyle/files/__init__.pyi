@@ -15,6 +15,7 @@ from .style_files import (
     load_style as load_style,
     load_style_file as load_style_file,
     save_style as save_style,
+    shipped_paintings as shipped_paintings,
     shipped_styles as shipped_styles,
 )
 from .transport_files import (

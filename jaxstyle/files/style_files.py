@@ -1,7 +1,11 @@
-"""Style files: the parameters of one trained transform net, and where it is from."""
+"""Style files: the parameters of one trained transform net, and where it is from.
+
+Beside them lie the files of paintings, which `jaxstyle.files.transport_files` reads.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from statistics import mode
@@ -20,7 +24,7 @@ MAKERS = "jaxstyle train or jaxstyle import"
 """The commands that make styles."""
 
 ALL = "all"
-"""The name of all shipped styles, without their smaller nets."""
+"""The name of all shipped nets, without the smaller ones."""
 
 SMALLER = re.compile(r".+-\d+")
 """The names of smaller nets end in their width, as in ``great-wave-8``."""
@@ -110,10 +114,11 @@ def is_painting(metadata: Mapping[str, str]) -> bool:
 
 
 def find_style(name_or_path: str | Path) -> Path:
-    """Find the file of a style; ``great_wave`` will do for ``great-wave``.
+    """Find the file of a net or a painting; ``great_wave`` is ``great-wave``.
 
     Args:
-        name_or_path: as `jaxstyle.load_style` takes it. A style on the hub is fetched.
+        name_or_path: as `jaxstyle.load_style` takes it, or of a painting in the
+            package. A style on the hub is fetched.
 
     Returns:
         The path of a file that exists.
@@ -124,12 +129,16 @@ def find_style(name_or_path: str | Path) -> Path:
     """
     if is_address(name_or_path):
         return pull_style(str(name_or_path))
-    shipped = _find_shipped()
+    shipped = _find_shipped("styles") | shipped_paintings()
     name = str(name_or_path).replace("_", "-")
     path = shipped.get(name, Path(name_or_path))
     if not path.exists():
-        known = ", ".join([*shipped, f"a file made by {MAKERS}", FORM])
-        raise ValueError(f"no style {name_or_path}: expected {known}")
+        near = get_close_matches(name.lower(), shipped)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(
+            f"no style {name_or_path}: {hint}jaxstyle styles lists those that ship; or "
+            f"give an image of a painting, a file made by {MAKERS}, or {FORM}"
+        )
     return path
 
 
@@ -147,7 +156,7 @@ def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
 
 
 def shipped_styles() -> dict[str, Path]:
-    """Find the files of the styles that ship in the package.
+    """Find the files of the nets that ship in the package.
 
     Returns:
         Their paths by name, in alphabetical order.
@@ -159,14 +168,27 @@ def shipped_styles() -> dict[str, Path]:
         >>> list(jaxstyle.files.shipped_styles())[:2]
         ['great-wave', 'great-wave-16']
     """
-    if shipped := _find_shipped():
+    if shipped := _find_shipped("styles"):
         return shipped
     raise ValueError(f"no style ships in this installation; make one with {MAKERS}")
 
 
-def _find_shipped() -> dict[str, Path]:
-    folder = Path(str(resources.files("jaxstyle") / "styles"))
-    files = {path.stem: path for path in folder.glob("*.safetensors")}
+def shipped_paintings() -> dict[str, Path]:
+    """Find the files of the paintings that ship in the package.
+
+    Returns:
+        Their paths by name, in alphabetical order.
+
+    Examples:
+        >>> list(jaxstyle.files.shipped_paintings())[0]
+        'arcimboldo-librarian'
+    """
+    return _find_shipped("paintings")
+
+
+def _find_shipped(folder: str) -> dict[str, Path]:
+    place = Path(str(resources.files("jaxstyle") / folder))
+    files = {path.stem: path for path in place.glob("*.safetensors")}
     return dict(sorted(files.items()))
 
 

@@ -22,7 +22,7 @@ from jaxstyle.files.param_files import (
     package_file,
     save_params,
 )
-from jaxstyle.files.style_files import PAINTING
+from jaxstyle.files.style_files import PAINTING, find_style
 from jaxstyle.files.vgg_files import load_vgg
 from jaxstyle.kernels.gaussians import Gaussian
 from jaxstyle.transport.decoder import Params, init_decoder
@@ -147,21 +147,22 @@ def save_painting(
     save_params(arrays, path, metadata={**metadata, **PAINTING})
 
 
-def load_painting(path: str | Path) -> Painting:
+def load_painting(name_or_path: str | Path) -> Painting:
     """Read a painting for `jaxstyle.transport.stylize`.
 
     Args:
-        path: a file by `save_painting` or ``jaxstyle describe``.
+        name_or_path: a painting in the package, such as ``"hokusai-poppies"``
+            (``jaxstyle styles`` lists them), or a file by `save_painting` or
+            ``jaxstyle describe``.
 
     Returns:
         The painting, in float32.
 
     Examples:
-        >>> target = jaxstyle.transport.describe(transport, painting)
-        >>> jaxstyle.files.save_painting(target, "mine.safetensors", metadata={})
-        >>> jaxstyle.files.load_painting("mine.safetensors")["relu4_1"].mean.shape
+        >>> jaxstyle.files.load_painting("hokusai-poppies")["relu4_1"].mean.shape
         (512,)
     """
+    path = find_style(name_or_path)
     arrays, metadata = load_params(path)
     check_format(metadata, PAINTING, path=path, made_by="jaxstyle describe")
     check_params(arrays, _painting_shapes(), path=path)
