@@ -31,6 +31,7 @@ from jaxstyle.scaling.memory import (
     check_memory,
     list_strategies,
     make_that_fits,
+    return_freed_memory,
 )
 from jaxstyle.scaling.sharding import replicated, sharded_first_axis
 
@@ -157,6 +158,8 @@ def paint(
 class Painter:
     """Stylizes batches; it compiles a program when a shape comes first, and says so.
 
+    It keeps only the programs of the last shape.
+
     Devices share batches, or the rows of a single photo. By default one device is used,
     and photos that are too large for its memory use all devices, or tiles.
     """
@@ -165,14 +168,25 @@ class Painter:
     say: Callable[[str], object]
     _strategies: dict[Any, Strategy] = field(default_factory=dict, init=False)
     _programs: dict[Any, Compiled] = field(default_factory=dict, init=False)
+    _shape: tuple[int, ...] = field(default=(), init=False)
 
     def __call__(self, style: Style, batch: Batch) -> jax.Array:
         """Begin to stylize a batch; a TooLargeError if no strategy fits in memory."""
         key = _structure(style), batch.images.shape
+        if batch.images.shape != self._shape:
+            self._forget_programs()
+            self._shape = batch.images.shape
         if key not in self._strategies:
             self._strategies[key] = self._choose(style, batch)
         program, arguments = self._prepare(self._strategies[key], style, batch)
         return program(*arguments)
+
+    def _forget_programs(self) -> None:
+        """Free the memory of programs: photos come in the order of their shapes."""
+        if self._programs:
+            self._programs.clear()
+            jax.clear_caches()  # JAX keeps them, too
+            return_freed_memory()
 
     def _choose(self, style: Style, batch: Batch) -> Strategy:
         """Choose the first strategy whose program fits in memory."""
