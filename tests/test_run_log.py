@@ -99,6 +99,7 @@ def test_a_line_that_a_crash_has_cut_is_dropped(tmp_path: Path) -> None:
         *(b"", b"{", b"[]", b"3", b"{}", b"\xff", b"[" * 10**5, b'{"loss": 1}'),
         *(b'{"step": "2"}', b'{"step": 2, "loss": "x"}', b'{"step": 2, "loss": []}'),
         *(b'{"step": null}', b'{"step": true}', b'{"step": 2.5}'),
+        b'{"step": 1, "loss": 1' + b"0" * 400 + b"}",
     ],
 )
 def test_a_damaged_line_is_left_out_and_the_run_goes_on(

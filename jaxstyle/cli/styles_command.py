@@ -87,13 +87,14 @@ def list_shipped() -> Iterator[str]:
 
 def make_row(name: str, facts: Mapping[str, Any]) -> Row:
     """Format the cells of a style."""
-    losses = facts.get("losses") or {}
-    parts = [losses.get(f"validation_{part}") for part in ("loss", "content", "style")]
+    losses = facts.get("losses")
+    known = losses if isinstance(losses, Mapping) else {}
+    parts = [known.get(f"validation_{part}") for part in ("loss", "content", "style")]
     texts = [str(facts.get(key, UNKNOWN)) for key in ("title", "painter", "year")]
     return (
         *(name, *texts, str(facts.get("width", UNKNOWN)), f"{facts['megabytes']:.1f}"),
         str(facts.get("steps", UNKNOWN)),
-        *(UNKNOWN if part is None else f"{part:.2f}" for part in parts),
+        *(f"{x:.2f}" if isinstance(x, int | float) else UNKNOWN for x in parts),
     )
 
 

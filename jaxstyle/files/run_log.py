@@ -95,9 +95,12 @@ def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             values = parse_object(line)
         except ValueError:
             continue
-        numbers = all(type(value) in (int, float) for value in values.values())
-        if numbers and isinstance(values.get("step"), int):
+        if all(map(_is_number, values.values())) and type(values.get("step")) is int:
             yield line + b"\n", values
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and value.bit_length() < 64)
 
 
 def _keep_until(path: Path, step: int) -> None:
