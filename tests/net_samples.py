@@ -5,10 +5,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxstyle.nets.transform_net import init_net, net_shapes
 
-CONSTANTS = ("input", "output", "negative_slope")
+CONSTANTS = {"filter", "input", "negative_slope", "noise", "output"}
+"""The parameters that training leaves alone, as far as a net has them."""
+
+KINDS: list[dict[str, Any]] = [
+    {"norm": "affine", "upsampling": "bilinear", "noise": 2},
+    {"norm": "instance"},
+    {"norm": "batch"},
+]
+"""Options of nets of all norms, and with all that the package's own nets may have."""
+
+every_kind = pytest.mark.parametrize(
+    "kind", KINDS, ids=[kind["norm"] for kind in KINDS]
+)
 
 
 def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
@@ -23,7 +36,7 @@ def random_net(seed: int = 0, **options: Any) -> dict[str, Any]:
         ),
         params,
     )
-    return moved | {name: params[name] for name in CONSTANTS}
+    return moved | {name: params[name] for name in CONSTANTS & params.keys()}
 
 
 def quick_net(seed: int = 0, *, width: int = 4) -> dict[str, Any]:

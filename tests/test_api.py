@@ -76,6 +76,8 @@ class TransformNet:
     norm: str = "affine"
     blocks: int = 5
     negative_slope: float = 1.0
+    upsampling: str = "nearest"
+    noise: int = 0
 
 class Objective:
     extractor: Extractor = TRAINED_VGG
@@ -241,6 +243,8 @@ def init_net(
     norm: str = "affine",
     blocks: int = 5,
     negative_slope: float = 1.0,
+    upsampling: str = "nearest",
+    noise: int = 0,
 ) -> dict[str, Any]: ...
 
 def init_state(

@@ -23,6 +23,7 @@ GEOMETRIES = {
     "3x3": Geometry(3),
     "stride": Geometry(3, stride=2),
     "upsampling": Geometry(3, upsampling=2),
+    "smooth upsampling": Geometry(5, upsampling=2),
 }
 
 SIZES = [(8, 8), (12, 20), (24, 16)]
@@ -52,7 +53,8 @@ def expected_by_definition(
     up, margin = geometry.upsampling, geometry.size // 2
     big = np.float64(x).repeat(up, 1).repeat(up, 2)
     _, h, w, _ = big.shape
-    padded = np.pad(big, ((0, 0), (margin,) * 2, (margin,) * 2, (0, 0)), "reflect")
+    mode: Any = "edge" if up > 1 else "reflect"
+    padded = np.pad(big, ((0, 0), (margin,) * 2, (margin,) * 2, (0, 0)), mode)
     taps = np.ndindex(geometry.size, geometry.size)
     whole = sum(
         padded[:, i : i + h, j : j + w] @ np.float64(kernel[i, j]) for i, j in taps
@@ -89,7 +91,8 @@ def test_both_ways_have_the_same_gradients(geometry: Geometry) -> None:
 @every_geometry
 def test_gradients_are_those_of_finite_differences(geometry: Geometry) -> None:
     x, kernel = make_operands(geometry, (8, 8))
-    assert_gradients(lambda x, k: jnp.sin(convolve(x, k, geometry)), x, kernel)
+    # Large kernels add up to much: a sine of that has no finite differences.
+    assert_gradients(lambda x, k: jnp.sin(convolve(x, k, geometry) / 4), x, kernel)
 
 
 @every_geometry

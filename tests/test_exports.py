@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from net_samples import random_images, random_net
+from net_samples import KINDS, random_images, random_net
 
 from jaxstyle.convert.exports import PLATFORMS, export_net
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
@@ -81,10 +81,12 @@ def test_a_process_with_jax_alone_paints_the_same_at_any_size(
 
 
 @pytest.mark.parametrize(
-    ("norm", "negative_slope"), [("instance", 0.0), ("batch", 0.3)]
+    ("kind", "negative_slope"), [(KINDS[0], 1.0), (KINDS[1], 0.0), (KINDS[2], 0.3)]
 )
-def test_nets_of_other_kinds_paint_the_same(norm: str, negative_slope: float) -> None:
-    params = random_net(width=2, norm=norm, negative_slope=negative_slope)
+def test_nets_of_other_kinds_paint_the_same(
+    kind: dict[str, Any], negative_slope: float
+) -> None:
+    params = random_net(width=2, **kind, negative_slope=negative_slope)
     images = random_images(2, 18, 21, 3)
     found = jax.jit(export_net(params).call)(images)
     assert_same_pictures(found, jax.jit(stylize)(params, images))

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
-from net_samples import random_images, random_net
+from net_samples import every_kind, random_images, random_net
 
 from jaxstyle.convert.exports import OPSET, to_onnx
 from jaxstyle.nets.transform_net import NORMS, Params, stylize
@@ -45,11 +45,14 @@ def assert_same_pictures(params: Params, images: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=WITHIN)
 
 
-@every_norm
+@every_kind
 @pytest.mark.parametrize("negative_slope", [0.0, 0.3, 1.0])
-def test_every_kind_of_net_paints_the_same(norm: str, negative_slope: float) -> None:
-    params = random_net(norm=norm, negative_slope=negative_slope)
+def test_every_kind_of_net_paints_the_same(
+    kind: dict[str, Any], negative_slope: float
+) -> None:
+    params = random_net(**kind, negative_slope=negative_slope)
     assert_same_pictures(params, random_images(2, 18, 21, 3))
+    assert_same_pictures(params, random_images(1, 64, 131, 3))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,12 +1,14 @@
 """A net on images in larger arrays paints what it paints without their padding."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from net_samples import every_kind
 
 from jaxstyle.nets.padded import stylize_padded
-from jaxstyle.nets.transform_net import NORMS, init_net, stylize
+from jaxstyle.nets.transform_net import init_net, stylize
 
 SIZES = ((16, 18), (29, 17), (32, 20))
 
@@ -23,9 +25,9 @@ def lay_out(images: list[np.ndarray], *, beyond: float) -> np.ndarray:
     return arrays
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_what_lies_beyond_an_image_does_not_matter(norm: str) -> None:
-    params = init_net(jax.random.key(0), width=2, norm=norm, blocks=1)
+@every_kind
+def test_what_lies_beyond_an_image_does_not_matter(kind: dict[str, Any]) -> None:
+    params = init_net(jax.random.key(0), width=2, blocks=1, **kind)
     images = random_images()
     program = jax.jit(stylize_padded)
     alone = [np.asarray(jax.jit(stylize)(params, image)) for image in images]

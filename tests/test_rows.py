@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from loss_checks import SHALLOW, Params, blots, evaluate
-from net_samples import random_images, random_net
+from net_samples import KINDS, random_images, random_net
 from numeric_checks import assert_close
 from process_runs import virtual_devices
 
@@ -169,10 +169,10 @@ def test_less_is_kept_of_blocks_that_are_computed_twice(raw: Params) -> None:
 
 
 @pytest.mark.parametrize(
-    ("norm", "shape"), [("affine", (2, 17, 18)), ("batch", (45, 62))]
+    ("kind", "shape"), [(KINDS[0], (2, 17, 18)), (KINDS[2], (45, 62))]
 )
-def test_nets_see_nothing_below(norm: str, shape: tuple[int, ...]) -> None:
-    net = random_net(norm=norm, blocks=2, negative_slope=0.3)
+def test_nets_see_nothing_below(kind: dict[str, Any], shape: tuple[int, ...]) -> None:
+    net = random_net(**kind, blocks=2, negative_slope=0.3)
     images = random_images(*shape, 3)
     mesh = make_row_mesh()
     found = jax.jit(lambda net, x: stylize_sharded(net, x, mesh))(net, images)

@@ -1,22 +1,25 @@
 """A net makes the same picture of an image tile by tile, in less memory."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from net_samples import random_images, random_net
+from net_samples import every_kind, random_images, random_net
 
 from jaxstyle import stylize
 from jaxstyle.nets import stylize_tiled
 from jaxstyle.scaling.memory import needed_memory
 
 
-@pytest.mark.parametrize("norm", ["affine", "instance", "batch"])
+@every_kind
 @pytest.mark.parametrize("shape", [(57, 90), (48, 24)])
-def test_tiles_make_the_same_picture(norm: str, shape: tuple[int, int]) -> None:
-    net = random_net(norm=norm, blocks=2, negative_slope=0.3)
+def test_tiles_make_the_same_picture(
+    kind: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    net = random_net(**kind, blocks=2, negative_slope=0.3)
     image = random_images(*shape, 3)
     expected = jax.jit(stylize)(net, image)
     got = jax.jit(partial(stylize_tiled, tile=40))(net, image)

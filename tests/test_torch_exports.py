@@ -69,8 +69,18 @@ def test_all_reasons_against_a_net_are_named() -> None:
     with pytest.raises(
         ValueError, match="TransformerNet cannot hold this net"
     ) as error:
-        to_torch(random_net(norm="batch", negative_slope=0.0, blocks=3))
+        to_torch(
+            random_net(
+                norm="batch",
+                negative_slope=0.0,
+                blocks=3,
+                upsampling="bilinear",
+                noise=1,
+            )
+        )
     for reason in (
+        "its upsampling is smoothed by a filter",
+        "noise is added to its images",
         "it has 3 residual blocks, not 5",
         "it has batch norm, not instance norm",
         "its residual branches end with a ReLU of negative slope 0",

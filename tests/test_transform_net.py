@@ -6,18 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from net_samples import CONSTANTS, every_kind
 from numeric_checks import assert_close
 
 from jaxstyle.files.param_files import leaves
+from jaxstyle.kernels.convolutions import Geometry, convolve
 from jaxstyle.nets.flax_net import TransformNet
+from jaxstyle.nets.net_layers import Layer, apply_convolution, make_layers
 from jaxstyle.nets.transform_net import (
     MOMENTUM,
     NORMS,
     SMALLEST_SIDE,
     init_net,
     net_blocks,
+    net_noise,
     net_norm,
     net_shapes,
+    net_upsampling,
     net_width,
     stylize,
     stylize_in_training,
@@ -43,8 +48,7 @@ def make_params(seed: int = 0, **options: Any) -> dict[str, Any]:
         lambda x: np.float32(x + abs(x) * noise.uniform(-0.3, 0.3, x.shape) + 0.01),
         params,
     )
-    constants = {name: params[name] for name in ("input", "output", "negative_slope")}
-    return moved | constants
+    return moved | {name: params[name] for name in CONSTANTS & params.keys()}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +69,51 @@ def test_width_and_norm_are_read_off_the_parameters(norm: str) -> None:
     params = make_params(norm=norm)
     assert (net_width(params), net_norm(params)) == (WIDTH, norm)
     assert net_blocks(params) == BLOCKS
+    assert (net_upsampling(params), net_noise(params)) == ("nearest", 0)
     shapes = net_shapes(width=WIDTH, norm=norm, blocks=BLOCKS)
     assert jax.tree.map(jnp.shape, params) == shapes
+
+
+def test_upsampling_and_noise_are_read_off_the_parameters() -> None:
+    params = make_params(upsampling="bilinear", noise=2)
+    assert (net_upsampling(params), net_noise(params)) == ("bilinear", 2)
+    assert params["conv4"]["kernel"].shape[:2] == (3, 3)
+    assert params["conv1"]["kernel"].shape[2] == 5
+    shapes = net_shapes(width=WIDTH, norm="affine", blocks=BLOCKS, taps=3, noise=2)
+    assert jax.tree.map(jnp.shape, params) == shapes
+    with pytest.raises(ValueError, match="no upsampling 'cubic'; known are nearest, b"):
+        make_params(upsampling="cubic")
+    with pytest.raises(ValueError, match="0 or more channels of noise, got -1"):
+        make_params(noise=-1)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (4, 4)])
+def test_a_filter_makes_the_upsampling_bilinear(size: tuple[int, int]) -> None:
+    """Inside; at the edge of the image, the filter sees the edge repeated twice."""
+    layer = make_layers(width=1, norm="instance", blocks=0, taps=3)[3]
+    assert isinstance(layer, Layer)
+    net = make_params(upsampling="bilinear")
+    x = jax.random.normal(jax.random.key(0), (1, *size, 4 * WIDTH))
+    found = apply_convolution(layer, net, x, convolve)
+    large = jax.image.resize(x, (1, 2 * size[0], 2 * size[1], 4 * WIDTH), "linear")
+    plain = make_layers(width=1, norm="instance", blocks=0)[-1]
+    assert isinstance(plain, Layer)
+    own = {plain.conv_name: net["conv4"]}
+    like = layer._replace(number=plain.number, geometry=Geometry(3), taps=1)
+    expected = apply_convolution(like, own, large, convolve)
+    assert_close(found[:, 1:-1, 1:-1], expected[:, 1:-1, 1:-1])
+
+
+def test_only_noise_makes_a_picture_of_flat_color_uneven() -> None:
+    """Away from the edges; batch norm, since flat color has no moments of its own."""
+    gray = jnp.full((1, 96, 96, 3), 0.4)
+
+    def unevenness(noise: int) -> float:
+        net = make_params(norm="batch", upsampling="bilinear", noise=noise)
+        return float(jnp.ptp(run(net, gray)[0, 32:-32, 32:-32], (0, 1)).max())
+
+    assert unevenness(0) < 1e-6
+    assert unevenness(1) > 1e-2
 
 
 def test_the_tree_is_as_documented() -> None:
@@ -81,9 +128,6 @@ def test_the_tree_is_as_documented() -> None:
     assert shapes["conv6/kernel"] == (9, 9, 32, 3)
     trained = {name for name in shapes if name.split("/")[0] not in CONSTANTS}
     assert sum(np.prod(shapes[name]) for name in trained) == 1_679_235
-
-
-CONSTANTS = ("input", "output", "negative_slope")
 
 
 def test_kernels_are_drawn_as_pytorch_draws_them() -> None:
@@ -223,12 +267,12 @@ def test_batch_norm_takes_its_statistics_from_the_batch(images: jax.Array) -> No
 
 def test_batch_norm_follows_its_running_statistics(images: jax.Array) -> None:
     params = make_params(norm="batch")
-    constant = {name: params[name] for name in CONSTANTS}
+    constant = {name: params[name] for name in CONSTANTS & params.keys()}
     current: Any = params
     for _ in range(80):
         stylized, current = run_in_training(current, images)
     assert_close(run(current, images), stylized, rtol=1e-2)
-    assert_close({name: current[name] for name in CONSTANTS}, constant, rtol=0)
+    assert_close({name: current[name] for name in constant}, constant, rtol=0)
     _, next_one = run_in_training(params, images)
     old, new = params["norm1"]["mean"], next_one["norm1"]["mean"]
     settled = current["norm1"]["mean"]
@@ -257,7 +301,7 @@ def test_gradients_are_those_of_finite_differences(images: jax.Array) -> None:
 
     def objective(step: jax.Array) -> jax.Array:
         moved = jax.tree.map(lambda p, d: p + step * d, params, direction)
-        moved |= {name: params[name] for name in CONSTANTS}
+        moved |= {name: params[name] for name in CONSTANTS & params.keys()}
         return stylize(moved, images + 0.1 * step * images[::-1]).mean()
 
     with jax.enable_x64(True):
@@ -308,18 +352,17 @@ def test_equal_shapes_do_not_recompile(
 # --- as a Flax module ---------------------------------------------------------------
 
 
-@every_norm
+@every_kind
 def test_flax_module_is_stylize_on_the_tree_of_init_net(
-    norm: str, images: jax.Array
+    kind: dict[str, Any], images: jax.Array
 ) -> None:
-    model = TransformNet(width=WIDTH, norm=norm, blocks=BLOCKS, negative_slope=0.5)
+    options = {"width": WIDTH, "blocks": BLOCKS, "negative_slope": 0.5, **kind}
+    model = TransformNet(**options)
     variables = jax.jit(model.init)(jax.random.key(0), images)
-    drawn = init_net(
-        jax.random.key(0), width=WIDTH, norm=norm, blocks=BLOCKS, negative_slope=0.5
-    )
+    drawn = init_net(jax.random.key(0), **options)
     params = variables["params"]
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, drawn)
-    for name in ("input", "output", "negative_slope"):
+    for name in CONSTANTS & drawn.keys():
         jax.tree.map(np.testing.assert_array_equal, params[name], drawn[name])
     for name in ("conv1", "conv3", "conv6"):
         new, old = params[name]["kernel"], drawn[name]["kernel"]

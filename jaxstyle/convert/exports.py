@@ -13,8 +13,16 @@ import numpy as np
 from jax import export
 from jaxtyping import Array, Float
 
-from jaxstyle.kernels.convolutions import Geometry
-from jaxstyle.nets.net_layers import EPSILON, STRIDE, Layers, Params, Residual
+from jaxstyle.kernels.convolutions import block_kernel
+from jaxstyle.nets.net_layers import (
+    EPSILON,
+    STRIDE,
+    Layer,
+    Layers,
+    Params,
+    Residual,
+    effective_kernel,
+)
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_layers, transform
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -160,6 +168,8 @@ def _transform(graph: _Graph, params: Params, x: str) -> str:
     pixels = params["input"]
     x = graph.add("Sub", x, _channels(pixels["mean"]))
     x = graph.add("Div", x, _channels(pixels["std"]))
+    if "noise" in params:
+        x = _add_noise(graph, _array(params["noise"]), x)
     x = _apply_layers(graph, net_layers(params), params, x)
     pixels = params["output"]
     x = graph.add("Mul", x, _channels(pixels["std"]))
@@ -174,7 +184,7 @@ def _apply_layers(graph: _Graph, layers: Layers, params: Params, x: str) -> str:
             slope = float(params["negative_slope"])
             x = graph.add("Add", x, graph.add("LeakyRelu", y, alpha=slope))
             continue
-        x = _convolve(graph, params[layer.conv_name], x, layer.geometry)
+        x = _convolve(graph, layer, params, x)
         if layer.norm:
             x = _normalize(graph, params.get(layer.norm_name, {}), x)
         if layer.relu:
@@ -182,25 +192,34 @@ def _apply_layers(graph: _Graph, layers: Layers, params: Params, x: str) -> str:
     return x
 
 
-def _convolve(graph: _Graph, own: Params, x: str, geometry: Geometry) -> str:
-    """Add an upsampling by repetition, padding by reflection and a convolution."""
-    if geometry.upsampling > 1:
-        scales = np.array([geometry.upsampling] * 2, np.float32)
-        x = graph.add(
-            "Resize",
-            x,
-            "",
-            scales,
-            axes=[2, 3],
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric",
-        )
-    margins = np.array([geometry.size // 2] * 4)
-    x = graph.add("Pad", x, margins, "", _SIDES, mode="reflect")
-    kernel = _array(own["kernel"]).transpose(3, 2, 0, 1)
-    strides = [geometry.stride] * 2
-    return graph.add("Conv", x, kernel, _array(own["bias"]), strides=strides)
+def _add_noise(graph: _Graph, square: np.ndarray, x: str) -> str:
+    """Add the channels of a square that is repeated over the image."""
+    side = len(square)
+    size = graph.add("Shape", x, start=2)
+    more = graph.add("Div", graph.add("Add", size, np.array(side - 1)), np.array(side))
+    count = graph.add("Shape", x, end=1)
+    repeats = graph.add("Concat", count, np.array([1]), more, axis=0)
+    noise = graph.add("Tile", square.transpose(2, 0, 1)[None], repeats)
+    noise = graph.add("Slice", noise, np.array([0, 0]), size, _SIDES)
+    return graph.add("Concat", x, noise, axis=1)
+
+
+def _convolve(graph: _Graph, layer: Layer, params: Params, x: str) -> str:
+    """Add padding and a convolution, or an upsampling by blocks of pixels."""
+    geometry, bias = layer.geometry, _array(params[layer.conv_name]["bias"])
+    kernel = effective_kernel(layer, params)
+    upsampling = geometry.upsampling
+    margin, mode = geometry.size // 2, "reflect"
+    if upsampling > 1:
+        # As in jaxstyle.kernels.convolutions: each position gives a block of pixels.
+        kernel, bias = block_kernel(kernel, geometry), np.tile(bias, upsampling**2)
+        margin, mode = 1, "edge"
+    x = graph.add("Pad", x, np.array([margin] * 4), "", _SIDES, mode=mode)
+    kernels = _array(kernel).transpose(3, 2, 0, 1)
+    x = graph.add("Conv", x, kernels, bias, strides=[geometry.stride] * 2)
+    if upsampling > 1:
+        x = graph.add("DepthToSpace", x, blocksize=upsampling, mode="DCR")
+    return x
 
 
 def _normalize(graph: _Graph, own: Params, x: str) -> str:

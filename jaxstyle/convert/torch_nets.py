@@ -273,6 +273,10 @@ def _find_problems(params: Params) -> Iterator[str]:
         yield f"it has {blocks} residual blocks, not {RESIDUAL_BLOCKS}"
     if net_norm(params) == "batch":
         yield "it has batch norm, not instance norm"
+    if "filter" in params:
+        yield "its upsampling is smoothed by a filter"
+    if "noise" in params:
+        yield "noise is added to its images"
     if (slope := float(params["negative_slope"])) != 1:
         yield f"its residual branches end with a ReLU of negative slope {slope:g}"
 

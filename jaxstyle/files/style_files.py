@@ -231,7 +231,7 @@ def _check_params(
 
 def _check_transform_net(params: Mapping[str, Any], *, path: str | Path) -> None:
     # Imported here: it needs JAX, and to list styles must not take its second.
-    from jaxstyle.nets.transform_net import NORMS, net_blocks, net_shapes
+    from jaxstyle.nets.transform_net import FILTERS, NORMS, net_blocks, net_shapes
 
     arrays = dict(param_files.leaves(params))
     own = params.get("norm1", {})
@@ -240,7 +240,9 @@ def _check_transform_net(params: Mapping[str, Any], *, path: str | Path) -> None
     blocks = net_blocks(params)
     channels = {path: array.shape[-1] for path, array in arrays.items() if array.shape}
     width = likely_width(channels)
-    shapes = net_shapes(width=width, norm=norm, blocks=blocks)
+    taps = len(FILTERS["bilinear"]) if "filter" in params else 1
+    noise = channels.get("noise", 0)
+    shapes = net_shapes(width=width, norm=norm, blocks=blocks, taps=taps, noise=noise)
     others = [
         f"{name} holds values that are not positive"
         for name in ("input/std", "output/std")

@@ -11,7 +11,7 @@ Along each axis, block by block::
 
     9x9             blocks of 4 pixels  ->  blocks of 4 pixels
     3x3, stride 2   blocks of 2 pixels  ->  single pixels
-    upsampling, 3x3      single pixels  ->  blocks of 2 pixels
+    upsampling, 3x3 or 5x5    single pixels  ->  blocks of 2 pixels
     3x3                  single pixels  ->  single pixels
 """
 
@@ -44,7 +44,7 @@ class Geometry(NamedTuple):
     @property
     def blocks(self) -> tuple[int, int]:
         """The sides of the blocks of input and output."""
-        if self.size == 3:
+        if self.size < 9:
             return self.stride, self.upsampling
         return self.size // 2, self.size // 2
 
@@ -53,10 +53,11 @@ class Geometry(NamedTuple):
 def convolve(
     x: Float[Array, "n h w c"], kernel: Float[Array, "k k c d"], geometry: Geometry
 ) -> Float[Array, "n h*up/stride w*up/stride d"]:
-    """Upsample by repetition, pad by reflection, and correlate.
+    """Upsample by repetition, pad, and correlate.
 
-    The kernel is 9x9, or 3x3 with a stride or an upsampling of 2. Height and width are
-    multiples of the side of the input's blocks.
+    The kernel is 9x9, or 3x3 with a stride or an upsampling of 2, or 5x5 with that
+    upsampling. Padding is by reflection; what was upsampled is continued by its edge.
+    Height and width are multiples of the side of the input's blocks.
     """
     on_cpu, elsewhere = (partial(f, geometry=geometry) for f in (by_blocks, directly))
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
@@ -86,7 +87,8 @@ def directly(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     """Convolve pixel by pixel."""
     up, margin = geometry.upsampling, geometry.size // 2
     x = jnp.repeat(jnp.repeat(x, up, axis=1), up, axis=2)
-    x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), "reflect")
+    mode = "edge" if up > 1 else "reflect"
+    x = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode)
     strides = (geometry.stride, geometry.stride)
     return lax.conv_general_dilated(
         x, kernel, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -99,7 +101,6 @@ def by_blocks(x: Array, kernel: Array, *, geometry: Geometry) -> Array:
     x = jnp.pad(
         x,
         ((0, 0), (block_in, block_in), (block_in, block_in), (0, 0)),
-        # Upsampled pixels come in pairs: reflected, the second is the first again.
         "edge" if geometry.upsampling > 1 else "reflect",
     )
     correlated = winograd.correlate(

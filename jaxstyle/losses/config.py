@@ -102,6 +102,11 @@ def positive_int(text: str) -> int:
     return _whole_number(text, least=1, most=2**31 - 1)
 
 
+def nonnegative_int(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    return _whole_number(text, least=0, most=2**31 - 1)
+
+
 def seed_number(text: str) -> int:
     """Parse a whole number that seeds a random generator."""
     return _whole_number(text, least=0, most=2**32 - 1)

@@ -6,7 +6,12 @@ import flax.linen as nn
 
 from jaxstyle.images.arrays import Images
 from jaxstyle.nets.net_layers import layer_shapes, make_layers
-from jaxstyle.nets.transform_net import draw_layers, init_constants, stylize
+from jaxstyle.nets.transform_net import (
+    count_taps,
+    draw_layers,
+    init_constants,
+    stylize,
+)
 
 
 class TransformNet(nn.Module):
@@ -24,6 +29,8 @@ class TransformNet(nn.Module):
         norm: ``"affine"``, ``"instance"`` or ``"batch"``.
         blocks: the number of residual blocks.
         negative_slope: of the leaky ReLU that ends each residual branch.
+        upsampling: ``"nearest"`` or ``"bilinear"``.
+        noise: the number of channels of noise beside the image.
 
     Examples:
         >>> model = jaxstyle.nets.TransformNet(width=8)
@@ -36,15 +43,23 @@ class TransformNet(nn.Module):
     norm: str = "affine"
     blocks: int = 5
     negative_slope: float = 1.0
+    upsampling: str = "nearest"
+    noise: int = 0
 
     @nn.compact
     def __call__(self, images: Images) -> Images:
         """Stylize images, ``[*n, h, w, 3]`` in [0, 1], as `jaxstyle.stylize` does."""
-        layers = make_layers(width=self.width, norm=self.norm, blocks=self.blocks)
+        constants = init_constants(self.negative_slope, self.upsampling, self.noise)
+        layers = make_layers(
+            width=self.width,
+            norm=self.norm,
+            blocks=self.blocks,
+            taps=count_taps(constants),
+        )
         params: dict[str, Any] = {
             name: self.param(name, draw_layers, shapes)
-            for name, shapes in layer_shapes(layers, 3).items()
+            for name, shapes in layer_shapes(layers, 3 + self.noise).items()
         }
-        for name, value in init_constants(self.negative_slope).items():
+        for name, value in constants.items():
             params[name] = self.param(name, lambda _, value: value, value)
         return stylize(params, images)

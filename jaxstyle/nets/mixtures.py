@@ -20,7 +20,7 @@ UNRELATED = 0.1
 """The cosine between kernels below which nets are unrelated: those that ship have 0.71
 to 0.83, nets drawn from different keys 0.00."""
 
-CONSTANTS = ("input", "negative_slope", "output")
+CONSTANTS = ("filter", "input", "negative_slope", "noise", "output")
 """The parameters that training does not change, so that they tell of a net's origin."""
 
 

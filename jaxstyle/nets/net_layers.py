@@ -37,13 +37,23 @@ EPSILON = 1e-5
 
 
 class Layer(NamedTuple):
-    """A convolution, a norm if any, a key of `NORMS`, and a ReLU if any."""
+    """A convolution, a norm if any, a key of `NORMS`, and a ReLU if any.
+
+    What was upsampled may be smoothed by a filter before the convolution. Both together
+    are one with a larger kernel, and the geometry is that one's.
+    """
 
     number: int
     channels: int
     geometry: Geometry
     norm: str | None
     relu: bool = True
+    taps: int = 1
+
+    @property
+    def kernel_size(self) -> int:
+        """The side of the kernel without the filter."""
+        return self.geometry.size - self.taps + 1
 
     @property
     def conv_name(self) -> str:
@@ -66,16 +76,20 @@ class Residual(NamedTuple):
 Layers: TypeAlias = Sequence[Layer | Residual]
 
 
-def make_layers(*, width: int, norm: str, blocks: int) -> Layers:
+def make_layers(*, width: int, norm: str, blocks: int, taps: int = 1) -> Layers:
     """Make the table of a net; see `jaxstyle.nets.init_net`.
 
-    A ValueError says if there is no such norm, or if the width is not positive.
+    Whatever is upsampled is smoothed by a filter of ``taps`` taps. A ValueError says if
+    there is no such norm, or if a number is out of range.
     """
+    if taps not in (1, 3):
+        raise ValueError(f"expected a filter of 3 taps, got {taps}")
     if width < 1:
         raise ValueError(f"the width must be at least 1, got {width}")
     if norm not in NORMS:
         raise ValueError(f"no norm {norm!r}; known are {', '.join(NORMS)}")
     widest = 4 * width
+    upsampling = Geometry(3 + taps - 1, upsampling=2)
     inner = (
         Layer(1, widest, Geometry(3), norm),
         Layer(2, widest, Geometry(3), norm, relu=False),
@@ -85,8 +99,8 @@ def make_layers(*, width: int, norm: str, blocks: int) -> Layers:
         Layer(2, 2 * width, Geometry(3, stride=2), norm),
         Layer(3, widest, Geometry(3, stride=2), norm),
         *(Residual(f"residual{1 + index}", inner) for index in range(blocks)),
-        Layer(4, 2 * width, Geometry(3, upsampling=2), norm),
-        Layer(5, width, Geometry(3, upsampling=2), norm),
+        Layer(4, 2 * width, upsampling, norm, taps=taps),
+        Layer(5, width, upsampling, norm, taps=taps),
         Layer(6, 3, Geometry(9), norm=None, relu=False),
     )
 
@@ -122,7 +136,7 @@ def layer_shapes(layers: Layers, channels: int) -> dict[str, Any]:
         if isinstance(layer, Residual):
             shapes[layer.name] = layer_shapes(layer.layers, channels)
             continue
-        size = layer.geometry.size
+        size = layer.kernel_size
         kernel = (size, size, channels, layer.channels)
         channels = layer.channels
         shapes[layer.conv_name] = {"kernel": kernel, "bias": (channels,)}
@@ -175,9 +189,28 @@ def apply_convolution(
     layer: Layer, params: Params, x: Activations, convolve: Convolve
 ) -> Activations:
     """Apply the convolution of a layer in the precision of its input."""
-    own = params[layer.conv_name]
-    kernel, bias = (jnp.asarray(own[name], x.dtype) for name in ("kernel", "bias"))
+    kernel = jnp.asarray(effective_kernel(layer, params), x.dtype)
+    bias = jnp.asarray(params[layer.conv_name]["bias"], x.dtype)
     return convolve(x, kernel, layer.geometry) + bias
+
+
+def effective_kernel(layer: Layer, params: Params) -> Float[Array, "k k c d"]:
+    """Compute the kernel of a layer's geometry, with the filter if there is one."""
+    kernel: Array = params[layer.conv_name]["kernel"]
+    if layer.taps == 1:
+        return kernel
+    return _smooth(kernel, lax.stop_gradient(params["filter"]))
+
+
+def _smooth(
+    kernel: Float[Array, "k k c d"], taps: Float[Array, " t"]
+) -> Float[Array, "k+t-1 k+t-1 c d"]:
+    """Compute the kernel that first smooths by a filter, along both axes."""
+    size = kernel.shape[0]
+    rows = [jnp.pad(taps, (at, size - 1 - at)) for at in range(size)]
+    return jnp.einsum(
+        "yi,xj,yxcd->ijcd", *[jnp.stack(rows)] * 2, kernel, precision="highest"
+    )
 
 
 def finish_layer(

@@ -33,7 +33,12 @@ from jaxstyle.nets.net_layers import (
     output_strides,
     running_or,
 )
-from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_layers, pixel_moments
+from jaxstyle.nets.transform_net import (
+    SMALLEST_SIDE,
+    net_layers,
+    pixel_moments,
+    prepare,
+)
 from jaxstyle.scaling.windows import Window, cover_image, join_windows
 
 Part: TypeAlias = Callable[[Window], Activations]
@@ -95,8 +100,7 @@ def _largest_reach(layers: Layers) -> int:
 
 def _apply_all(layers: Layers, params: Params, sweep: "_Sweep", x: Array) -> Array:
     """Apply a whole net, except for the conversion of its output to pixels."""
-    mean, std = pixel_moments(params["input"], x.dtype)
-    part = _then(lambda x: (x - mean) / std, _cut(x, stride=1))
+    part = _cut(prepare(params, x), stride=1)
     stride = 1
     for _, group in groupby(layers, type):
         alike = list(group)

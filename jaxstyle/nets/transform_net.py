@@ -1,9 +1,9 @@
 """The transform net: an image goes in, the stylized image comes out, in one pass.
 
 Johnson et al. (2016), with the instance norm of Ulyanov et al. (2016). The parameters
-are one tree, from which everything about a net is read off: its width, its norm and its
-convention for pixels (see `init_net`), so that nets of any origin run through
-`stylize`. Its main line is
+are one tree, from which everything about a net is read off: its width, its norm, its
+upsampling and its convention for pixels (see `init_net`), so that nets of any origin
+run through `stylize`. Its main line is
 
     9x9 -> 3x3, stride 2 -> 3x3, stride 2 -> residual blocks, five as a rule
         -> upsampling, 3x3 -> upsampling, 3x3 -> 9x9
@@ -44,6 +44,12 @@ from jaxstyle.nets.net_layers import (
 SMALLEST_SIDE = 16
 """The least height and width of an image, in pixels."""
 
+NOISE_SIDE = 64
+"""The side of the square of noise, in pixels."""
+
+FILTERS = {"nearest": (), "bilinear": (0.25, 0.5, 0.25)}
+"""What smooths pixels that were repeated, by the name of the upsampling."""
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 MOMENTUM = 0.9
@@ -60,14 +66,17 @@ def init_net(
     norm: str = "affine",
     blocks: int = 5,
     negative_slope: float = 1.0,
+    upsampling: str = "nearest",
+    noise: int = 0,
 ) -> dict[str, Any]:
     """Draw the parameters of a new net.
 
     Its tree holds, beside ``conv1`` to ``conv6``, ``norm1`` to ``norm5`` and
-    ``residual1`` and following, three constants that training leaves alone: ``input``
-    and ``output``, the ``mean`` and ``std`` that tie pixels in [0, 1] to those that the
-    net works with; and ``negative_slope``, of the leaky ReLU that ends each residual
-    branch.
+    ``residual1`` and following, constants that training leaves alone: ``input`` and
+    ``output``, the ``mean`` and ``std`` that tie pixels in [0, 1] to those that the net
+    works with; ``negative_slope``, of the leaky ReLU that ends each residual branch;
+    and, where there is one, ``filter``, which smooths what was upsampled by repetition,
+    and ``noise``, a square that is repeated beside the image from its upper left.
 
     Args:
         key: from `jax.random.key`.
@@ -76,18 +85,27 @@ def init_net(
             the same without; or ``"batch"``.
         blocks: the number of residual blocks.
         negative_slope: 1 for no ReLU there, as Johnson et al. have it; 0 for a ReLU.
+        upsampling: ``"nearest"``, by repetition, or ``"bilinear"``. With the former a
+            net's answer to flat color repeats itself every four pixels.
+        noise: the number of channels of noise that are added to the image, so that
+            strokes may differ where the photo does not. Source: Ulyanov et al. (2016),
+            "Texture networks", who draw it anew for each picture, at several scales.
 
     Returns:
         The tree of parameters, in float32.
+
+    Raises:
+        ValueError: there is no such norm or upsampling, or a number is out of range.
 
     Examples:
         >>> shapes = jax.eval_shape(jaxstyle.nets.init_net, jax.random.key(0))
         >>> shapes["residual5"]["conv2"]["kernel"].shape
         (3, 3, 128, 128)
     """
-    layers = make_layers(width=width, norm=norm, blocks=blocks)
-    shapes = layer_shapes(layers, 3)
-    return {**draw_layers(key, shapes), **init_constants(negative_slope)}
+    constants = init_constants(negative_slope, upsampling, noise)
+    taps = count_taps(constants)
+    layers = make_layers(width=width, norm=norm, blocks=blocks, taps=taps)
+    return {**draw_layers(key, layer_shapes(layers, 3 + noise)), **constants}
 
 
 def draw_layers(
@@ -116,8 +134,18 @@ def _fold_in(key: Array, path: Sequence[str]) -> Array:
     return jax.random.fold_in(key, jnp.uint32(int.from_bytes(digest[:4], "big")))
 
 
-def init_constants(negative_slope: float) -> dict[str, Any]:
-    """Return the parameters of a new net that training leaves alone."""
+def init_constants(
+    negative_slope: float, upsampling: str = "nearest", noise: int = 0
+) -> dict[str, Any]:
+    """Return the parameters of a new net that training leaves alone.
+
+    A ValueError says if there is no such upsampling, or if the noise is negative.
+    """
+    if upsampling not in FILTERS:
+        known = ", ".join(FILTERS)
+        raise ValueError(f"no upsampling {upsampling!r}; known are {known}")
+    if noise < 0:
+        raise ValueError(f"expected 0 or more channels of noise, got {noise}")
 
     def pixels() -> dict[str, Array]:
         return {
@@ -126,15 +154,28 @@ def init_constants(negative_slope: float) -> dict[str, Any]:
         }
 
     slope = jnp.array(negative_slope, jnp.float32)
-    return {"input": pixels(), "output": pixels(), "negative_slope": slope}
+    constants = {"input": pixels(), "output": pixels(), "negative_slope": slope}
+    if taps := FILTERS[upsampling]:
+        constants["filter"] = jnp.array(taps, jnp.float32)
+    if noise:
+        square = (NOISE_SIDE, NOISE_SIDE, noise)
+        constants["noise"] = jax.random.normal(jax.random.key(0), square, jnp.float32)
+    return constants
 
 
-def net_shapes(*, width: int, norm: str, blocks: int = 5) -> dict[str, Any]:
+def net_shapes(
+    *, width: int, norm: str, blocks: int = 5, taps: int = 1, noise: int = 0
+) -> dict[str, Any]:
     """Compute the shapes of a net's parameters, as a tree of tuples."""
-    layers = make_layers(width=width, norm=norm, blocks=blocks)
+    layers = make_layers(width=width, norm=norm, blocks=blocks, taps=taps)
     pixels = {"mean": (3,), "std": (3,)}
-    constants = {"input": pixels, "output": pixels, "negative_slope": ()}
-    return {**layer_shapes(layers, 3), **constants}
+    shapes = layer_shapes(layers, 3 + noise)
+    shapes |= {"input": pixels, "output": pixels, "negative_slope": ()}
+    if taps > 1:
+        shapes["filter"] = (taps,)
+    if noise:
+        shapes["noise"] = (NOISE_SIDE, NOISE_SIDE, noise)
+    return shapes
 
 
 def net_width(params: Params) -> int:
@@ -157,10 +198,28 @@ def net_blocks(params: Params) -> int:
     return sum(name.startswith("residual") for name in params)
 
 
+def net_upsampling(params: Params) -> str:
+    """Read off the name of a net's upsampling."""
+    return "bilinear" if "filter" in params else "nearest"
+
+
+def net_noise(params: Params) -> int:
+    """Count the channels of noise that a net adds to images."""
+    return int(params["noise"].shape[-1]) if "noise" in params else 0
+
+
+def count_taps(params: Params) -> int:
+    """Count the taps of the filter of what was upsampled; 1 without a filter."""
+    return int(params["filter"].size) if "filter" in params else 1
+
+
 def net_layers(params: Params) -> Layers:
     """Make the table of the net that parameters belong to."""
     return make_layers(
-        width=net_width(params), norm=net_norm(params), blocks=net_blocks(params)
+        width=net_width(params),
+        norm=net_norm(params),
+        blocks=net_blocks(params),
+        taps=count_taps(params),
     )
 
 
@@ -175,9 +234,9 @@ def stylize(params: Params, images: Images) -> Images:
     reflection, and the result is cropped.
 
     Source: the net of Johnson et al. (2016), with the instance norm of Ulyanov et al.
-    (2016). Differences: upsampling by repetition instead of transposed convolutions,
-    against checkerboards (Odena et al., 2016); padding by reflection at every
-    convolution; no tanh at the end.
+    (2016). Differences: upsampling by repetition or bilinear instead of transposed
+    convolutions, against checkerboards (Odena et al., 2016); padding by reflection at
+    every convolution; no tanh at the end.
 
     Args:
         params: a net's parameters, as `jaxstyle.load_style` or
@@ -230,16 +289,31 @@ def transform(
 
     The moments of `apply_layers` are returned too.
     """
-    mean, std = pixel_moments(params["input"], images.dtype)
     x, measured = apply_layers(
         net_layers(params),
         params,
-        (images - mean) / std,
+        prepare(params, images),
         convolve=convolve,
         measure=measure,
     )
     mean, std = pixel_moments(params["output"], images.dtype)
     return x * std + mean, measured
+
+
+def prepare(
+    params: Params, images: Float[Array, "n h w 3"]
+) -> Float[Array, "n h w 3+noise"]:
+    """Convert pixels to those that a net works with, and add its noise if any."""
+    mean, std = pixel_moments(params["input"], images.dtype)
+    x = (images - mean) / std
+    if "noise" not in params:
+        return x
+    count, height, width, _ = images.shape
+    square = constant(params["noise"], images.dtype)
+    rows, columns = (jnp.arange(side) % NOISE_SIDE for side in (height, width))
+    noise = square[rows[:, None], columns]
+    repeated = jnp.broadcast_to(noise, (count, *noise.shape))
+    return jnp.concatenate([x, repeated], -1)
 
 
 def pixel_moments(own: Own, dtype: Any) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from jaxstyle.losses.config import (
     LossConfig,
     documented,
     nonnegative_float,
+    nonnegative_int,
     option,
     positive_float,
     setting,
@@ -39,6 +40,16 @@ class TrainConfig:
     negative_slope: float = setting(
         1.0,
         "of the leaky ReLU that ends each residual branch: 1 for none, 0 for a ReLU",
+    )
+    upsampling: str = option(
+        "nearest",
+        "how the net enlarges: bilinear leaves no grid in flat colors",
+        choices=("nearest", "bilinear"),
+    )
+    noise: int = option(
+        0,
+        "channels of noise beside the photo, for strokes in flat colors",
+        parse=nonnegative_int,
     )
     precision: str = option(
         "float32", "of activations", choices=("float32", "bfloat16")

@@ -21,7 +21,14 @@ from jaxstyle.files.atomic import explained
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.param_files import digest_params
 from jaxstyle.images.arrays import Image
-from jaxstyle.nets.transform_net import SMALLEST_SIDE, Params, net_norm, net_width
+from jaxstyle.nets.transform_net import (
+    SMALLEST_SIDE,
+    Params,
+    net_noise,
+    net_norm,
+    net_upsampling,
+    net_width,
+)
 from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import layers, network
 
@@ -54,7 +61,12 @@ def _describe_start(arguments: TrainOptions, init: str) -> dict[str, Any]:
     """Read the settings of the net that training starts from."""
     net, metadata = style_files.load_style_file(style_files.find_style(init))
     style_files.check_transform_net(metadata, name=init)
-    found = {"width": net_width(net), "norm": net_norm(net)}
+    found = {
+        "width": net_width(net),
+        "norm": net_norm(net),
+        "upsampling": net_upsampling(net),
+        "noise": net_noise(net),
+    }
     for name, value in found.items():
         wanted = arguments.given.get(name, value)
         if wanted != value:

@@ -96,6 +96,8 @@ def init_state(
         width=settings.width,
         norm=settings.norm,
         negative_slope=settings.negative_slope,
+        upsampling=settings.upsampling,
+        noise=settings.noise,
     )
     return loop.init_state(net, make_optimizer(settings))
 
