@@ -9,7 +9,12 @@ import pytest
 from training_runs import checkpoints, lines, make_nets_small, save_data, train
 
 from jaxstyle.files.style_files import load_style_file
-from jaxstyle.nets.transform_net import net_norm, net_width
+from jaxstyle.nets.transform_net import (
+    net_noise,
+    net_norm,
+    net_upsampling,
+    net_width,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,7 +25,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_nets_small(patch)
-        done = train("-o", "first", "--steps", "3", "--quiet", "--norm", "instance")
+        kind = ("--norm", "instance", "--upsampling", "bilinear", "--noise", "1")
+        done = train("-o", "first", "--steps", "3", "--quiet", *kind)
         assert (done.code, done.err) == (0, "")
         yield folder / "first" / "style.safetensors"
 
@@ -46,6 +52,8 @@ def test_the_net_keeps_its_kind_and_says_where_it_is_from(first: Path) -> None:
     assert params["negative_slope"] == 1
     settings = json.loads(found["settings"])
     assert (settings["norm"], settings["negative_slope"]) == ("instance", 1)
+    assert (settings["upsampling"], settings["noise"]) == ("bilinear", 1)
+    assert (net_upsampling(params), net_noise(params)) == ("bilinear", 1)
     assert json.loads(found["arguments"])["init"] == "first/style.safetensors"
 
 
