@@ -86,3 +86,19 @@ def test_a_sheet_of_nothing_is_refused() -> None:
     for rows in nothing:
         with pytest.raises(ValueError, match="at least one image"):
             make_sheet(rows)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("\u6d6a", "\u6ce2"),  # Chinese
+        ("\u0436", "\u0434"),  # Russian
+        ("\xe9", "\xe8"),  # French
+        ("\udcff", "\udcfe"),  # names that are not UTF-8
+        ("a\nb", "a\tb"),
+    ],
+)
+def test_labels_of_all_languages_differ(one: str, other: str) -> None:
+    pictures = [draw_text(text, size=20) for text in (one, other, one)]
+    assert not np.array_equal(pictures[0], pictures[1])
+    np.testing.assert_array_equal(pictures[0], pictures[2])

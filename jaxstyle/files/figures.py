@@ -1,16 +1,20 @@
 """Sheets of images with labels, and plots of losses over steps."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 Numbers: TypeAlias = Sequence[float] | ArrayLike
 Curve: TypeAlias = tuple[Numbers, Numbers]
@@ -70,15 +74,51 @@ def make_sheet(
 
 
 def draw_text(text: str, *, size: int) -> Picture:
-    """Draw one line of black text on white, in a font of ``size`` pixels."""
-    from PIL import Image, ImageDraw, ImageFont
+    """Draw one line of black text on white, in a font of ``size`` pixels.
 
-    font = ImageFont.load_default(size)
+    Characters that no line of text or no font has are escaped.
+    """
+    from PIL import Image, ImageDraw
+
+    text, font = _choose_font("".join(map(_printable, text)), size)
     width = max(1, round(font.getlength(text)))
     picture = Image.new("L", (width, round(1.25 * size)), "white")
     ImageDraw.Draw(picture).text((0, size), text, "black", font, anchor="ls")
     gray = np.asarray(picture, np.float32) / 255
     return np.repeat(gray[..., None], 3, axis=-1)
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def _choose_font(text: str, size: int) -> "tuple[str, ImageFont.FreeTypeFont]":
+    """Choose the first font that has all characters: Pillow's own, or an installed one.
+
+    If there is none, the text is returned escaped.
+    """
+    from PIL import ImageFont
+
+    default: Any = ImageFont.load_default(size)
+    if text.isascii():
+        return text, default
+    from matplotlib import font_manager, get_data_path
+
+    shipped = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    for path in (shipped, *sorted(font_manager.findSystemFonts())):
+        with suppress(OSError):  # not a font that FreeType scales
+            font = ImageFont.truetype(path, size)
+            if _has_all(font, text):
+                return text, font
+    return text.encode("ascii", "backslashreplace").decode(), default
+
+
+def _has_all(font: "ImageFont.FreeTypeFont", text: str) -> bool:
+    """Test whether no character looks like one that no font has."""
+    missing = bytes(font.getmask("\uffff"))
+    return all(x.isspace() or bytes(font.getmask(x)) != missing for x in {*text})
 
 
 def _lay_out(rows: Sequence[Sequence[Picture]]) -> Picture:
