@@ -257,7 +257,8 @@ def _read_ledger(path: Path) -> object:
     return list(find_differences(found["configuration"], CONFIGURATION))
 
 
-def _metrics(_: Path) -> list[bytes]:
+def _metrics(folder: Path) -> list[bytes]:
+    plot_losses([], folder / "loss.png")  # the first time, fonts are searched
     lines = [{"step": n, "loss": 1 / (n + 1), "time": 1.5} for n in range(4)]
     return ["".join(json.dumps(line) + "\n" for line in lines).encode()]
 

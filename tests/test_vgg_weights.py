@@ -258,3 +258,11 @@ def test_the_script_reports_bad_input_in_one_line(
         assert message in error
         assert error.count("\n") == 1
         assert not output.exists()
+
+
+def test_an_array_larger_than_its_hdf5_file_is_refused(tmp_path: Path) -> None:
+    with h5py.File(path := tmp_path / "x.h5", "w") as file:
+        file.create_dataset("block1_conv1/kernel", (10**9, 1, 1, 1), "f4", chunks=True)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ValueError, match="its arrays are larger than the file"):
+        from_keras(path)

@@ -36,6 +36,10 @@ PHOTO_SIDE = 512
 """The longer side, in pixels, of the photos on which activations are measured."""
 
 
+MOST_COMPRESSED = 16
+"""How many times the size of an HDF5 file its arrays may take."""
+
+
 class Download(NamedTuple):
     """A published file and its checksum."""
 
@@ -127,10 +131,14 @@ def from_keras(path: str | Path) -> Network:
     def visit(name: str, item: Any) -> None:
         layer = re.search(r"block\d+_conv\d+", name)
         if layer and isinstance(item, h5py.Dataset) and "optimizer" not in name:
+            taken = sum(x.nbytes for each in arrays.values() for x in each.values())
+            if taken + item.size * item.dtype.itemsize > most:
+                raise ValueError("its arrays are larger than the file")
             arrays.setdefault(layer[0], {})[item.ndim] = item[()]
 
     with explained(f"cannot read {path} as HDF5"):
         check_regular(path)
+        most = MOST_COMPRESSED * Path(path).stat().st_size
         with h5py.File(path, "r") as file:
             file.visititems(visit)
     layers = {

@@ -107,7 +107,7 @@ def _choose_font(text: str, size: int) -> "tuple[str, ImageFont.FreeTypeFont]":
     from matplotlib import font_manager, get_data_path
 
     shipped = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    for path in (shipped, *sorted(font_manager.findSystemFonts())):
+    for path in (str(shipped), *sorted(map(str, font_manager.findSystemFonts()))):
         with suppress(OSError):  # not a font that FreeType scales
             font = ImageFont.truetype(path, size)
             if _has_all(font, text):
