@@ -275,6 +275,7 @@ def test_a_store_that_refuses_is_told(hub: Hub, capsys: Captured) -> None:
     hub.store_status = 403
     line = refusal(hub, capsys)
     assert line.startswith("cannot push to alice/wave: the hub answers 403, Not now")
+    assert line.endswith("; the repository is there, and may have no files")
 
 
 def test_without_a_network_one_line_says_so(
@@ -297,7 +298,9 @@ def test_a_malformed_repository_is_refused(
 
 
 def test_what_is_no_style_is_not_pushed(hub: Hub, capsys: Captured) -> None:
-    assert "no style wvae: expected" in refusal(hub, capsys, "wvae", "alice/wave")
+    assert "no style wvae: jaxstyle styles lists" in refusal(
+        hub, capsys, "wvae", "alice/wave"
+    )
     content = Path("wave.safetensors").read_bytes()
     Path("wave.safetensors").write_bytes(content[:-1])
     assert "damaged or not safetensors" in refusal(hub, capsys)

@@ -78,6 +78,7 @@ class PushOptions(Options):
         "the repository, created if it does not exist",
         positional=True,
         metavar="USER/REPO",
+        parse=str,
     )
     private: bool = option(False, "create a private repository")
     license: str | None = option(

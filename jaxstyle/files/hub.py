@@ -5,7 +5,6 @@ The package huggingface_hub does the transport and reads ``HF_TOKEN``, ``HF_HOME
 """
 
 from collections.abc import Mapping
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,7 @@ def push_files(
     """
     hub = _library()
     api = hub.HfApi(**_user_agent())
-    explain = partial(explained, f"cannot push to {repo}", describe=_describe)
-    with explain():
+    with explained(f"cannot push to {repo}", describe=_describe):
         # None leaves it to the user's or organization's own default.
         page = str(api.create_repo(repo, private=private or None, exist_ok=True))
         public = private and not api.model_info(repo).private
@@ -98,7 +96,11 @@ def push_files(
             f"{repo} is there already, and public; leave out --private, make the "
             f"repository private on {page}/settings, or push to another one"
         )
-    with explain():
+
+    def describe(error: BaseException) -> str:
+        return f"{_describe(error)}; the repository is there, and may have no files"
+
+    with explained(f"cannot push to {repo}", describe=describe):
         commit = api.create_commit(
             repo,
             [hub.CommitOperationAdd(name, content) for name, content in files.items()],
