@@ -128,7 +128,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "convert": Page(
         "Other frameworks",
-        ("export_net", "to_onnx", "from_torch", "read_vgg"),
+        ("export_net", "export_painting", "to_onnx", "from_torch", "read_vgg"),
         module="jaxstyle.convert",
     ),
 }

@@ -221,6 +221,10 @@ def exact_wasserstein_loss(
 
 def export_net(params: Params) -> export.Exported: ...
 
+def export_painting(
+    params: Mapping[str, Any], target: Painting, *, strength: ArrayLike = 1.0
+) -> export.Exported: ...
+
 def features(
     params: VGGParams,
     images: Images,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from command_line import SHALLOW, run
 from decoder_samples import Tree, fit_decoder, make_vgg
+from jax import export
 from PIL import Image
 from stylize_samples import files, refusal, save_photo
 
@@ -189,6 +190,36 @@ def test_a_described_painting_is_a_style(params: Tree, capsys: Captured) -> None
     capsys.readouterr()
     assert run(["styles", "sea.safetensors"]) == 0
     assert "The Sea" in capsys.readouterr().out
+
+
+def test_an_exported_painting_paints_the_same(params: Tree, capsys: Captured) -> None:
+    assert run(["export", "sea.png", "-o", "sea.stablehlo"]) == 0
+    assert capsys.readouterr().out.startswith("sea.stablehlo: a painting, ")
+    content = Path("sea.stablehlo").read_bytes()
+    assert b".py" not in content
+    run_file = jax.jit(export.deserialize(bytearray(content)).call)
+    for height, width in ((24, 36), (21, 35)):
+        photo = jnp.asarray(load_image("photo.png"))[:height, :width]
+        expected = jax.jit(stylize)(params, photo, described(params, "sea.png"))
+        np.testing.assert_allclose(run_file(photo[None])[0], expected, atol=1e-4)
+
+
+def test_other_files_take_no_painting(capsys: Captured) -> None:
+    assert run(["export", "sea.png", "-o", "sea.onnx"]) == 2
+    message = "sea.png is a painting, which .onnx files cannot hold; write sea.stableh"
+    assert message in capsys.readouterr().err
+
+
+def test_photos_of_several_sizes_are_painted_alike(params: Tree) -> None:
+    save_photo("photos/a.png", 24, 36)
+    save_photo("photos/b.png", 19, 41)
+    options = ("--style", "sea.png", "-o", "out", "--quiet")
+    assert run(["stylize", "photos", *options]) == 0
+    for path in (Path("out/a.png"), Path("out/b.png")):
+        photo = jnp.asarray(load_image(Path("photos") / path.name))
+        target = described(params, "sea.png")
+        expected = np.clip(jax.jit(stylize)(params, photo, target), 0, 1)
+        assert_same(load_image(path), expected)
 
 
 def test_files_keep_paintings(params: Tree) -> None:

@@ -16,7 +16,7 @@ from jaxstyle.transport import Region, describe, mix, stylize, stylize_tiled
 from jaxstyle.transport.decoder import decode
 from jaxstyle.transport.encoder import LEVELS, encode
 from jaxstyle.transport.paintings import Painting, fit_level
-from jaxstyle.transport.stylization import _Level
+from jaxstyle.transport.stylization import _Level, stylize_padded
 from jaxstyle.vgg import layers
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -281,6 +281,26 @@ def test_where_no_mask_is_a_photo_stays_as_it_is(
 def test_masks_must_fit(params: Tree, photo: jax.Array, painting: Painting) -> None:
     with pytest.raises(ValueError, match="mask must be of its image's size"):
         stylize(params, photo, [Region(painting, jnp.ones((3, 3)))])
+
+
+# --- larger arrays ------------------------------------------------------------------
+
+
+def test_what_lies_beyond_an_image_does_not_matter(
+    params: Tree, painting: Painting
+) -> None:
+    sizes = ((16, 19), (29, 17), (40, 24))
+    images = [make_image(7, *size) for size in sizes]
+    alone = [paint(params, image, painting, strength=0.9) for image in images]
+    program = jax.jit(stylize_padded)
+    for beyond in (0.0, np.nan):
+        arrays = np.full((len(sizes), 40, 24, 3), beyond, np.float32)
+        for array, image in zip(arrays, images, strict=True):
+            array[: image.shape[0], : image.shape[1]] = image
+        found = program(params, arrays, painting, np.array(sizes), strength=0.9)
+        for array, expected in zip(found, alone, strict=True):
+            inner = array[: expected.shape[0], : expected.shape[1]]
+            np.testing.assert_allclose(inner, expected, atol=1e-4)
 
 
 # --- tiles --------------------------------------------------------------------------

@@ -130,6 +130,11 @@ class ExportOptions(Options):
         short="-o",
         metavar="OUT",
     )
+    style_size: int = option(
+        512,
+        "shrink an image of a painting if its longer side is longer than this",
+        metavar="PIXELS",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +226,8 @@ COMMANDS: Mapping[str, Command] = {
         ".stablehlo, a program for jax.export.deserialize, for images of any size on "
         "CPU, CUDA and TPU; .onnx, the same for ONNX runtimes (pip install onnx); "
         ".pytorch.safetensors, a state dict for TransformerNet of pytorch/examples, "
-        "which takes nets of width 32; safetensors.torch.load_file reads it.",
+        "which takes nets of width 32; safetensors.torch.load_file reads it. "
+        "A painting, or an image of one, becomes a .stablehlo file.",
     ),
     "weights": Command(
         options=WeightsOptions,

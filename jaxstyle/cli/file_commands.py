@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 
 from jaxstyle.cli import commands
-from jaxstyle.cli.loading import load_style
-from jaxstyle.cli.painted_styles import describe_image
+from jaxstyle.cli.loading import parse_mixture
+from jaxstyle.cli.painted_styles import TRANSPORT, describe_image
 from jaxstyle.cli.runtime import check_kept, make_say, use_compilation_cache
-from jaxstyle.convert.exports import export_net, to_onnx
+from jaxstyle.cli.style_kinds import load_mixture
+from jaxstyle.convert.exports import export_net, export_painting, to_onnx
 from jaxstyle.convert.published_vgg import download_vgg
 from jaxstyle.convert.torch_nets import dump_torch, from_torch
 from jaxstyle.data.sources import find_tfds, is_tfds_name
@@ -93,8 +94,15 @@ def run_export(options: commands.ExportOptions) -> int:
     output = Path(options.output)
     suffix = find_suffix(output)
     check_output_path(output, kind="net", suffixes=[output.suffix.lower()])
-    style = load_style(options.style)
-    if style.network is not NETWORKS[TRANSFORM]:
+    use_compilation_cache()
+    style = load_mixture(parse_mixture(options.style), size=options.style_size)
+    painted = style.network is TRANSPORT
+    if painted and suffix != PROGRAM:
+        raise ValueError(
+            f"{options.style} is a painting, which {suffix} files cannot hold; write "
+            f"{output.stem}{PROGRAM}"
+        )
+    if not painted and style.network is not NETWORKS[TRANSFORM]:
         raise ValueError(f"{options.style} is no transform net, so it has no export")
     check_kept(style.paths, [output], what="net")
     try:
@@ -103,18 +111,27 @@ def run_export(options: commands.ExportOptions) -> int:
         raise ValueError(str(error)) from error
     with explained(f"cannot write the net {output}"), atomic_path(output) as temporary:
         temporary.write_bytes(content)
-    print(f"{output}: width {net_width(style.params)}, {len(content) / 1e6:.1f} MB")
+    kind = "a painting" if painted else f"width {net_width(style.params)}"
+    print(f"{output}: {kind}, {len(content) / 1e6:.1f} MB")
     return 0
 
 
 def export_program(params: Params) -> bytes:
     """Serialize a program that names no file of this machine."""
     jax.config.update("jax_traceback_in_locations_limit", 0)
-    return bytes(export_net(params).serialize())
+    if "target" in params:
+        exported = export_painting(params["transport"], params["target"])
+    else:
+        exported = export_net(params)
+    return bytes(exported.serialize())
+
+
+PROGRAM = ".stablehlo"
+"""The suffix of programs, the one format that takes paintings, too."""
 
 
 FORMATS: Mapping[str, Callable[[Params], bytes]] = {
-    ".stablehlo": export_program,
+    PROGRAM: export_program,
     ".onnx": to_onnx,
     ".pytorch.safetensors": dump_torch,
 }

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jaxstyle.files.image_decoding import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.transport_files import load_painting, load_transport
 from jaxstyle.images.arrays import Image, Images
+from jaxstyle.kernels.borders import Sizes
 from jaxstyle.nets.networks import Network
 from jaxstyle.optimize.scenes import Scene, resize_mask
 from jaxstyle.transport.encoder import SMALLEST_SIDE
@@ -24,6 +26,7 @@ from jaxstyle.transport.stylization import (
     Region,
     Target,
     stylize,
+    stylize_padded,
     stylize_sharded,
     stylize_tiled,
 )
@@ -74,7 +77,8 @@ def make_style(
 ) -> Style:
     """Make a style of what photos are painted like."""
     params = {"transport": _transport(), "target": target, "strength": strength}
-    return Style(name, paths, jax.device_put(params), TRANSPORT)
+    network = TRANSPORT if isinstance(target, Mapping) else REGIONS
+    return Style(name, paths, jax.device_put(params), network)
 
 
 _transport = cache(load_transport)
@@ -144,10 +148,20 @@ def _paint(
     return paint(params["transport"], images, target, strength=strength, **how)
 
 
+def _paint_padded(params: Mapping[str, Any], images: Images, sizes: Sizes) -> Images:
+    transport, target = params["transport"], params["target"]
+    strength = params["strength"]
+    return stylize_padded(transport, images, target, sizes, strength=strength)
+
+
 TRANSPORT = Network(
     apply=partial(_paint, stylize),
     smallest_side=SMALLEST_SIDE,
+    padded=_paint_padded,
     sharded=partial(_paint, stylize_sharded),
     tiled=partial(_paint, stylize_tiled),
 )
 """What paints like any painting; its parameters hold the painting, too."""
+
+REGIONS = replace(TRANSPORT, padded=None)
+"""What paints in regions, whose masks belong to photos of one size."""

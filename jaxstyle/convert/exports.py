@@ -1,16 +1,18 @@
-"""Transform nets as programs: StableHLO, which JAX runs, and ONNX.
+"""Nets and paintings as programs: StableHLO, which JAX runs, and ONNX for nets.
 
 The ONNX graph is written out here, layer by layer. Converters of JAX programs read it
 off the traced net instead, where padding by reflection and sizes that are known only
 later have become thousands of small steps.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxstyle.kernels.convolutions import block_kernel
@@ -24,6 +26,13 @@ from jaxstyle.nets.net_layers import (
     effective_kernel,
 )
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, net_layers, transform
+from jaxstyle.transport.encoder import (
+    LEVELS,
+    SMALLEST_SIDE as SMALLEST_PAINTED,
+    level_stride,
+)
+from jaxstyle.transport.paintings import Painting
+from jaxstyle.transport.stylization import stylize_padded
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Where an exported net runs."""
@@ -64,14 +73,57 @@ def export_net(params: Params) -> export.Exported:
 
     def stylize(images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
         _, height, width, _ = images.shape
-        # Of open sizes JAX knows less than `jaxstyle.stylize` asks for. So this pads by
-        # the most that may be needed and cuts, to sizes that are visibly multiples.
-        margin = (0, STRIDE - 1)
-        x = jnp.pad(images, ((0, 0), margin, margin, (0, 0)), "reflect")
-        x = x[:, : STRIDE * -(-height // STRIDE), : STRIDE * -(-width // STRIDE)]
-        return transform(params, x)[0][:, :height, :width]
+        return transform(params, _pad(images, STRIDE))[0][:, :height, :width]
 
-    least = [f"{side} >= {SMALLEST_SIDE}" for side in ("h", "w")]
+    return _export(stylize, smallest=SMALLEST_SIDE)
+
+
+def export_painting(
+    params: Mapping[str, Any], target: Painting, *, strength: ArrayLike = 1.0
+) -> export.Exported:
+    """Export `jaxstyle.transport.stylize` with a painting inside, as `export_net` does.
+
+    Args:
+        params: from `jaxstyle.load_transport`.
+        target: from `jaxstyle.transport.describe`.
+        strength: as in `jaxstyle.transport.stylize`.
+
+    Returns:
+        What ``exported.call(images)`` runs; see `export_net`.
+
+    Examples:
+        >>> target = jaxstyle.transport.describe(transport, painting)
+        >>> exported = jaxstyle.convert.export_painting(transport, target)
+        >>> exported.platforms
+        ('cpu', 'cuda', 'tpu')
+    """
+
+    def stylize(images: Float[Array, "n h w 3"]) -> Float[Array, "n h w 3"]:
+        count, height, width, _ = images.shape
+        size = jnp.stack([jnp.asarray(height), jnp.asarray(width)])
+        sizes = jnp.broadcast_to(size, (count, 2))
+        padded = _pad(images, level_stride(len(LEVELS)))
+        painted = stylize_padded(params, padded, target, sizes, strength=strength)
+        return painted[:, :height, :width]
+
+    return _export(stylize, smallest=SMALLEST_PAINTED)
+
+
+def _pad(images: Float[Array, "n h w 3"], step: int) -> Float[Array, "n _h _w 3"]:
+    """Pad images to sides that are multiples of a step.
+
+    Of open sizes JAX knows little. So this pads by the most that may be needed and
+    cuts, to sizes that are visibly multiples.
+    """
+    _, height, width, _ = images.shape
+    margin = (0, step - 1)
+    x = jnp.pad(images, ((0, 0), margin, margin, (0, 0)), "reflect")
+    return x[:, : step * -(-height // step), : step * -(-width // step)]
+
+
+def _export(stylize: Callable[[Array], Array], *, smallest: int) -> export.Exported:
+    """Export a function of images of any size from the smallest side on."""
+    least = [f"{side} >= {smallest}" for side in ("h", "w")]
     shape = export.symbolic_shape("n, h, w, 3", constraints=least)
     images = jax.ShapeDtypeStruct(shape, jnp.float32)
     return export.export(jax.jit(stylize), platforms=PLATFORMS)(images)

@@ -30,7 +30,8 @@ class Network:
             size, like `jaxstyle.stylize`.
         smallest_side: the least height and width of images, in pixels.
         padded: the same for images that lie in larger arrays,
-            ``padded(params, images, sizes)``, with the true heights and widths.
+            ``padded(params, images, sizes)``, with the true heights and widths. The
+            sides of arrays are multiples of 64.
         sharded: the same on several devices, like `jaxstyle.nets.stylize_sharded`.
         tiled: the same in little memory, like `jaxstyle.nets.stylize_tiled`.
 

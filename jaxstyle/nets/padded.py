@@ -1,25 +1,23 @@
 """Transform nets on images in larger arrays, as if each image filled its own.
 
-Programs are compiled for one size of arrays. To run images of many sizes through few
-programs, they lie in the upper left of larger arrays. And to shard the rows of an image
-evenly over devices, rows are appended to it. A net would see what lies beyond the
-image: instance norm everywhere, convolutions at its edge. Here both see the image only,
-continued by its reflection, and the picture is the same.
+To run images of many sizes through few programs, they lie in the upper left of larger
+arrays (see `jaxstyle.kernels.borders`). And to shard the rows of an image evenly over
+devices, rows are appended to it. A net would see what lies beyond the image: instance
+norm everywhere, convolutions at its edge. Here both see the image only, continued at
+its borders, and the picture is the same.
 """
 
-import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.kernels.borders import Sizes, inside, reflect, repeat
 from jaxstyle.kernels.convolutions import Geometry, convolve, directly
 from jaxstyle.nets.net_layers import STRIDE, Activations, Moments, Params, running_or
 from jaxstyle.nets.transform_net import SMALLEST_SIDE, transform
 from jaxstyle.scaling.sharding import pad_and_shard_rows, shard_rows
-
-Sizes = Int[Array, "n 2"]
 
 
 def stylize_padded(
@@ -36,43 +34,20 @@ def stylize_padded(
         return rounded * x.shape[1] // images.shape[1]
 
     def convolve_inside(x: Activations, kernel: Array, geometry: Geometry) -> Array:
-        reflected = _reflect(x, sizes_of(x), offset=_reflection_offset(geometry))
-        return convolve(reflected, kernel, geometry)
+        extend = reflect if geometry.upsampling == 1 else repeat
+        return convolve(extend(x, sizes_of(x)), kernel, geometry)
 
     def measure(x: Activations) -> Moments:
-        (_, height, width, _), inner = x.shape, sizes_of(x)
-        rows = jnp.arange(height) < inner[:, :1]
-        columns = jnp.arange(width) < inner[:, 1:]
-        inside = (rows[:, :, None] & columns[:, None, :])[..., None]
-        return _measure_where(x, inside, inner.prod(-1)[:, None, None, None])
+        inner = sizes_of(x)
+        count = inner.prod(-1)[:, None, None, None]
+        return _measure_where(x, inside(x, inner)[..., None], count)
 
     return transform(
         params,
-        _reflect(images, sizes, offset=2),
+        reflect(images, sizes),
         convolve=convolve_inside,
         measure=running_or(measure),
     )[0]
-
-
-def _reflection_offset(geometry: Geometry) -> int:
-    """Choose the row that comes below an image: 1 for its last, 2 for that before.
-
-    Upsampled pixels come in pairs: reflected, the second is the first again.
-    """
-    return 2 if geometry.upsampling == 1 else 1
-
-
-def _reflect(x: Activations, sizes: Sizes, *, offset: int) -> Activations:
-    """Replace what lies below and to the right of images by their reflection."""
-
-    def reflect_one(x: Array, size: Array) -> Array:
-        rows, columns = (jnp.arange(side) for side in x.shape[:2])
-        x = x[jnp.where(rows < size[0], rows, 2 * size[0] - offset - rows)]
-        return x[
-            :, jnp.where(columns < size[1], columns, 2 * size[1] - offset - columns)
-        ]
-
-    return jax.vmap(reflect_one)(x, sizes)
 
 
 def _measure_where(x: Activations, inside: Array, count: ArrayLike) -> Moments:
@@ -136,7 +111,7 @@ def stylize_sharded(params: Params, images: Images, mesh: Mesh) -> Images:
 def _reflect_rows(x: Activations, rows: int, geometry: Geometry) -> Activations:
     """Replace the next rows below the first ones by their reflection."""
     at = jnp.arange(x.shape[1])[:, None, None]
-    last = rows - _reflection_offset(geometry)
+    last = rows - (2 if geometry.upsampling == 1 else 1)
     for below in range(min(geometry.size // 2, x.shape[1] - rows)):
         row = x[:, last - below][:, None]
         x = jnp.where(at == rows + below, row, x)

@@ -29,6 +29,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Images
+from jaxstyle.kernels.borders import Sizes, reflect, repeat
 from jaxstyle.kernels.convolutions import Geometry, convolve
 from jaxstyle.transport.encoder import level_stride
 from jaxstyle.vgg.layers import NETWORKS
@@ -56,14 +57,17 @@ class Kernel(nn.Module):
 
 
 def apply(
-    x: Float[Array, "n h w c"], *kernels: Kernel
+    x: Float[Array, "n h w c"], *kernels: Kernel, sizes: Sizes | None
 ) -> list[Float[Array, "n h w d"]]:
-    """Apply convolutions with reflection padding to one input, all in one."""
+    """Apply convolutions with reflection padding to one input, all in one.
+
+    Images of these sizes lie in larger arrays, unless there are none.
+    """
     parts = [kernel(x.shape[-1]) for kernel in kernels]
     kernel, bias = (
         jnp.concatenate(same, -1).astype(x.dtype) for same in zip(*parts, strict=True)
     )
-    found = convolve(x, kernel, Geometry(3)) + bias
+    found = convolve(reflect(x, sizes), kernel, Geometry(3)) + bias
     ends = list(accumulate(kernel.width for kernel in kernels))
     return jnp.split(found, ends[:-1], axis=-1)
 
@@ -105,27 +109,34 @@ class Block(nn.Module):
     depth: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w d"]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], sizes: Sizes | None = None
+    ) -> Float[Array, "n 2*h 2*w d"]:
         """Return features of the level below."""
+        twice = None if sizes is None else 2 * sizes
         x = Standardization(name="input")(x)
         linear = Linear(self.width, self.rank, name="linear")
-        reduced, y = apply(x, linear.reduce, Kernel(self.hidden, name="conv1"))
-        y = double(nn.relu(y))
+        first = Kernel(self.hidden, name="conv1")
+        reduced, y = apply(x, linear.reduce, first, sizes=sizes)
+        y = double(repeat(nn.relu(y), sizes))
         for index in range(2, self.depth):
-            (y,) = apply(y, Kernel(self.hidden, name=f"conv{index}"))
+            (y,) = apply(y, Kernel(self.hidden, name=f"conv{index}"), sizes=twice)
             y = nn.relu(y)
         last = Kernel(self.width, nn.initializers.zeros, name=f"conv{self.depth}")
-        return nn.relu(double(linear.finish(reduced)) + apply(y, last)[0])
+        (y,) = apply(y, last, sizes=twice)
+        return nn.relu(double(repeat(linear.finish(reduced), sizes)) + y)
 
 
 class LastBlock(nn.Module):
     """The block that leads to pixels."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
+    def __call__(
+        self, x: Float[Array, "n h w c"], sizes: Sizes | None = None
+    ) -> Float[Array, "n h w 3"]:
         """Return pixels, which are not clipped."""
         x = Standardization(name="input")(x)
-        return apply(x, Kernel(3, name="linear"))[0]
+        return apply(x, Kernel(3, name="linear"), sizes=sizes)[0]
 
 
 def double(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
@@ -201,7 +212,12 @@ def make_block(params: Params) -> Block | LastBlock:
 
 
 def decode_block(
-    params: Params, features: Maps, *, level: int, size: Sequence[int]
+    params: Params,
+    features: Maps,
+    *,
+    level: int,
+    size: Sequence[int],
+    sizes: Sizes | None = None,
 ) -> Maps:
     """Return what a block makes of the features of a level.
 
@@ -211,13 +227,17 @@ def decode_block(
         level: from 4 to 1.
         size: height and width of the result. Pooling drops the last row or column of an
             odd number; the one before is repeated in its place.
+        sizes: as in `jaxstyle.transport.encoder.encode`, of the images in pixels.
 
     Returns:
         The features of the level below, or pixels at level 1.
     """
     own = params[f"block{level}"]
     flat = features.reshape(-1, *features.shape[-3:])
-    result: Array = make_block(own).apply({"params": own}, flat)  # type: ignore[assignment]
+    inner = None if sizes is None else sizes // level_stride(level)
+    result: Array = make_block(own).apply({"params": own}, flat, inner)  # type: ignore[assignment]
+    if inner is not None and level > 1:
+        result = repeat(result, 2 * inner)
     rows, columns = (
         new - old for new, old in zip(size, result.shape[1:3], strict=True)
     )
@@ -226,7 +246,12 @@ def decode_block(
 
 
 def decode_levels(
-    params: Params, features: Maps, *, level: int, size: Sequence[int]
+    params: Params,
+    features: Maps,
+    *,
+    level: int,
+    size: Sequence[int],
+    sizes: Sizes | None = None,
 ) -> list[Maps]:
     """Return all that a decoder makes of the features of a level, down to pixels.
 
@@ -235,6 +260,7 @@ def decode_levels(
         features: of the level, ``[*n, h, w, c]``.
         level: from 4 to 1.
         size: height and width of the image.
+        sizes: as in `decode_block`.
 
     Returns:
         The features of all levels below, from the highest to the lowest, and pixels.
@@ -243,13 +269,20 @@ def decode_levels(
     for number in range(level, 0, -1):
         stride = level_stride(number - 1)
         target = size[0] // stride, size[1] // stride
-        features = decode_block(params, features, level=number, size=target)
+        features = decode_block(
+            params, features, level=number, size=target, sizes=sizes
+        )
         found.append(features)
     return found
 
 
 def decode(
-    params: Params, features: Maps, *, level: int, size: Sequence[int]
+    params: Params,
+    features: Maps,
+    *,
+    level: int,
+    size: Sequence[int],
+    sizes: Sizes | None = None,
 ) -> Images:
     """Return the image that features of a level belong to, as far as they tell.
 
@@ -258,11 +291,12 @@ def decode(
         features: of the level, ``[*n, h, w, c]``.
         level: from 4 to 1.
         size: height and width of the image.
+        sizes: as in `decode_block`.
 
     Returns:
         RGB, ``[*n, h, w, 3]``, not clipped to [0, 1].
     """
-    return decode_levels(params, features, level=level, size=size)[-1]
+    return decode_levels(params, features, level=level, size=size, sizes=sizes)[-1]
 
 
 def block_reach(level: int) -> int:

@@ -14,6 +14,7 @@ from jax import nn
 from jaxtyping import Array, Float, UInt8
 
 from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.kernels.borders import Sizes, reflect
 from jaxstyle.kernels.convolutions import Geometry, convolve
 from jaxstyle.vgg.layers import VGGParams, block_number, convolutions, max_pool
 from jaxstyle.vgg.network import Features
@@ -38,7 +39,11 @@ def level_stride(level: int) -> int:
 
 
 def encode(
-    params: VGGParams, images: Images, *, deepest: int = len(LEVELS)
+    params: VGGParams,
+    images: Images,
+    *,
+    deepest: int = len(LEVELS),
+    sizes: Sizes | None = None,
 ) -> Features:
     """Compute the features of images at all levels, or down to one.
 
@@ -50,6 +55,8 @@ def encode(
         params: a VGG's parameters down to relu4_1, normalized by layer.
         images: RGB in [0, 1], ``[*n, h, w, 3]``, of 16x16 pixels or more.
         deepest: the last level, from 1 to 4.
+        sizes: the heights and widths of images ``[n, h, w, 3]`` that lie in the upper
+            left of their arrays, whose sides are multiples of 8.
 
     Returns:
         The activations of the `LEVELS`, from level 1 to the deepest,
@@ -60,7 +67,8 @@ def encode(
         TypeError: the images are not floating-point.
         ValueError: the shape is wrong, or an image is too small.
     """
-    check_images(images, smallest=SMALLEST_SIDE)
+    if sizes is None:
+        check_images(images, smallest=SMALLEST_SIDE)
     mean, std = (params[name].astype(images.dtype) for name in ("mean", "std"))
     x = ((images - mean) / std).reshape(-1, *images.shape[-3:])
     block, features = 1, {}
@@ -68,7 +76,8 @@ def encode(
         if block_number(name) > block:
             block, x = block_number(name), max_pool(x)
         kernel, bias = (params[name][part].astype(x.dtype) for part in _PARTS)
-        x = nn.relu(convolve(x, kernel, Geometry(3)) + bias)
+        own = None if sizes is None else sizes // level_stride(block)
+        x = nn.relu(convolve(reflect(x, own), kernel, Geometry(3)) + bias)
         layer = name.replace("conv", "relu")
         if layer in LEVELS:
             features[layer] = x.reshape(*images.shape[:-3], *x.shape[1:])

@@ -112,11 +112,12 @@ def with_noise(gaussian: Gaussian) -> Gaussian:
 
 
 def fit_level(
-    features: Float[Array, "*n h w c"], mask: Float[Array, "h w"] | None = None
+    features: Float[Array, "*n h w c"], mask: Float[Array, "*n h w"] | None = None
 ) -> Gaussian:
     """Compute the distribution of features over positions, weighted by a mask."""
     points = features.reshape(*features.shape[:-3], -1, features.shape[-1])
-    return fit_gaussian(points, None if mask is None else mask.reshape(-1))
+    weights = None if mask is None else mask.reshape(*mask.shape[:-2], -1)
+    return fit_gaussian(points, weights)
 
 
 def check_mask(mask: Float[Array, "h w"], image: Images) -> None:

@@ -31,6 +31,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Image, Images, check_image, check_images
+from jaxstyle.kernels.borders import Sizes, inside, reflect
 from jaxstyle.kernels.gaussians import Gaussian, join_gaussians, transport_map
 from jaxstyle.losses.targets import pool_masks
 from jaxstyle.scaling.windows import (
@@ -73,7 +74,7 @@ class Region(NamedTuple):
 Target: TypeAlias = Painting | Sequence[Region]
 """What images are painted like: a painting, or several in regions."""
 
-_Mask: TypeAlias = Float[Array, "h w"] | None
+_Mask: TypeAlias = Float[Array, "*n h w"] | None
 """How much each position counts; ``None`` if all count the same."""
 
 
@@ -138,6 +139,30 @@ def stylize(
     return x
 
 
+def stylize_padded(
+    params: Mapping[str, Any],
+    images: Float[Array, "n h w 3"],
+    target: Painting,
+    sizes: Sizes,
+    *,
+    strength: ArrayLike = 1.0,
+) -> Float[Array, "n h w 3"]:
+    """Stylize images that fill the upper left of their arrays, as `stylize` does.
+
+    The sides of arrays are multiples of 8; ``sizes`` are the true heights and widths.
+    What lies beyond does not matter, and means nothing in the result.
+    """
+    x = images
+    for level in _levels(params, images, target, strength):
+        level = level._replace(sizes=sizes)
+        x = jnp.clip(reflect(x, sizes), 0, 1)
+        features = level.encode(x)
+        counted = inside(features, sizes // level_stride(level.number))
+        sources = level.measure(features, [counted.astype(jnp.float32)])
+        x = level.paint(x, features, sources, level.masks)
+    return x
+
+
 # --- levels -------------------------------------------------------------------------
 
 
@@ -149,10 +174,12 @@ class _Level(NamedTuple):
     targets: Sequence[Gaussian]
     masks: Sequence[_Mask]
     strength: Float[Array, ""]
+    sizes: Sizes | None = None
 
     def encode(self, x: Images) -> Maps:
         """Compute the features of images."""
-        features = encode(self.params["encoder"], x, deepest=self.number)
+        encoder = self.params["encoder"]
+        features = encode(encoder, x, deepest=self.number, sizes=self.sizes)
         return features[LEVELS[self.number - 1]]
 
     def cut_masks(self, window: Window) -> list[_Mask]:
@@ -190,8 +217,9 @@ class _Level(NamedTuple):
         moved, size = self.move(features, sources, masks), x.shape[-3:-1]
 
         def decode_level(features: Maps) -> Images:
+            decoder = self.params["decoder"]
             return decode(
-                self.params["decoder"], features, level=self.number, size=size
+                decoder, features, level=self.number, size=size, sizes=self.sizes
             )
 
         # One after the other, by one program: less to compile, and less memory.

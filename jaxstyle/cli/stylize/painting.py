@@ -23,7 +23,7 @@ from jaxstyle.cli.stylize.photos import Photo, Picture, Size
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.images.arrays import Images
 from jaxstyle.images.color import keep_colors
-from jaxstyle.nets.net_layers import STRIDE, Params
+from jaxstyle.nets.net_layers import Params
 from jaxstyle.nets.networks import Network
 from jaxstyle.scaling.memory import (
     WHOLE,
@@ -80,21 +80,21 @@ def plan_batches(
 ) -> Batching:
     """Put photos of known heights and widths into batches, shared by devices.
 
-    Each shape is another program, so photos are padded to few shapes. Pictures do not
-    depend on that: see `jaxstyle.nets.padded`. It is little if all photos have one
-    size, and nothing if a network cannot run on padded images.
+    Each shape is another program, so photos of several sizes are padded to few shapes,
+    if all networks can run on padded images. Pictures do not depend on that: see
+    `jaxstyle.nets.padded`.
     """
-    step = STEP if len({*sizes.values()} - {None}) > 1 else STRIDE
-    if any(network.padded is None for network in networks):
-        step = 1
-    padded = {photo: _pad(size or (0, 0), step) for photo, size in sizes.items()}
-    known = [padded[photo] for photo, size in sizes.items() if size]
+    several = len({*sizes.values()} - {None}) > 1
+    padded = all(network.padded is not None for network in networks)
+    step = STEP if several and padded else 1
+    shapes = {photo: _pad(size or (0, 0), step) for photo, size in sizes.items()}
+    known = [shapes[photo] for photo, size in sizes.items() if size]
     counts = dict.fromkeys(known, 1)
     for (height, width), number in Counter(known).items():
         most = BATCH_PIXELS // (height * width)  # on each device
         if number > 1 and most > 1:
             counts[height, width] = devices * min(most, -(-number // devices))
-    return Batching(sorted(sizes, key=padded.__getitem__), step, counts)
+    return Batching(sorted(sizes, key=shapes.__getitem__), step, counts)
 
 
 def _pad(size: Size, step: int) -> Size:

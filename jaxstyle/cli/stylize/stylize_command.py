@@ -22,7 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxstyle.cli import loading, runtime
-from jaxstyle.cli.loading import Shares, Style
+from jaxstyle.cli.loading import Style
+from jaxstyle.cli.style_kinds import load_mixture
 from jaxstyle.cli.stylize import painting, photos
 from jaxstyle.cli.stylize.photos import Photo, PhotoError, Picture
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
@@ -101,25 +102,9 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
 
 
 def load_all(arguments: StylizeOptions) -> list[Style]:
-    """Read the styles; with masks they become one.
-
-    Only paintings need Flax, which takes half a second to import.
-    """
+    """Read the styles; with masks they become one."""
     size, strength = arguments.style_size, arguments.strength
-
-    def load(shares: Shares) -> Style:
-        painted = {loading.is_painted(path) for path in shares}
-        if len(painted) > 1:
-            raise ValueError(
-                f"cannot mix {loading.mixture_name(shares)}: a painting and a net; mix "
-                "paintings with paintings"
-            )
-        if True in painted:
-            from jaxstyle.cli.painted_styles import load_painted
-
-            return load_painted(shares, size=size, strength=strength)
-        return loading.load_net(shares)
-
+    load = partial(load_mixture, size=size, strength=strength)
     styles = loading.load_styles(arguments.styles, load)
     if arguments.masks is None:
         return styles
