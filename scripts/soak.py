@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,12 +61,17 @@ def main(argv: list[str] | None = None) -> int:
         for name, kind in make_kinds(inputs, arguments.steps).items():
             if name in (arguments.only or name):
                 seconds = arguments.minutes * 60 / len(arguments.only or KINDS)
-                found = list(soak(kind, inputs, rng, seconds, arguments.kills))
-                kills = sum(count for count, _ in found)
-                differ = sum(not same for _, same in found)
-                wrong += differ
-                print(f"{name}: {kills} kills in {len(found)} runs, {differ} differ")
+                wrong += report(name, soak(kind, inputs, rng, seconds, arguments.kills))
     return int(wrong > 0)
+
+
+def report(name: str, found: Iterable[tuple[int, bool]]) -> int:
+    """Print the sums after each run; return how many results differ."""
+    runs = kills = differ = 0
+    for count, same in found:
+        runs, kills, differ = runs + 1, kills + count, differ + (not same)
+        print(f"{name}: {kills} kills in {runs} runs, {differ} differ", flush=True)
+    return differ
 
 
 KINDS = ("optimize", "train")
