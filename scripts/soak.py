@@ -145,7 +145,10 @@ def soak(
     deadline, done = time.monotonic() + seconds, 0
     while time.monotonic() < deadline and done < kills:
         count = 0
-        while not try_to_end(kind, folder, rng.uniform(0, longest), count < MOST_TRIES):
+        while True:
+            moment = longest * rng.uniform(0.2, 0.9)
+            if try_to_end(kind, folder, moment, kill=count < MOST_TRIES):
+                break
             count += 1
         same = kind.read(folder / kind.output) == expected
         if not same:

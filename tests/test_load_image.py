@@ -18,8 +18,9 @@ from image_samples import (
     oriented,
     read,
 )
-from PIL import Image
+from PIL import Image, ImageCms
 
+from jaxstyle.files import image_pixels
 from jaxstyle.files.image_files import load_image
 
 
@@ -364,3 +365,18 @@ def test_a_longest_side_of_zero_is_refused(tmp_path: Path) -> None:
     Image.fromarray(blocks()).save(path := tmp_path / "x.png")
     with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
         load_image(path, longest_side=0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "CMYK", "I;16", "F", "P", "1"])
+def test_strips_make_the_same_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    image = Image.fromarray(noise(23, 17, 4)).convert("L" if mode == "I;16" else "RGBA")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    own = profile if mode in ("RGB", "RGBA") else None
+    if mode in ("F", "CMYK"):
+        image = image.convert("RGB")
+    image.convert(mode).save(path := tmp_path / "x.tif", icc_profile=own)
+    whole = load_image(path)
+    monkeypatch.setattr(image_pixels, "STRIP", 40)
+    np.testing.assert_array_equal(load_image(path), whole)

@@ -18,8 +18,8 @@ from record_samples import (
 )
 
 from jaxstyle.data.batches import Report, validation_batches
-from jaxstyle.data.crops import NAMES_LISTED
-from jaxstyle.data.sources import Source, open_source
+from jaxstyle.data.crops import NAMES_LISTED, Crop, decode
+from jaxstyle.data.sources import Record, Source, open_source
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 
@@ -201,3 +201,10 @@ def test_threads_may_report_at_once() -> None:
     for thread in threads:
         thread.join()
     assert report.counts == {"gray": 2400, "skipped": 2400}
+
+
+def test_a_transparent_color_of_a_record_is_laid_over_white() -> None:
+    pixels = np.full((20, 20, 3), 9, np.uint8)
+    data = encode(pixels, "PNG", transparency=(9, 9, 9))
+    crop = Crop(16, 0.5, 0.5, mirrored=False)
+    assert (decode(Record("x", data), crop, size=16, report=Report()) == 255).all()
