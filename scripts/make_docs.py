@@ -26,7 +26,9 @@ import jaxstyle
 DOCS = Path(__file__).parents[1] / "docs"
 """The folder of Sphinx's ``conf.py``, of the Markdown pages and of their pictures."""
 
-GUIDES = ("command-line", "training", "from-jax", "benchmarks", "design")
+GUIDES = (
+    *("command-line", "training", "from-jax", "benchmarks", "security", "design"),
+)
 """The pages in Markdown, in order."""
 
 
