@@ -74,13 +74,17 @@ def test_an_unknown_name_is_refused(
     assert message == "TFDS knows no data set no_such_data"
 
 
-@pytest.mark.parametrize("name", ["./photos", "a/b/c", "", "coco/2014:x"])
+@pytest.mark.parametrize("name", ["./photos", "a/b/c", "coco/2014:x"])
 def test_what_is_no_name_is_refused(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert refusal(capsys, name) == (
         f"expected a name such as coco/2014 or coco/2014:1.1.0, got {name!r}"
     )
+
+
+def test_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, "") == "argument NAME: expected a value, got ''"
 
 
 def test_a_version_that_is_not_there_is_refused(

@@ -20,6 +20,7 @@ from jaxstyle.cli.train.training_programs import make_optimizer
 from jaxstyle.data.batches import validation_batches
 from jaxstyle.data.sources import hold_out, open_source
 from jaxstyle.files.image_files import load_image
+from jaxstyle.files.json_files import load_object, save_object
 from jaxstyle.files.style_files import load_style_file
 from jaxstyle.nets import transform_net
 from jaxstyle.nets.transform_net import net_norm, net_width
@@ -233,10 +234,10 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(
     before = contents(copied)
     huge = ("--style-weight", "relu1_1=3e38", "--content-weight", "relu1_2=3e38")
     for path in copied.glob("checkpoints/*/manifest.json"):
-        manifest = json.loads(path.read_text())
+        manifest = load_object(path, {"configuration": dict, "files": dict})
         manifest["configuration"]["style"]["relu1_1"] = 3e38
         manifest["configuration"]["content"]["relu1_2"] = 3e38
-        path.write_text(json.dumps(manifest))
+        save_object(manifest, path)
     done = train("-o", str(copied), "--resume", "--steps", "9", "--quiet", *huge)
     assert (done.code, done.out) == (1, "")
     assert done.err == (

@@ -43,7 +43,7 @@ def save_params(
 
 def _text(value: str) -> str:
     """Escape what is not Unicode, in names of files that are not UTF-8."""
-    return value.encode("utf-8", "backslashreplace").decode()
+    return str.encode(value, "utf-8", "backslashreplace").decode()
 
 
 def load_params(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
