@@ -11,7 +11,7 @@ from command_line import run
 from stylize_samples import assert_picture, files, refusal
 
 from jaxstyle import load_image, save_style, stylize
-from jaxstyle.cli.loading import load_style, load_styles, parse_mixture
+from jaxstyle.cli.loading import load_net, load_styles, parse_mixture
 from jaxstyle.files import load_settings
 from jaxstyle.nets import mix_styles
 from jaxstyle.nets.transform_net import Params
@@ -68,14 +68,14 @@ def test_the_same_mixture_is_read_once() -> None:
 def test_a_file_may_be_called_like_a_mixture() -> None:
     for name in ("a+b=2.safetensors", "a=2.safetensors"):
         shutil.copy("udnie.safetensors", name)
-    (alone,) = load_style("a+b=2.safetensors").paths
+    (alone,) = load_net(parse_mixture("a+b=2.safetensors")).paths
     assert alone == Path("a+b=2.safetensors")
     both = parse_mixture("a=2.safetensors+a=2.safetensors=3+great-wave")
     assert list(both.values()) == [4, 1]
 
 
 def test_styles_that_ship_mix_by_their_names() -> None:
-    style = load_style("great-wave=0.5+starry_night")
+    style = load_net(parse_mixture("great-wave=0.5+starry_night"))
     assert style.name == "great-wave=0.5+starry-night=1"
     assert [path.stem for path in style.paths] == ["great-wave", "starry-night"]
 

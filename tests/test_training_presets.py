@@ -11,7 +11,7 @@ from jaxstyle.cli.options import find_options
 from jaxstyle.losses.extractor import PRECISIONS
 from jaxstyle.losses.style import STYLE_LOSSES
 from jaxstyle.losses.terms import absolute_variation
-from jaxstyle.nets.transform_net import IMAGENET_STD, NORMS
+from jaxstyle.nets.transform_net import FILTERS, IMAGENET_STD, NORMS
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
 from jaxstyle.vgg.layers import NETWORKS, convolution_names
 
@@ -27,6 +27,7 @@ def test_presets_name_known_things(preset: TrainConfig) -> None:
     assert preset.precision in PRECISIONS
     options = {option.name: option.info for option in find_options(TrainConfig)}
     assert options["norm"].choices == tuple(NORMS)
+    assert options["upsampling"].choices == tuple(FILTERS)
     assert options["precision"].choices == tuple(PRECISIONS)
     assert preset.loss.style_loss in STYLE_LOSSES
     for name in ("activations", "pooling", "padding"):

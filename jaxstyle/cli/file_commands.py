@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 
 from jaxstyle.cli import commands
-from jaxstyle.cli.loading import parse_mixture
-from jaxstyle.cli.painted_styles import TRANSPORT, describe_image
+from jaxstyle.cli.loading import is_painted, parse_mixture
+from jaxstyle.cli.painted_styles import describe_image
 from jaxstyle.cli.runtime import check_kept, make_say, use_compilation_cache
 from jaxstyle.cli.style_kinds import load_mixture
 from jaxstyle.convert.exports import export_net, export_painting, to_onnx
@@ -94,14 +94,15 @@ def run_export(options: commands.ExportOptions) -> int:
     output = Path(options.output)
     suffix = find_suffix(output)
     check_output_path(output, kind="net", suffixes=[output.suffix.lower()])
-    use_compilation_cache()
-    style = load_mixture(parse_mixture(options.style), size=options.style_size)
-    painted = style.network is TRANSPORT
+    shares = parse_mixture(options.style)
+    painted = any(map(is_painted, shares))
     if painted and suffix != PROGRAM:
         raise ValueError(
             f"{options.style} is a painting, which {suffix} files cannot hold; write "
             f"{output.stem}{PROGRAM}"
         )
+    use_compilation_cache()
+    style = load_mixture(shares, size=options.style_size)
     if not painted and style.network is not NETWORKS[TRANSFORM]:
         raise ValueError(f"{options.style} is no transform net, so it has no export")
     check_kept(style.paths, [output], what="net")

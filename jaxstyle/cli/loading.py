@@ -64,11 +64,6 @@ def load_styles(
     return list(map(load or load_net, found.values()))
 
 
-def load_style(text: str) -> Style:
-    """Read one style, or a mixture; a ValueError as for `load_styles`."""
-    return load_net(parse_mixture(text))
-
-
 def parse_mixture(text: str) -> Shares:
     """Parse ``STYLE``, ``STYLE+STYLE`` or ``STYLE=NUMBER+STYLE=NUMBER``.
 

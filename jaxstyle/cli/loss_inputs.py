@@ -53,10 +53,15 @@ def prepare(params: VGGParams, mesh: Mesh | None = None) -> VGGParams:
 
 def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[Image]:
     """Read paintings at a longer side, each large enough as it is for the network."""
-    for path in paths:
-        image = jnp.asarray(load_image(path, shrink_to=size))
-        check_size(path, image, params, option="--style-size")
-    return [jnp.asarray(load_image(path, longest_side=size)) for path in paths]
+
+    def load(path: str) -> Image:
+        image = load_image(path, shrink_to=size)
+        check_size(path, jnp.asarray(image), params, option="--style-size")
+        if max(image.shape[:2]) < size:
+            image = load_image(path, longest_side=size)
+        return jnp.asarray(image)
+
+    return [load(path) for path in paths]
 
 
 def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> None:

@@ -85,8 +85,8 @@ def init_net(
             the same without; or ``"batch"``.
         blocks: the number of residual blocks.
         negative_slope: 1 for no ReLU there, as Johnson et al. have it; 0 for a ReLU.
-        upsampling: ``"nearest"``, by repetition, or ``"bilinear"``. With the former a
-            net's answer to flat color repeats itself every four pixels.
+        upsampling: ``"nearest"``, by repetition, or ``"bilinear"``. With the former,
+            textures may lock to a grid of four pixels.
         noise: the number of channels of noise that are added to the image, so that
             strokes may differ where the photo does not. Source: Ulyanov et al. (2016),
             "Texture networks", who draw it anew for each picture, at several scales.

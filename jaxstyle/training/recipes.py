@@ -43,7 +43,7 @@ class TrainConfig:
     )
     upsampling: str = option(
         "nearest",
-        "how the net enlarges: bilinear leaves no grid in flat colors",
+        "how the net enlarges: bilinear keeps textures off a grid of pixels",
         choices=("nearest", "bilinear"),
     )
     noise: int = option(
