@@ -2,6 +2,7 @@ from . import (
     convert as convert,
     data as data,
     files as files,
+    images as images,
     losses as losses,
     nets as nets,
     optimize as optimize,

@@ -65,6 +65,11 @@ PAGES: Mapping[str, Page] = {
         ),
         module="jaxstyle.nets",
     ),
+    "images": Page(
+        "Pictures larger than their strokes",
+        ("restore_detail",),
+        module="jaxstyle.images",
+    ),
     "optimize": Page(
         "Style optimization",
         (

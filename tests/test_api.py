@@ -361,6 +361,8 @@ def run_steps(
     capacity: int,
 ) -> tuple[AnyState, Metrics]: ...
 
+def restore_detail(photos: Images, small: Images, painted: Images) -> Images: ...
+
 def save_image(
     image: ArrayLike, path: str | Path, *, settings: dict[str, object] | None = None
 ) -> None: ...
@@ -420,8 +422,8 @@ def test_the_public_names_are_these() -> None:
         *("save_image", "save_style", "stylize"),
     ]
     assert [*PACKAGES] == [
-        *("convert", "data", "files", "losses", "nets", "optimize", "scaling"),
-        *("training", "transport", "vgg"),
+        *("convert", "data", "files", "images", "losses", "nets", "optimize"),
+        *("scaling", "training", "transport", "vgg"),
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.main import parse
 from jaxstyle.cli.stylize.painting import Batch, Painter
-from jaxstyle.cli.stylize.photos import Photo
+from jaxstyle.cli.stylize.photos import LoadedPhoto, Photo
 
 
 class Program:
@@ -40,7 +40,12 @@ def test_the_programs_of_one_shape_are_kept_for_all_styles(
     for side in (64, 64, 128, 192):
         images = np.zeros((1, side, 64, 3), np.float32)
         for style in styles:
-            assert painter(style, Batch([photo], images, None)).shape == images.shape
+            assert (
+                painter(
+                    style, Batch([LoadedPhoto(photo, images[0])], images, None)
+                ).shape
+                == images.shape
+            )
         gc.collect()
         alive = sum(program() is not None for program in made)
         assert alive == len(styles)

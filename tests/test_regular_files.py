@@ -67,4 +67,4 @@ def test_a_pipe_among_photos_is_one_bad_photo(tmp_path: Path) -> None:
     photo = Photo(path, Path("x.png"), "x.png")
     assert read_size(photo, max_size=None) is None
     with pytest.raises(PhotoError, match=re.escape("x.png: it is not a regular file")):
-        read_photo(photo, max_size=None, smallest_side=1)
+        read_photo(photo, max_size=None, stroke_size=1, smallest_side=1)

@@ -21,6 +21,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 SMALLER = {
     "longest_side=256": "longest_side=32",
+    "longest_side=512": "longest_side=64",
     "sizes=(128, 256)": "sizes=(32,)",
     "pyramid_sizes(256,": "pyramid_sizes(32,",
     "steps=100": "steps=2",

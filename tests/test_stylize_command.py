@@ -21,9 +21,10 @@ from stylize_samples import (
     save_photo,
 )
 
-from jaxstyle import load_image, save_style
-from jaxstyle.cli.stylize import painting, stylize_command
+from jaxstyle import load_image, save_style, stylize
+from jaxstyle.cli.stylize import full_size, painting, stylize_command
 from jaxstyle.files import load_settings
+from jaxstyle.images import restore_detail
 from jaxstyle.images.color import keep_colors
 from jaxstyle.nets import NETWORKS, Network
 from jaxstyle.nets.transform_net import Params
@@ -111,6 +112,77 @@ def test_a_pipe_from_standard_input_to_standard_output(nets: dict[str, Params]) 
     Path("out.png").write_bytes(process.stdout)
     assert_picture("out.png", expected(nets["wave"], "photo.png"))
     assert load_settings("out.png")["photo"] == "standard input"
+
+
+# --- large photos -------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paint photos at 36 pixels at most, as those of phones at 1,024."""
+    monkeypatch.setattr(full_size, "PAINTED", 36)
+
+
+def restored(net: Params, name: str, *, side: int) -> np.ndarray:
+    """Return what the net makes of a photo that is painted at a longer side."""
+    image = load_image(name, shrink_to=side)
+    picture = np.clip(jax.jit(stylize)(net, image), 0, 1)
+    whole = jax.jit(restore_detail)(load_image(name), image, picture)
+    return np.clip(np.asarray(whole), 0, 1)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("stroke_size", "side"), [("1", 36), ("2", 18), ("0", 96)])
+def test_a_large_photo_is_painted_small_and_keeps_its_size(
+    nets: dict[str, Params], capsys: Captured, stroke_size: str, side: int
+) -> None:
+    save_photo("large.jpg", 90, 96)
+    options = ("--style", "wave.safetensors", "--stroke-size", stroke_size)
+    assert run(["stylize", "large.jpg", *options, "-o", "out.png"]) == 0
+    compiled = f"compiling for {side}x{round(side * 90 / 96)} pixels"
+    assert compiled in capsys.readouterr().err
+    assert_picture("out.png", restored(nets["wave"], "large.jpg", side=side))
+    assert load_settings("out.png")["stroke_size"] == float(stroke_size)
+
+
+@pytest.mark.usefixtures("small")
+def test_large_and_small_photos_share_programs_and_tiles(
+    nets: dict[str, Params], capsys: Captured
+) -> None:
+    """Painted at 36x20, all of them; a small one as without the option."""
+    for name, times in {"a": 1, "b": 2, "c": 3}.items():
+        save_photo(f"in/{name}.png", 20 * times, 36 * times)
+    options = ("--style", "wave.safetensors", "-o", "out")
+    assert run(["stylize", "in", *options]) == 0
+    assert "compiling for 36x20 pixels, 3 photos at a" in capsys.readouterr().err
+    assert_picture("out/a.png", expected(nets["wave"], "in/a.png"))
+    for name in "bc":
+        assert_picture(
+            f"out/{name}.png", restored(nets["wave"], f"in/{name}.png", side=36)
+        )
+
+
+@pytest.mark.usefixtures("small")
+def test_a_large_photo_keeps_its_own_colors_in_full_size(
+    nets: dict[str, Params],
+) -> None:
+    save_photo("large.png", 40, 72)
+    options = ("-o", "out.png", "--preserve-color", "--tile", "30")
+    assert run(["stylize", "large.png", *STYLE, *options]) == 0
+    photo, small = load_image("large.png"), load_image("large.png", shrink_to=36)
+    painted = keep_colors(small, jax.jit(stylize)(nets["wave"], small))  # type: ignore[arg-type]
+    whole = jax.jit(restore_detail)(photo, small, painted)
+    assert_picture("out.png", keep_colors(photo, whole))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_contact_sheet_of_a_large_photo_shows_it_small() -> None:
+    save_photo("large.png", 40, 72)
+    for name in ("large", "photo"):
+        sheet = ("-o", f"{name}.sheet.png", "--contact-sheet")
+        assert run(["stylize", f"{name}.png", *STYLE, *sheet]) == 0
+    shapes = [load_image(f"{name}.sheet.png").shape for name in ("large", "photo")]
+    assert shapes[0] == shapes[1]
 
 
 # --- many photos --------------------------------------------------------------------

@@ -113,7 +113,7 @@ def decode(
             load_pixels(image, file)
             # Conversion would copy an image that is plain RGB already.
             plain = image.mode == "RGB" and not image.has_transparency_data
-            picture = image if plain else to_srgb(image)
+            picture = image if plain else to_srgb(image).colors
         kind = _KINDS.get(image.mode, image.mode)
     except Exception as error:  # damaged data make Pillow raise nearly every type
         raise ValueError(describe_error(error)) from error

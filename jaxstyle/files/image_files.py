@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.image_decoding import ImageFileWarning, check_room, decoded
-from jaxstyle.files.image_pixels import to_srgb
+from jaxstyle.files.image_pixels import Upright, add_opacity, to_srgb
 from jaxstyle.files.param_files import package_file
 from jaxstyle.images.arrays import check_image, fit_size
 
@@ -71,22 +71,33 @@ def load_image(
         >>> jaxstyle.load_image("photo.png", longest_side=8).shape
         (8, 8, 3)
     """
-    from PIL import Image
+    upright = load_upright(path, longest_side=longest_side, shrink_to=shrink_to)
+    return to_floats(upright.colors)
 
+
+def load_upright(
+    path: str | Path, *, longest_side: int | None = None, shrink_to: int | None = None
+) -> Upright:
+    """Read an image as `load_image` does, and its opacity, as Pillow's images."""
     path, wanted = Path(path), longest_side or shrink_to
     with decoded(path, least=wanted and 2 * wanted) as source:
-        picture = to_srgb(source)
+        upright = to_srgb(source)
         del source  # and with it its memory
+    width, height = upright.colors.size
     if shrink_to is not None:
-        longest_side = min(shrink_to, max(picture.size))
-    if longest_side is not None and longest_side > max(picture.size):
-        height, width = fit_size((picture.height, picture.width), longest_side)
-        check_room(height * width * 3 * (1 + 4))
+        longest_side = min(shrink_to, max(width, height))
+    if longest_side is None:
+        return upright
+    new_height, new_width = fit_size((height, width), longest_side)
+    if longest_side > max(width, height):
+        check_room(new_height * new_width * 3 * (1 + 4))
     with explained(f"cannot read the image {path}"):
-        if longest_side is not None:
-            height, width = fit_size((picture.height, picture.width), longest_side)
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        return np.divide(np.asarray(picture), 255, dtype=np.float32)
+        return upright.resize((new_width, new_height))
+
+
+def to_floats(picture: "Image.Image") -> Float[np.ndarray, "h w 3"]:
+    """Convert Pillow's 8-bit RGB to float32 in [0, 1]."""
+    return np.divide(np.asarray(picture), 255, dtype=np.float32)
 
 
 def save_image(
@@ -104,11 +115,30 @@ def save_image(
     Examples:
         >>> jaxstyle.save_image(photo, "photo.jpg", settings={"steps": 100})
     """
+    write_pixels(to_8_bit(image), path, settings=settings)
+
+
+def write_pixels(
+    pixels: UInt8[np.ndarray, "h w 3"],
+    path: str | Path,
+    *,
+    settings: dict[str, object] | None = None,
+    opacity: "Image.Image | None" = None,
+) -> None:
+    """Write pixels as `save_image` does, with the opacity that they had over white.
+
+    JPEG has none: there they stay as they are over white, and a warning says so.
+    """
     from PIL import Image
 
-    path, picture, exif = Path(path), Image.fromarray(to_8_bit(image)), _exif(settings)
-    check_image_path(path)
+    check_image_path(path := Path(path))
+    picture, exif = Image.fromarray(pixels), _exif(settings)
     writer = _WRITERS[path.suffix.lower()]
+    if opacity is not None and writer["format"] == "JPEG":
+        warning = f"{path} is over white: JPEG has no transparency; PNG and WebP do"
+        warnings.warn(warning, ImageFileWarning, stacklevel=2)
+    elif opacity is not None:
+        picture = add_opacity(picture, opacity)
     with explained(f"cannot write the image {path}"), atomic_path(path) as temporary:
         try:
             picture.save(temporary, exif=exif, **writer)
@@ -162,10 +192,17 @@ def to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:
     """Check one image ``[h, w, 3]``, clip it to [0, 1] and round it to 0..255."""
     array = np.asarray(image)
     check_image(array)  # type: ignore[arg-type]
-    values = array.astype(np.float64)
-    if not np.isfinite(values).all():
+    check_finite(array)
+    pixels = np.empty(array.shape, np.uint8)
+    for row, values in zip(pixels, array, strict=True):  # float64 takes much memory
+        row[...] = np.rint(np.clip(values.astype(np.float64), 0, 1) * 255)
+    return pixels
+
+
+def check_finite(image: Float[np.ndarray, "h w 3"]) -> None:
+    """Raise a ValueError if some values of an image are not finite."""
+    if not np.isfinite(image).all():
         raise ValueError("the image holds NaN or infinite values and was not written")
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
 def _exif(settings: dict[str, object] | None) -> "Image.Exif":

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,24 @@ _COLORS = {"L": "L", "LA": "L", "CMYK": "CMYK"}
 Convert: TypeAlias = "Callable[[Image.Image], Image.Image]"
 
 
-def to_srgb(image: "Image.Image") -> "Image.Image":
+class Upright(NamedTuple):
+    """An upright image: RGB over white, and its opacity, ``None`` if it is opaque."""
+
+    colors: "Image.Image"
+    opacity: "Image.Image | None"
+
+    def resize(self, size: tuple[int, int]) -> "Upright":
+        """Resize both to (width, height)."""
+        from PIL import Image
+
+        colors, opacity = (
+            each and each.resize(size, Image.Resampling.LANCZOS) for each in self
+        )
+        assert colors is not None
+        return Upright(colors, opacity)
+
+
+def to_srgb(image: "Image.Image") -> Upright:
     """Convert a decoded image to upright 8-bit sRGB over white; see `load_image`.
 
     Floats below 0 become black.
@@ -35,12 +52,36 @@ def to_srgb(image: "Image.Image") -> "Image.Image":
         image = image.convert("LA")
     reduce = _without_alpha(image)
     to_rgb = _profile_transform(image)
-    picture = Image.new("RGB", image.size, "white")
+    colors = Image.new("RGB", image.size, "white")
+    opacity = Image.new("L", image.size) if image.has_transparency_data else None
     for box in _strips(image.size):
-        strip = image.crop(box)
-        mask = _opacity(strip) if image.has_transparency_data else None
-        picture.paste(to_rgb(reduce(strip)), box, mask)
-    return _upright(picture, orientation(image))
+        strip, mask = image.crop(box), None
+        if opacity is not None:
+            opacity.paste(mask := _opacity(strip), box)
+        colors.paste(to_rgb(reduce(strip)), box, mask)
+    if opacity is not None and opacity.getextrema() == (255, 255):
+        opacity = None
+    turned = orientation(image)
+    return Upright(_turn(colors, turned), opacity and _turn(opacity, turned))
+
+
+def add_opacity(colors: "Image.Image", opacity: "Image.Image") -> "Image.Image":
+    """Make an RGBA image that, over white, has these colors, as far as there are such.
+
+    The color c of a pixel of opacity a satisfies a c + (1 - a) white = its given color.
+    """
+    from PIL import Image
+
+    result = Image.new("RGBA", colors.size)
+    for box in _strips(colors.size):
+        strip, alpha = np.asarray(colors.crop(box), np.float32), opacity.crop(box)
+        share = np.maximum(np.asarray(alpha, np.float32), 1)[..., None] / 255
+        below = (255 - strip) / share
+        shown = np.rint(255 - below.clip(0, 255)).astype(np.uint8)
+        part = Image.fromarray(shown)
+        part.putalpha(alpha)
+        result.paste(part, box)
+    return result
 
 
 def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
@@ -125,7 +166,7 @@ def orientation(image: "Image.Image") -> int:
         return 1
 
 
-def _upright(picture: "Image.Image", turned: int) -> "Image.Image":
+def _turn(picture: "Image.Image", turned: int) -> "Image.Image":
     """Undo an orientation."""
     from PIL import ImageOps
 

@@ -1,1 +1,5 @@
-"""Images as arrays, and their colors."""
+"""Images as arrays, their colors, and their detail."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -28,8 +28,13 @@ def check_images(images: Images, *, name: str = "images", smallest: int = 1) -> 
         raise ValueError(
             f"{name} must have the shape [*n, height, width, 3], got {images.shape}"
         )
-    if min(images.shape[-3:-1]) < smallest:
-        height, width = images.shape[-3:-1]
+    check_side(images.shape[-3:-1], name=name, smallest=smallest)
+
+
+def check_side(size: Sequence[int], *, name: str, smallest: int) -> None:
+    """Raise a ValueError if a side of a size (height, width) is below the smallest."""
+    if min(size) < smallest:
+        height, width = size
         raise ValueError(
             f"{name} of {width}x{height} pixels is too small: "
             f"at least {smallest}x{smallest} are needed"
@@ -43,6 +48,18 @@ def check_image(image: Image, *, name: str = "the image", smallest: int = 1) -> 
         raise ValueError(
             f"{name} must be one image [h, w, 3], got {image.shape}; "
             "use jax.vmap for a batch"
+        )
+
+
+def check_one_shape(**images: Images) -> None:
+    """Raise, as `check_images` does, or a ValueError if shapes of images differ."""
+    for name, array in images.items():
+        check_images(array, name=name)
+    shapes = [array.shape for array in images.values()]
+    if len({*shapes}) > 1:
+        raise ValueError(
+            f"{' and '.join(images)} must have one shape, got "
+            f"{' and '.join(map(str, shapes))}"
         )
 
 

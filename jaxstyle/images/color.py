@@ -16,7 +16,7 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.images.arrays import Images, check_images, check_one_shape
 from jaxstyle.kernels.gaussians import fit_gaussian, transport_map
 
 LUMA = (0.299, 0.587, 0.114)
@@ -44,9 +44,9 @@ def keep_colors(content: Images, stylized: Images) -> Images:
 
     The stylized luma is clipped to [0, 1] first.
     """
-    _check_one_shape(content, stylized)
-    luma = jnp.clip(_luma(stylized), 0, 1)
-    chroma = content - _luma(content)
+    check_one_shape(content=content, stylized=stylized)
+    luma = jnp.clip(luma_of(stylized), 0, 1)
+    chroma = content - luma_of(content)
     room = jnp.where(chroma > 0, 1 - luma, luma)
     # Where there is no chroma any number would do; this one has a gradient of zero.
     needed = jnp.where(chroma == 0, 1, jnp.abs(chroma))
@@ -68,17 +68,17 @@ def keep_chroma(content: Images, stylized: Images) -> Images:
     they do not fit. Take this one where the colors matter most, `keep_colors` where
     the strokes do.
     """
-    _check_one_shape(content, stylized)
-    chroma = content - _luma(content)
+    check_one_shape(content=content, stylized=stylized)
+    chroma = content - luma_of(content)
     least = -chroma.min(-1, keepdims=True)
     most = 1 - chroma.max(-1, keepdims=True)
-    return jnp.clip(_luma(stylized), least, most) + chroma
+    return jnp.clip(luma_of(stylized), least, most) + chroma
 
 
 def luminance(images: Images) -> Images:
     """Convert images to gray ones of the same shape and luma."""
     check_images(images)
-    return jnp.broadcast_to(_luma(images), images.shape)
+    return jnp.broadcast_to(luma_of(images), images.shape)
 
 
 def match_luminance(style: Images, content: Images) -> Images:
@@ -90,7 +90,7 @@ def match_luminance(style: Images, content: Images) -> Images:
     A flat style becomes the content's mean.
     """
     _check_as_many(style, content)
-    luma = _match_moments(_luma(style), _luma(content))
+    luma = _match_moments(luma_of(style), luma_of(content))
     return jnp.broadcast_to(luma, style.shape)
 
 
@@ -130,16 +130,6 @@ def match_histograms(style: Images, content: Images) -> Images:
     return matched.swapaxes(-1, -2).reshape(style.shape)
 
 
-def _check_one_shape(content: Images, stylized: Images) -> None:
-    check_images(content, name="content")
-    check_images(stylized, name="stylized")
-    if content.shape != stylized.shape:
-        raise ValueError(
-            f"content and stylized must have one shape, got {content.shape} and "
-            f"{stylized.shape}"
-        )
-
-
 def _check_as_many(style: Images, content: Images) -> None:
     check_images(style, name="style")
     check_images(content, name="content")
@@ -150,7 +140,8 @@ def _check_as_many(style: Images, content: Images) -> None:
         )
 
 
-def _luma(images: Images) -> Float[Array, "*n h w 1"]:
+def luma_of(images: Images) -> Float[Array, "*n h w 1"]:
+    """Compute the luma Y' of ITU-R BT.601."""
     return (images * jnp.array(LUMA, images.dtype)).sum(-1, keepdims=True)
 
 

@@ -19,7 +19,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from jaxstyle.cli.loading import Style
-from jaxstyle.cli.stylize.photos import Photo, Picture, Size
+from jaxstyle.cli.stylize.full_size import Finish, Picture
+from jaxstyle.cli.stylize.photos import LoadedPhoto, Photo, Size
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.images.arrays import Images
 from jaxstyle.images.color import keep_colors
@@ -50,7 +51,7 @@ class Batch(NamedTuple):
     The last photo also fills up the batch.
     """
 
-    photos: Sequence[Photo]
+    photos: Sequence[LoadedPhoto]
     images: Float[np.ndarray, "n h w 3"]
     sizes: Int[np.ndarray, "n 2"] | None
 
@@ -102,9 +103,7 @@ def _pad(size: Size, step: int) -> Size:
     return height + -height % step, width + -width % step
 
 
-def make_batches(
-    photos: Iterable[tuple[Photo, Picture]], batching: Batching
-) -> Iterator[Batch]:
+def make_batches(photos: Iterable[LoadedPhoto], batching: Batching) -> Iterator[Batch]:
     """Stack consecutive photos whose arrays have one size.
 
     The last photo fills up a batch that is too small, since another number of photos
@@ -112,21 +111,20 @@ def make_batches(
     a batch of its own.
     """
 
-    def padded(photo: tuple[Photo, Picture]) -> Size:
-        height, width, _ = photo[1].shape
+    def padded(photo: LoadedPhoto) -> Size:
+        height, width, _ = photo.image.shape
         return _pad((height, width), batching.step)
 
     for shape, group in groupby(photos, padded):
         count = batching.counts.get(shape, 1)
         while batch := list(islice(group, count)):
             images = np.zeros((count, *shape, 3), np.float32)
-            filled = [image for _, image in batch]
+            filled = [photo.image for photo in batch]
             filled += filled[-1:] * (count - len(filled))
             for array, image in zip(images, filled, strict=True):
                 array[: image.shape[0], : image.shape[1]] = image
             sizes = np.array([image.shape[:2] for image in filled], np.int32)
-            named = [photo for photo, _ in batch]
-            yield Batch(named, images, None if batching.step == 1 else sizes)
+            yield Batch(batch, images, None if batching.step == 1 else sizes)
 
 
 # --- programs -----------------------------------------------------------------------
@@ -137,10 +135,15 @@ def clip_colors(content: Images, stylized: Images) -> Images:
     return jnp.clip(stylized, 0, 1)
 
 
+def choose_finish(options: StylizeOptions) -> Finish:
+    """Choose how pictures come to [0, 1]: clipped, or with the photo's colors."""
+    return keep_colors if options.preserve_color else clip_colors
+
+
 def paint(
     network: Network,
     strategy: Strategy,
-    finish: Callable[[Images, Images], Images],
+    finish: Finish,
     params: Params,
     images: Images,
     sizes: Any,
@@ -237,7 +240,7 @@ class Painter:
             whole, shared = replicated(mesh), sharded_first_axis(mesh)
             shardings = (whole, shared, shared, whole)
         jitted = jax.jit(paint, static_argnums=(0, 1, 2), in_shardings=shardings)
-        finish = keep_colors if self.options.preserve_color else clip_colors
+        finish = choose_finish(self.options)
         program = jitted.lower(network, strategy, finish, *arguments).compile()
         self.say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=strategy.devices)

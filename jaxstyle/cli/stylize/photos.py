@@ -6,21 +6,22 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count, product, takewhile
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxstyle.cli.runtime import check_kept
+from jaxstyle.cli.stylize.full_size import Picture, Pixels, painted_size
 from jaxstyle.data.sources import list_images
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.image_decoding import SUFFIXES, open_image
-from jaxstyle.files.image_files import check_image_path, load_image
+from jaxstyle.files.image_files import check_image_path, load_upright, to_floats
 from jaxstyle.files.image_pixels import upright_size
 from jaxstyle.files.regular_files import check_regular
-from jaxstyle.images.arrays import check_images, fit_size
+from jaxstyle.images.arrays import check_side, fit_size
 
-Picture = Float[np.ndarray, "h w 3"]
+if TYPE_CHECKING:
+    from PIL import Image
 
 Size: TypeAlias = tuple[int, int]
 """Height and width, in pixels."""
@@ -32,6 +33,21 @@ class Photo(NamedTuple):
     path: Path
     name: Path
     title: str
+
+
+class LoadedPhoto(NamedTuple):
+    """A photo, and its pixels.
+
+    Attributes:
+        image: in the size in which it is painted.
+        pixels: the same in full size; ``None`` if that is the size of the image.
+        opacity: in full size; ``None`` if the photo is opaque.
+    """
+
+    photo: Photo
+    image: Picture
+    pixels: Pixels | None = None
+    opacity: "Image.Image | None" = None
 
 
 class PhotoError(ValueError):
@@ -88,7 +104,7 @@ def _find(argument: str, *, output: Path, scratch: Path) -> Iterator[Photo]:
 
 
 def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
-    """Read from the header of a file the height and width that `read_photo` gives it.
+    """Read from the header of a file the full height and width in `read_photo`.
 
     ``None`` if the header is damaged.
     """
@@ -104,19 +120,26 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
 
 
 def read_photo(
-    photo: Photo, *, max_size: int | None, smallest_side: int
-) -> tuple[Photo, Picture]:
+    photo: Photo, *, max_size: int | None, stroke_size: float, smallest_side: int
+) -> LoadedPhoto:
     """Read the pixels of a photo, the longer side shrunk to ``max_size`` pixels.
 
     A PhotoError says if it is damaged, or if a side is below the smallest, in pixels.
     """
     try:
-        image = load_image(photo.path, shrink_to=max_size)
-        check_images(image, name=photo.title, smallest=smallest_side)  # type: ignore[arg-type]
+        colors, opacity = upright = load_upright(photo.path, shrink_to=max_size)
+        full = colors.height, colors.width
+        check_side(full, name=photo.title, smallest=smallest_side)
+        height, width = size = painted_size(
+            full, stroke_size=stroke_size, smallest=smallest_side
+        )
+        if size == full:
+            return LoadedPhoto(photo, to_floats(colors), None, opacity)
+        image = to_floats(upright.resize((width, height)).colors)
+        return LoadedPhoto(photo, image, np.asarray(colors), opacity)
     except ValueError as error:
         message = str(error).replace(str(photo.path), photo.title)
         raise PhotoError(message) from error
-    return photo, image
 
 
 # --- writing ------------------------------------------------------------------------

@@ -25,10 +25,11 @@ from jaxstyle.cli import loading, runtime
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.style_kinds import load_mixture
 from jaxstyle.cli.stylize import painting, photos
-from jaxstyle.cli.stylize.photos import Photo, PhotoError, Picture
+from jaxstyle.cli.stylize.full_size import Picture, painted_size, restore_size
+from jaxstyle.cli.stylize.photos import LoadedPhoto, Photo, PhotoError
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.files.figures import make_sheet
-from jaxstyle.files.image_files import save_image
+from jaxstyle.files.image_files import to_8_bit, write_pixels
 
 THREADS = min(4, os.cpu_count() or 1)
 """The number of threads that read, and of those that write."""
@@ -94,7 +95,9 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
         outputs, inputs=list(inputs), output=output
     )
     runtime.use_compilation_cache()
-    settings = ("strength", "preserve_color", "style_size", "max_size")
+    settings = (
+        *("strength", "preserve_color", "stroke_size", "style_size", "max_size"),
+    )
     record = {name: getattr(arguments, name) for name in settings}
     paint = painting.Painter(arguments, runtime.make_say(quiet=arguments.quiet))
     record = {"command": "stylize", **record, **runtime.versions()}
@@ -164,12 +167,22 @@ def paint_batches(
     job: Job, readers: Executor
 ) -> Iterator[tuple[painting.Batch, int, jax.Array]]:
     """Begin each batch of photos in each style; yield it with the style's index."""
-    max_size = job.arguments.max_size
-    sizes = {photo: photos.read_size(photo, max_size=max_size) for photo in job.outputs}
+    max_size, stroke_size = job.arguments.max_size, job.arguments.stroke_size
     networks = [style.network for style in job.styles]
-    batching = painting.plan_batches(sizes, networks, job.arguments.devices or 1)
     smallest = max(network.smallest_side for network in networks)
-    read = partial(photos.read_photo, max_size=max_size, smallest_side=smallest)
+    sizes = {photo: photos.read_size(photo, max_size=max_size) for photo in job.outputs}
+    painted_sizes = {
+        photo: size and painted_size(size, stroke_size=stroke_size, smallest=smallest)
+        for photo, size in sizes.items()
+    }
+    devices = job.arguments.devices or 1
+    batching = painting.plan_batches(painted_sizes, networks, devices)
+    read = partial(
+        photos.read_photo,
+        max_size=max_size,
+        stroke_size=stroke_size,
+        smallest_side=smallest,
+    )
     least = PIXELS_AHEAD // PHOTOS_AHEAD
     reading = (
         (max(least, prod(sizes[photo] or (0,))), partial(read, photo))
@@ -208,7 +221,7 @@ def write_pictures(
     pictures, name = fetch(batch, painted), job.styles[style].name
     written: list[Path] = []
     for photo, picture in zip(batch.photos, pictures, strict=False):
-        path = job.outputs[photo][style]
+        path = job.outputs[photo.photo][style]
         try:
             save(job, picture, photo, path, style=name)
         except ValueError as error:
@@ -238,7 +251,7 @@ def make_contact_sheet(
     if len(pictures) == len(names):
         original = batch.crop(batch.images)
         sheet = lay_out([*original, *pictures], labels=[photo.name.stem, *names])
-        save(job, sheet, photo, path, style=", ".join(names))
+        save(job, sheet, LoadedPhoto(photo, sheet), path, style=", ".join(names))
         yield [path]
 
 
@@ -264,7 +277,7 @@ def fetch(batch: painting.Batch, painted: jax.Array) -> list[Picture]:
 @contextmanager
 def naming_photos(batch: painting.Batch) -> Iterator[None]:
     """Turn a lack of memory into a PhotoError that names the photos of a batch."""
-    titles = ", ".join(photo.title for photo in batch.photos)
+    titles = ", ".join(each.photo.title for each in batch.photos)
     try:
         with runtime.explain_lack_of_memory(
             what=titles, advice="use a smaller --max-size"
@@ -274,7 +287,15 @@ def naming_photos(batch: painting.Batch) -> Iterator[None]:
         raise PhotoError(str(error)) from error
 
 
-def save(job: Job, picture: Picture, photo: Photo, path: Path, *, style: str) -> None:
-    """Write a picture with its settings."""
-    made = {"photo": photo.title, "style": style}
-    save_image(picture, path, settings={**job.record, **made})
+def save(
+    job: Job, picture: Picture, loaded: LoadedPhoto, path: Path, *, style: str
+) -> None:
+    """Write a picture with its settings, in the full size of its photo."""
+    made = {"photo": loaded.photo.title, "style": style}
+    if loaded.pixels is None:
+        pixels = to_8_bit(picture)
+    else:
+        finish = painting.choose_finish(job.arguments)
+        pixels = restore_size(loaded.pixels, loaded.image, picture, finish)
+    settings = {**job.record, **made}
+    write_pixels(pixels, path, settings=settings, opacity=loaded.opacity)

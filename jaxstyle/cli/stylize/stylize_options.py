@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxstyle.cli.options import Options
-from jaxstyle.losses.config import REQUIRED, fraction, option
+from jaxstyle.losses.config import REQUIRED, fraction, nonnegative_float, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,15 @@ class StylizeOptions(Options):
         "far, with a net photo and picture are mixed pixel by pixel",
         metavar="S",
         parse=fraction,
+    )
+    stroke_size: float = option(
+        1.0,
+        "how large strokes are in the picture: 2 is twice as large, 0.5 half as large. "
+        "At 1, photos of more than 1024 pixels are painted at 1024 and brought back to "
+        "their size with their fine detail; 0 paints them at full size, where strokes "
+        "are fine",
+        metavar="S",
+        parse=nonnegative_float,
     )
     style_size: int = option(
         512,

@@ -1,0 +1,1 @@
+from .detail import restore_detail as restore_detail
