@@ -152,7 +152,7 @@ def test_the_optimizer_is_that_of_a_run_without_interruptions(
 def last_state(folder: Path) -> State:
     """Return the state in the last checkpoint of a run."""
     _, parsed = parse(["train", *TINY, *RUN, "-o", str(folder)])
-    like = state_shapes(choose_settings(parsed), None)
+    like = state_shapes(choose_settings(parsed))
     manifest = folder / "checkpoints" / str(STEPS) / "manifest.json"
     configuration = json.loads(manifest.read_text())["configuration"]
     state = load_checkpoint(

@@ -130,12 +130,12 @@ def test_the_losses_are_those_of_single_steps_on_the_batches(cached: Path) -> No
     command = ["train", *TINY, *CACHED, "-o", "x"]
     settings = choose_settings(parse(command)[1])
     params = load_params(settings.loss)
-    styles = load_paintings(["style.png"], settings.style_size, params)
+    styles = load_paintings(["style.png"], settings.style_size, settings.loss, params)
     problem = make_problem(settings.loss, params, styles)
     photos, _ = hold_out(open_source("photos"), 3)
     squares = np.concatenate(list(read_squares(photos, side=18)))
     key = jax.random.key(3)
-    state = jax.jit(partial(init_state, settings, None))(key)
+    state = jax.jit(partial(init_state, settings))(key)
     take = jax.jit(partial(loop.take_batch, batch=2, size=16))
     step = jax.jit(loop.make_step(make_optimizer(settings)))
     found = []

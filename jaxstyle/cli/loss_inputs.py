@@ -51,12 +51,19 @@ def prepare(params: VGGParams, mesh: Mesh | None = None) -> VGGParams:
     return jax.device_put(params, None if mesh is None else replicated(mesh))
 
 
-def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[Image]:
+def smallest_side(loss: LossConfig, params: VGGParams) -> int:
+    """Find the smallest height and width of images for the loss at all its scales."""
+    return int(vgg_layers.smallest_side(params) * 2 ** (loss.scales - 1))
+
+
+def load_paintings(
+    paths: Sequence[str], size: int, loss: LossConfig, params: VGGParams
+) -> list[Image]:
     """Read paintings at a longer side, each large enough as it is for the network."""
 
     def load(path: str) -> Image:
         image = load_image(path, shrink_to=size)
-        check_size(path, jnp.asarray(image), params, option="--style-size")
+        check_size(path, jnp.asarray(image), loss, params, option="--style-size")
         if max(image.shape[:2]) < size:
             image = load_image(path, longest_side=size)
         return jnp.asarray(image)
@@ -64,10 +71,11 @@ def load_paintings(paths: Sequence[str], size: int, params: VGGParams) -> list[I
     return [load(path) for path in paths]
 
 
-def check_size(path: str, image: Image, params: VGGParams, *, option: str) -> None:
+def check_size(
+    path: str, image: Image, loss: LossConfig, params: VGGParams, *, option: str
+) -> None:
     """Raise a ValueError if an image is too small for the network's deepest layer."""
-    deepest = vgg_layers.layer_names(params)[-1]
-    smallest = vgg_layers.smallest_side(params)
+    deepest, smallest = vgg_layers.layer_names(params)[-1], smallest_side(loss, params)
     height, width, _ = image.shape
     if min(height, width) < smallest:
         raise ValueError(

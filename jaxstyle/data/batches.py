@@ -200,21 +200,27 @@ def read_squares(
 
 
 def prefetch_to_device(
-    batches: Batches, *, ahead: int = 2, sharding: Sharding | None = None
-) -> Generator[jax.Array, None, None]:
+    batches: Generator[Any, None, None],
+    *,
+    ahead: int = 2,
+    sharding: Sharding | None = None,
+) -> Generator[Any, None, None]:
     """Yield batches as arrays on the device, copying up to ``ahead`` more in advance.
 
-    The number yielded is the ``start`` from which `make_batches` resumes. ``sharding``
-    is that of the batch of all processes, by default of the default device. Closing
-    this closes ``batches``.
+    A batch may be a tree of arrays. The number yielded is the ``start`` from which
+    `make_batches` resumes. ``sharding`` is that of the batch of all processes, by
+    default of the default device. Closing this closes ``batches``.
     """
-    waiting: deque[jax.Array] = deque()
+
+    def put(x: np.ndarray) -> jax.Array:
+        if sharding is None:
+            return jax.device_put(x)
+        return jax.make_array_from_process_local_data(sharding, x)
+
+    waiting: deque[Any] = deque()
     with closing(batches):
         for batch in batches:
-            if sharding is None:
-                waiting.append(jax.device_put(batch))
-            else:
-                waiting.append(jax.make_array_from_process_local_data(sharding, batch))
+            waiting.append(jax.tree.map(put, batch))
             if len(waiting) > ahead:
                 yield waiting.popleft()
         yield from waiting

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -141,6 +141,24 @@ class FolderSource:
     def __getitem__(self, index: int) -> Record:
         file = self._files[index]
         return Record(file, read_regular(self._folder / file))
+
+
+class FileSource:
+    """Image files, in the order in which they are given."""
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self.name = f"{len(paths)} images"
+        self._paths = [Path(path) for path in paths]
+        self.fingerprint = make_fingerprint(
+            hashlib.sha256(read_regular(path)).hexdigest() for path in self._paths
+        )
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Record:
+        path = self._paths[index]
+        return Record(str(path), read_regular(path))
 
 
 class TfdsSource:

@@ -20,6 +20,9 @@ FORMAT = {"format": "jaxstyle-style", "format_version": "1"}
 PAINTING = {"format": "jaxstyle-painting", "format_version": "1"}
 """The mark of files that describe a painting."""
 
+TRUNK = {"format": "jaxstyle-trunk", "format_version": "1"}
+"""The mark of files with a net of many styles."""
+
 MAKERS = "jaxstyle train or jaxstyle import"
 """The commands that make styles."""
 
@@ -88,6 +91,11 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         '"Edvard Munch"'
     """
     params, metadata = param_files.load_params(path)
+    if is_trunk(metadata):
+        raise ValueError(
+            f"{path} is a net of many styles; make a style of a painting with: "
+            f"jaxstyle train --style PAINTING --init {path}"
+        )
     param_files.check_format(metadata, FORMAT, path=path, made_by=MAKERS)
     _check_params(params, metadata, path=path)
     return params, metadata
@@ -96,10 +104,11 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
     """Read a net's width and the metadata of its file, without parameters or JAX.
 
-    What is not a transform net has no width, ``None``: another network, or a painting.
+    What is not a transform net has no width, ``None``: another network, a painting, or
+    a net of many styles.
     """
     shapes, metadata = param_files.load_header(path)
-    if is_painting(metadata):
+    if is_painting(metadata) or is_trunk(metadata):
         return None, metadata
     param_files.check_format(metadata, FORMAT, path=path, made_by=MAKERS)
     if not _is_transform_net(metadata):
@@ -111,6 +120,11 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
 def is_painting(metadata: Mapping[str, str]) -> bool:
     """Test whether the metadata of a file are those of a painting."""
     return PAINTING.items() <= metadata.items()
+
+
+def is_trunk(metadata: Mapping[str, str]) -> bool:
+    """Test whether the metadata of a file are those of a net of many styles."""
+    return TRUNK.items() <= metadata.items()
 
 
 def find_style(name_or_path: str | Path) -> Path:
@@ -221,7 +235,7 @@ def _check_params(
 ) -> None:
     """Raise a ValueError unless a transform net, or another net's name, is valid."""
     if _is_transform_net(metadata):
-        _check_transform_net(params, path=path)
+        check_net(params, path=path)
         return
     # Imported here, as below: it needs JAX.
     from jaxstyle.nets.networks import find_network
@@ -229,7 +243,8 @@ def _check_params(
     find_network(metadata)
 
 
-def _check_transform_net(params: Mapping[str, Any], *, path: str | Path) -> None:
+def check_net(params: Mapping[str, Any], *, path: str | Path) -> None:
+    """Raise a ValueError unless parameters are those of a transform net."""
     # Imported here: it needs JAX, and to list styles must not take its second.
     from jaxstyle.nets.transform_net import FILTERS, NORMS, net_blocks, net_shapes
 

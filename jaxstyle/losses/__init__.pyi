@@ -1,5 +1,6 @@
 from .config import LossConfig as LossConfig
 from .extractor import Execution as Execution, Extractor as Extractor
+from .multiscale import Multiscale as Multiscale
 from .objective import Objective as Objective, Weights as Weights
 from .perceptual import Problem as Problem, perceptual_loss as perceptual_loss
 from .style import (

@@ -287,6 +287,12 @@ class LossConfig:
         metavar="gram|wasserstein|wasserstein-exact|mean|mean-std",
         parse=parse_style_loss,
     )
+    scales: int = option(
+        1,
+        "compare the styles at N sizes, each half the one before: more see larger "
+        "strokes",
+        parse=positive_int,
+    )
     blend: Sequence[float] | Mapping[str, Sequence[float]] | None = option(
         None,
         "how much each of several paintings counts, equally by default; or this by "
@@ -316,14 +322,26 @@ class LossConfig:
 
     def weights(self) -> "Weights":
         """Make the weights that `jaxstyle.optimize_image` and training take."""
+        from jaxstyle.losses.multiscale import at_scale
         from jaxstyle.losses.objective import Weights
 
+        style = {
+            at_scale(layer, scale): weight / self.scales
+            for scale in range(self.scales)
+            for layer, weight in self.style.items()
+        }
         variation = {f"{kind}_variation": x for kind, x in self.variation.items()}
-        return Weights(self.content, self.style, **variation)
+        return Weights(self.content, style, **variation)
 
     def objective(self) -> "Objective":
         """Make the structure of the loss."""
+        from jaxstyle.losses.extractor import Extractor
+        from jaxstyle.losses.multiscale import Multiscale
         from jaxstyle.losses.objective import TRAINED_VGG, Objective
 
-        extractor = replace(TRAINED_VGG, pooling=self.pooling, padding=self.padding)
+        extractor: Extractor = replace(
+            TRAINED_VGG, pooling=self.pooling, padding=self.padding
+        )
+        if self.scales > 1:
+            extractor = Multiscale(extractor, self.scales)
         return Objective(extractor=extractor, style_loss=self.style_loss)

@@ -19,7 +19,7 @@ ExtractorParams: TypeAlias = Mapping[str, Any]
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]
 """Activations by layer."""
 
-Block: TypeAlias = Callable[[ExtractorParams, Array, int], tuple[Array, Features]]
+Block: TypeAlias = Callable[[ExtractorParams, Any, int], tuple[Any, Features]]
 """``block(params, x, rows) -> (x, features)``, of images or of the block before."""
 
 

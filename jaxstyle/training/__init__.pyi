@@ -7,5 +7,13 @@ from .loop import (
     make_step as make_step,
     measure_stylized as measure_stylized,
 )
+from .many_styles import (
+    Pairs as Pairs,
+    evaluate_many as evaluate_many,
+    init_many as init_many,
+    make_many_problem as make_many_problem,
+    make_many_step as make_many_step,
+    predict_net as predict_net,
+)
 from .photo_cache import take_batch as take_batch
 from .recipes import TRAINING_PRESETS as TRAINING_PRESETS, TrainConfig as TrainConfig

@@ -52,8 +52,8 @@ class State(NamedTuple):
     step: Int[Array, ""]
 
 
-Step: TypeAlias = Callable[[State, Photos, Any], tuple[State, Metrics]]
-"""Improves a network on one batch of photos, given what its loss is measured by."""
+Step: TypeAlias = Callable[[State, Any, Any], tuple[State, Metrics]]
+"""Improves a network on one batch, given what its loss is measured by."""
 
 Apply: TypeAlias = Callable[[Params, Images], tuple[Images, Params]]
 """Applies a network in training. The parameters that it returns are those it was given,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstyle.cli.loss_inputs import check_size, load_masks
+from jaxstyle.cli.loss_inputs import check_size, load_masks, smallest_side
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.painted_styles import paint_scene
@@ -21,7 +21,7 @@ from jaxstyle.images.arrays import Image
 from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import pyramid_sizes
 from jaxstyle.optimize.scenes import INITS, Scene, resize_image, resize_scene
-from jaxstyle.vgg import layers, network
+from jaxstyle.vgg import network
 
 MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
     "covariance": color.match_colors,
@@ -76,9 +76,9 @@ def load_inputs(
     styles = [
         read(path, shrink_to=round(style_scale * size)) for path in arguments.styles
     ]
-    check_size(arguments.content, photo, params, option="--size")
+    check_size(arguments.content, photo, config.loss, params, option="--size")
     for path, style in zip(arguments.styles, styles, strict=True):
-        check_size(path, style, params, option="--style-size")
+        check_size(path, style, config.loss, params, option="--style-size")
     scene = load_scene(arguments, photo, styles)
     sizes = choose_sizes(config, scene, params, style_scale=style_scale)
     coarsest = resize_scene(scene, sizes[0], style_scale=style_scale)
@@ -146,7 +146,7 @@ def choose_sizes(
     if config.coarsest is None:
         return (longest,)
     sizes = pyramid_sizes(longest, smallest=config.coarsest, ratio=config.ratio)
-    least = layers.smallest_side(params)
+    least = smallest_side(config.loss, params)
 
     def is_large_enough(size: int) -> bool:
         resize = jax.eval_shape(

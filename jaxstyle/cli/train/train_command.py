@@ -22,7 +22,6 @@ from jaxstyle.cli.train.training_inputs import (
     CHECKPOINTS,
     PLOT,
     SETTINGS,
-    STYLE,
     Inputs,
     check_arguments,
     choose_settings,
@@ -43,7 +42,7 @@ from jaxstyle.files import run_log
 from jaxstyle.files.atomic import atomic_path
 from jaxstyle.files.checkpoints import find_checkpoints, load_checkpoint
 from jaxstyle.files.figures import plot_losses
-from jaxstyle.files.style_files import load_style_file, save_style
+from jaxstyle.files.param_files import load_header
 from jaxstyle.scaling.sharding import Placement, place, put_replicated
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainConfig
@@ -80,7 +79,8 @@ def train_net(arguments: TrainOptions, settings: TrainConfig) -> int:
     state, finished = processes.share(start)
     if finished:
         if is_first():
-            print(f"{folder / STYLE}: nothing to do, {state.step} steps are made")
+            result = folder / inputs.kind.result
+            print(f"{result}: nothing to do, {state.step} steps are made")
         return 0
     if arguments.resume:
         say(arguments, f"going on from step {state.step}")
@@ -95,21 +95,25 @@ def find_start(
 
     That of the first process counts. It names checkpoints that are damaged.
     """
-    folder, like = Path(arguments.output), state_shapes(settings, inputs.start)
+    folder, like = (
+        Path(arguments.output),
+        state_shapes(settings, inputs.start, inputs.examples),
+    )
     resumes = arguments.resume and find_checkpoints(folder / CHECKPOINTS)
     if not (resumes and is_first()):
+        init = jax.jit(partial(init_state, settings))
         key = jax.random.key(arguments.seed)
-        return jax.jit(partial(init_state, settings, inputs.start))(key), False
+        return init(key, inputs.start, inputs.examples), False
     state = load_checkpoint(
         folder / CHECKPOINTS,
         lambda _: like,
         inputs.configuration,
         say=lambda line: print(f"jaxstyle train: {line}", file=sys.stderr),
     )
-    step, style = int(state.step), folder / STYLE
-    if step < settings.steps or not style.exists():
+    step, result = int(state.step), folder / inputs.kind.result
+    if step < settings.steps or not result.exists():
         return state, False
-    _, metadata = load_style_file(style)
+    _, metadata = load_header(result)
     return state, metadata.get("steps") == json.dumps(step)
 
 
@@ -129,7 +133,9 @@ def prepare(
     shapes = cached = None
     if arguments.data_cache != NO_CACHE:
         shapes = cache_shapes(settings, len(inputs.photos))
-    programs = compile_programs(settings, state, problem, placement, shapes)
+    programs = compile_programs(
+        settings, state, problem, placement, shapes, inputs.kind
+    )
     say(arguments, f"compiled in {time.perf_counter() - started:.1f} s")
     if shapes is not None:
         with failing_together():
@@ -158,7 +164,8 @@ def drive(run: Run, state: State) -> int:
     if is_first():
         losses = save_results(run, state, record)
         shown = [f"{name.replace('_', ' ')} {x:.5g}" for name, x in losses.items()]
-        print(f"{run.folder / STYLE}: {', '.join([f'{step} steps', *sorted(shown)])}")
+        result = run.folder / run.inputs.kind.result
+        print(f"{result}: {', '.join([f'{step} steps', *sorted(shown)])}")
     if report := run.inputs.report.summary():
         print(f"{run.inputs.photos.name}: {report}")
     if step == steps:
@@ -185,5 +192,6 @@ def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, fl
     }
     metadata = {key: json.dumps(value) for key, value in {**record, **result}.items()}
     params = jax.tree.map(np.asarray, dict(state.params))
-    save_style(params, run.folder / STYLE, metadata=metadata)
+    kind = run.inputs.kind
+    kind.save(params, run.folder / kind.result, metadata=metadata)
     return losses

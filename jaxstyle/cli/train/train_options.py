@@ -20,11 +20,16 @@ class TrainOptions(Options):
     """The options of ``jaxstyle train``."""
 
     styles: Sequence[str] = option(
-        REQUIRED, "the painting, or several", name="style", metavar="IMAGE", nargs="+"
+        REQUIRED,
+        "the painting; several make a net of many styles, which predicts nets for "
+        "other paintings too, or by --blend a net of their blend",
+        name="style",
+        metavar="IMAGE",
+        nargs="+",
     )
     output: str = option(
         REQUIRED,
-        "the folder of the run: style.safetensors, checkpoints, metrics, pictures",
+        "the folder of the run: the net, checkpoints, metrics, pictures",
         short="-o",
         metavar="DIR",
     )
@@ -46,7 +51,8 @@ class TrainOptions(Options):
     init: str | None = option(
         None,
         "start from the net of another style, shipped, a file or "
-        "hf:USER/REPO[@REVISION], which takes far fewer steps than a new net",
+        "hf:USER/REPO[@REVISION], which takes far fewer steps than a new net; or from "
+        "a net of many styles",
         metavar="STYLE",
     )
     config: TrainConfig = field(

@@ -2,24 +2,37 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import UInt8
 
-from jaxstyle.cli.loss_inputs import check_blend, load_paintings, load_params
+from jaxstyle.cli.loss_inputs import (
+    check_blend,
+    load_paintings,
+    load_params,
+    smallest_side,
+)
 from jaxstyle.cli.options import describe_config, describe_options
 from jaxstyle.cli.runtime import versions
 from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
+from jaxstyle.cli.train.training_kinds import (
+    KINDS,
+    MANY,
+    Examples,
+    Kind,
+    Squares,
+    choose_kind,
+)
 from jaxstyle.data.batches import Report, validation_batches
-from jaxstyle.data.sources import Source, hold_out, open_source
-from jaxstyle.files import run_log, style_files
+from jaxstyle.data.sources import FileSource, Source, hold_out, open_source
+from jaxstyle.files import run_log, style_files, trunk_files
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.checkpoints import find_checkpoints
-from jaxstyle.files.param_files import digest_params
+from jaxstyle.files.param_files import digest_params, load_header
 from jaxstyle.images.arrays import Image
 from jaxstyle.nets.transform_net import (
     SMALLEST_SIDE,
@@ -29,14 +42,17 @@ from jaxstyle.nets.transform_net import (
     net_upsampling,
     net_width,
 )
+from jaxstyle.training.many_styles import Pairs, predict_net
 from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import layers, network
 
 CHECKPOINTS, PICTURES = "checkpoints", "pictures"
-SETTINGS, STYLE, PLOT = "settings.json", "style.safetensors", "loss.png"
-"""The contents of the folder of a run, beside the logs."""
+SETTINGS, PLOT = "settings.json", "loss.png"
+"""The contents of the folder of a run, beside the logs and the result."""
 
-OUTPUTS = (SETTINGS, STYLE, PLOT, PICTURES, run_log.METRICS, CHECKPOINTS)
+RESULTS = tuple(kind.result for kind in KINDS)
+
+OUTPUTS = (SETTINGS, *RESULTS, PLOT, PICTURES, run_log.METRICS, CHECKPOINTS)
 
 # --- settings -----------------------------------------------------------------------
 
@@ -44,7 +60,8 @@ OUTPUTS = (SETTINGS, STYLE, PLOT, PICTURES, run_log.METRICS, CHECKPOINTS)
 def choose_settings(arguments: TrainOptions) -> TrainConfig:
     """Complete the settings by those of the net that training starts from.
 
-    A ValueError says if that net is another one, or if the crops are too small.
+    A ValueError says if that net is another one, if the crops are too small, or if
+    something does not go with many styles.
     """
     settings = arguments.config
     if arguments.init:
@@ -54,13 +71,15 @@ def choose_settings(arguments: TrainOptions) -> TrainConfig:
             f"--size {settings.size} is too small: nets need {SMALLEST_SIDE} pixels or "
             "more"
         )
+    if choose_kind(settings.loss, len(arguments.styles)) is MANY:
+        _check_many(arguments, settings)
     return settings
 
 
 def _describe_start(arguments: TrainOptions, init: str) -> dict[str, Any]:
     """Read the settings of the net that training starts from."""
-    net, metadata = style_files.load_style_file(style_files.find_style(init))
-    style_files.check_transform_net(metadata, name=init)
+    net = _load_start(init)
+    net = net.get("net", net)  # of a net of many styles
     found = {
         "width": net_width(net),
         "norm": net_norm(net),
@@ -75,6 +94,30 @@ def _describe_start(arguments: TrainOptions, init: str) -> dict[str, Any]:
                 "--init"
             )
     return {**found, "negative_slope": float(net["negative_slope"])}
+
+
+def _check_many(arguments: TrainOptions, settings: TrainConfig) -> None:
+    """Raise a ValueError for options that do not go with a net of many styles."""
+    if arguments.data_cache != NO_CACHE:
+        raise ValueError(
+            f"--data-cache {arguments.data_cache} goes with one style or a blend; "
+            "leave it out to train many styles"
+        )
+    if settings.norm != "affine":
+        raise ValueError(
+            f"--norm {settings.norm} goes with one style or a blend; the styles of a "
+            "net of many are its affine norms"
+        )
+
+
+def _load_start(init: str) -> dict[str, Any]:
+    """Read the transform net, or the net of many styles, that training starts from."""
+    path = style_files.find_style(init)
+    if style_files.is_trunk(load_header(path)[1]):
+        return trunk_files.load_trunk(path)[0]
+    net, metadata = style_files.load_style_file(path)
+    style_files.check_transform_net(metadata, name=init)
+    return net
 
 
 def describe_settings(settings: TrainConfig) -> dict[str, Any]:
@@ -133,35 +176,67 @@ class Inputs(NamedTuple):
     """What was read from files.
 
     Attributes:
-        styles: the paintings as the VGG sees them.
+        kind: what is trained.
+        styles: the paintings as the VGG sees them; none if they are styles of their
+            own.
+        paintings: those that are.
+        squares: their centers.
         params: the VGG's.
-        start: the net to start from, unless it is a new one.
+        start: the parameters to start from, unless they are new ones.
         photos: what to train on.
         held_out: what to measure the loss on.
         report: which photos were repaired or skipped so far.
         configuration: all that shapes the numbers, for checkpoints.
     """
 
+    kind: Kind
     styles: list[Image]
+    paintings: Source | None
+    squares: Squares
     params: network.VGGParams
     start: Params | None
     photos: Source
-    held_out: UInt8[np.ndarray, "n size size 3"]
+    held_out: Squares
     report: Report
     configuration: Mapping[str, Any]
+
+    @property
+    def examples(self) -> Examples | None:
+        """The paintings if they are styles."""
+        if self.paintings is None:
+            return None
+        return Examples(self.params, self.squares)
+
+    def take_held_out(self, start: int, stop: int) -> Squares | Pairs:
+        """Make a batch of held-out photos, of pairs if paintings are styles."""
+        photos = self.held_out[start:stop]
+        if self.paintings is None:
+            return photos
+        places = np.arange(start, start + len(photos)) % len(self.squares)
+        return Pairs(photos, self.squares[places])
 
 
 def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
     """Read and check the VGG, the paintings and the data."""
     params = load_params(settings.loss)
-    deepest, smallest = layers.layer_names(params)[-1], layers.smallest_side(params)
+    deepest = layers.layer_names(params)[-1]
+    smallest = smallest_side(settings.loss, params)
     if settings.size < smallest:
         raise ValueError(
             f"--size {settings.size} is too small: {deepest} needs {smallest} pixels "
             "or more"
         )
-    styles = load_paintings(arguments.styles, settings.style_size, params)
-    start = style_files.load_style(arguments.init) if arguments.init else None
+    report, size = Report(), settings.size
+    kind = choose_kind(settings.loss, len(arguments.styles))
+    styles, paintings, squares = [], None, np.zeros((0, size, size, 3), np.uint8)
+    if kind is MANY:
+        paintings = FileSource(arguments.styles)
+        squares = read_paintings(paintings, size=size)
+    else:
+        styles = load_paintings(
+            arguments.styles, settings.style_size, settings.loss, params
+        )
+    start = load_start(arguments, params, styles)
     source = open_source(arguments.data, data_dir=arguments.data_dir)
     if len(source) < settings.batch + arguments.validation:
         raise ValueError(
@@ -170,8 +245,6 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
             "--batch or --validation"
         )
     photos, validation = hold_out(source, arguments.validation)
-    report = Report()
-    squares = validation_batches(validation, size=settings.size, batch=1, report=report)
     cache, files = arguments.data_cache, map(Path, arguments.styles)
     configuration = {
         **describe_settings(settings),
@@ -180,10 +253,50 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
         "data": photos.fingerprint,
         "data_cache": None if cache == NO_CACHE else cache,
         "seed": arguments.seed,
-        "init": start and digest_params(start),
+        "init": start and digest_params(_load_start(str(arguments.init))),
     }
-    held_out = np.concatenate(list(squares))
-    return Inputs(styles, params, start, photos, held_out, report, configuration)
+    held_out = read_centers(validation, size=size, report=report)
+    return Inputs(
+        *(kind, styles, paintings, squares, params, start),
+        *(photos, held_out, report, configuration),
+    )
+
+
+def read_centers(source: Source, *, size: int, report: Report) -> Squares:
+    """Read the center square of every image."""
+    return np.concatenate(
+        list(validation_batches(source, size=size, batch=1, report=report))
+    )
+
+
+def read_paintings(paintings: Source, *, size: int) -> Squares:
+    """Read the centers of paintings; a ValueError names those that are damaged."""
+    report = Report()
+    squares = read_centers(paintings, size=size, report=report)
+    if reasons := report.reasons:
+        name, reason = next(iter(reasons.items()))
+        raise ValueError(f"cannot read the painting {name}: {reason}")
+    return squares
+
+
+def load_start(
+    arguments: TrainOptions, params: network.VGGParams, styles: Sequence[Image]
+) -> Params | None:
+    """Read the parameters that training starts from, if any.
+
+    A net of many styles goes on as one, or predicts a net for a painting.
+    """
+    if arguments.init is None:
+        return None
+    start = _load_start(arguments.init)
+    if "predictor" not in start or not styles:
+        return start
+    if len(styles) > 1:
+        raise ValueError(
+            f"{arguments.init} is a net of many styles, which predicts a net for one "
+            "painting, not for a blend; choose another --init"
+        )
+    return jax.jit(predict_net)(start, params, styles[0])
 
 
 def make_record(

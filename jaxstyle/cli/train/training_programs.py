@@ -1,7 +1,7 @@
 """The programs of ``jaxstyle train``, and the photos that they take from memory."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from jaxstyle.cli.runtime import explain_lack_of_memory
 from jaxstyle.cli.train.processes import is_quiet, say
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.cli.train.training_inputs import Inputs
+from jaxstyle.cli.train.training_kinds import ONE, Examples, Kind
 from jaxstyle.data.batches import read_squares
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.config import LossConfig
@@ -31,6 +32,7 @@ from jaxstyle.scaling import memory
 from jaxstyle.scaling.sharding import Placement, put_replicated
 from jaxstyle.training import loop
 from jaxstyle.training.loop import Problem, State
+from jaxstyle.training.many_styles import init_many, make_many_problem
 from jaxstyle.training.photo_cache import cached_side, take_batch
 from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg.layers import VGGParams
@@ -71,7 +73,14 @@ class Programs(NamedTuple):
 def make_problem(
     loss: LossConfig, params: VGGParams, styles: Sequence[Image]
 ) -> Problem:
-    """Make the problem that a training solves, from a normalized VGG's parameters."""
+    """Make the problem that a training solves, from a normalized VGG's parameters.
+
+    Without paintings it has no targets: each batch brings them.
+    """
+    if not styles:
+        return make_many_problem(
+            prepare(params), loss.weights(), objective=loss.objective()
+        )
     make = _choose_problem(json.dumps(loss.blend), loss.objective())
     return jax.jit(make)(prepare(params), styles, loss.weights())
 
@@ -88,23 +97,38 @@ def _make_adam(rate: float, every: int | None) -> optax.GradientTransformation:
 
 
 def init_state(
-    settings: TrainConfig, start: transform_net.Params | None, key: jax.Array
+    settings: TrainConfig,
+    key: jax.Array,
+    start: transform_net.Params | None = None,
+    examples: Examples | None = None,
 ) -> State:
-    """Make the state before the first step, of a given net or of a new one."""
-    net = start or transform_net.init_net(
-        key,
+    """Make the state before the first step, of given parameters or of new ones.
+
+    With examples it is that of a net of many styles.
+    """
+    net_key, predictor_key = jax.random.split(key) if examples else (key, key)
+    params = start or transform_net.init_net(
+        net_key,
         width=settings.width,
         norm=settings.norm,
         negative_slope=settings.negative_slope,
         upsampling=settings.upsampling,
         noise=settings.noise,
     )
-    return loop.init_state(net, make_optimizer(settings))
+    if examples and "predictor" not in params:
+        squares = jnp.asarray(examples.squares)
+        params = init_many(predictor_key, params, examples.params, squares)
+    return loop.init_state(params, make_optimizer(settings))
 
 
-def state_shapes(settings: TrainConfig, start: transform_net.Params | None) -> State:
+def state_shapes(
+    settings: TrainConfig,
+    start: transform_net.Params | None = None,
+    examples: Examples | None = None,
+) -> State:
     """Find the shapes of a state."""
-    return jax.eval_shape(partial(init_state, settings, start), jax.random.key(0))
+    init = partial(init_state, settings)
+    return jax.eval_shape(init, jax.random.key(0), start, examples)
 
 
 def compile_programs(
@@ -113,6 +137,7 @@ def compile_programs(
     problem: Problem,
     placement: Placement,
     cached: CachedPhotos | None = None,
+    kind: Kind = ONE,
 ) -> Programs:
     """Compile the programs of a training; with cached photos, of many steps at a time.
 
@@ -120,21 +145,22 @@ def compile_programs(
     first part in the cache.
     """
     step = _make_step(
+        kind.make_step,
         settings.learning_rate,
         settings.halve_every,
         settings.precision,
         settings.stability,
     )
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
-    shape = (settings.size, settings.size, 3)
-    batch = jax.ShapeDtypeStruct((settings.batch, *shape), jnp.uint8)
-    photo = jax.ShapeDtypeStruct((1, *shape), jnp.uint8)
+    batch, photo = (
+        kind.shapes((count, settings.size, settings.size, 3))
+        for count in (settings.batch, 1)
+    )
     options = REPEATABLE.get(jax.default_backend())
     whole, divided = placement.replicated, placement.batches
     jit_step = partial(jax.jit, donate_argnums=0, out_shardings=whole)
-    jitted_evaluate = jax.jit(
-        _choose_evaluate(settings.precision), in_shardings=whole, out_shardings=whole
-    )
+    evaluate = _choose_evaluate(kind.evaluate, settings.precision)
+    jitted_evaluate = jax.jit(evaluate, in_shardings=whole, out_shardings=whole)
     if cached is None:
         jitted_step = jit_step(step, in_shardings=(whole, divided, whole))
         lowered_step = jitted_step.lower(state, batch, problem)
@@ -159,15 +185,19 @@ def _choose_problem(blend: str, objective: Objective) -> Any:
 
 @lru_cache(maxsize=8)
 def _make_step(
-    rate: float, every: int | None, precision: str, stability: float
+    make: Callable[..., loop.Step],
+    rate: float,
+    every: int | None,
+    precision: str,
+    stability: float,
 ) -> loop.Step:
     optimizer, dtype = _make_adam(rate, every), jnp.dtype(precision)
-    return loop.make_step(optimizer, dtype=dtype, stability=stability)
+    return make(optimizer, dtype=dtype, stability=stability)
 
 
 @lru_cache(maxsize=8)
-def _choose_evaluate(precision: str) -> Any:
-    return partial(loop.evaluate, dtype=jnp.dtype(precision))
+def _choose_evaluate(evaluate: Callable[..., Any], precision: str) -> Any:
+    return partial(evaluate, dtype=jnp.dtype(precision))
 
 
 @lru_cache(maxsize=8)

@@ -1,8 +1,9 @@
 """A training as it runs: steps, and what is scheduled between them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,6 +15,7 @@ from jaxstyle.cli import runtime
 from jaxstyle.cli.train.processes import agree_on_steps, is_first, is_quiet
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.cli.train.training_inputs import CHECKPOINTS, PICTURES, Inputs
+from jaxstyle.cli.train.training_kinds import pair_batches
 from jaxstyle.cli.train.training_programs import MOST_STEPS, CachedPhotos, Programs
 from jaxstyle.data.batches import make_batches, prefetch_to_device
 from jaxstyle.files.checkpoints import save_checkpoint
@@ -21,7 +23,6 @@ from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
 from jaxstyle.files.run_log import RunLog
 from jaxstyle.losses.perceptual import Metrics
-from jaxstyle.nets.transform_net import stylize
 from jaxstyle.scaling.sharding import Placement
 from jaxstyle.training.loop import Problem, State
 from jaxstyle.training.recipes import TrainConfig
@@ -87,8 +88,8 @@ def open_photos(run: Run, step: int) -> Iterator[Advance]:
     if run.cached is not None:
         yield lambda state, count: make(state, run.cached, problem, count)
         return
-    batches = make_batches(
-        run.inputs.photos,
+    draw = partial(
+        make_batches,
         size=run.settings.size,
         batch=run.settings.batch,
         seed=run.arguments.seed,
@@ -97,6 +98,12 @@ def open_photos(run: Run, step: int) -> Iterator[Advance]:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    batches: Generator[Any, None, None] = draw(run.inputs.photos)
+    if run.inputs.paintings is not None:
+        longest = run.settings.style_size
+        sides = (longest // 2, longest)
+        paintings = draw(run.inputs.paintings, shorter_side=sides)
+        batches = pair_batches(batches, paintings)
     ahead = prefetch_to_device(batches, sharding=run.placement.batches)
     with closing(ahead) as photos:
         yield lambda state, _: make(state, next(photos), problem)
@@ -190,8 +197,10 @@ def validate(run: Run, state: State) -> dict[str, float]:
     """Average the metrics of held-out photos; a NotFiniteError names the loss."""
     measured = jax.device_get(
         [
-            run.programs.evaluate(state.params, photo[None], run.problem)
-            for photo in run.inputs.held_out
+            run.programs.evaluate(
+                state.params, run.inputs.take_held_out(index, index + 1), run.problem
+            )
+            for index in range(len(run.inputs.held_out))
         ]
     )
     means = {
@@ -205,21 +214,22 @@ def validate(run: Run, state: State) -> dict[str, float]:
 
 def save_pictures(run: Run, state: State) -> None:
     """Write rows of a painting, a held-out photo, and the stylized photo."""
-    photos = run.inputs.held_out[:ROWS] / np.float32(255)
-    params = jax.tree.map(np.asarray, state.params)  # for this process alone
-    outputs = np.clip(_stylize(params, photos), 0, 1)
-    styles = [np.asarray(style) for style in run.inputs.styles]
+    inputs, kind = run.inputs, run.inputs.kind
+    batch = inputs.take_held_out(0, ROWS)
+    params, vgg = jax.tree.map(np.asarray, (state.params, inputs.params))  # of no mesh
+    outputs = np.clip(kind.paint(params, vgg, batch), 0, 1)
+    styles = [np.asarray(style) for style in inputs.styles]
+    styles += [square / np.float32(255) for square in inputs.squares]
     rows = [
         (styles[index % len(styles)], photo, output)
-        for index, (photo, output) in enumerate(zip(photos, outputs, strict=True))
+        for index, (photo, output) in enumerate(
+            zip(inputs.held_out / np.float32(255), outputs, strict=False)
+        )
     ]
     sheet = make_sheet(rows, column_labels=("style", "content", "output"))
     pictures = run.folder / PICTURES
     pictures.mkdir(exist_ok=True)
     save_image(sheet, pictures / f"step_{int(state.step):05d}.png")
-
-
-_stylize = jax.jit(stylize)
 
 
 def save(run: Run, state: State) -> None:

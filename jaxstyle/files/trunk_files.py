@@ -1,0 +1,66 @@
+"""Files of nets of many styles: a net, and what predicts its norms from paintings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxstyle.files.param_files import (
+    check_format,
+    check_params,
+    leaves,
+    load_params,
+    save_params,
+)
+from jaxstyle.files.style_files import TRUNK, check_net
+
+
+def save_trunk(
+    many: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None:
+    """Write the parameters of a net of many styles to a new or replaced file.
+
+    Args:
+        many: a tree of ``net`` and ``predictor``, from `jaxstyle.training.init_many`.
+        path: the file.
+        metadata: facts about the net; ``format`` and ``format_version`` are added.
+    """
+    _check(many, path=path)
+    save_params(many, path, metadata={**metadata, **TRUNK})
+
+
+def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the parameters of a net of many styles, in float32, and their metadata.
+
+    Args:
+        path: a file by `save_trunk`, or by ``jaxstyle train`` with several paintings.
+
+    Returns:
+        The tree that `jaxstyle.training.predict_net` takes, and the metadata.
+    """
+    many, metadata = load_params(path)
+    check_format(
+        metadata, TRUNK, path=path, made_by="jaxstyle train --style IMAGE IMAGE ..."
+    )
+    _check(many, path=path)
+    return many, metadata
+
+
+def _check(many: Mapping[str, Any], *, path: str | Path) -> None:
+    """Raise a ValueError unless there are a net and a predictor that fits it."""
+    from jaxstyle.nets.conditional import predictor_shapes, split_norms
+
+    for name in ("net", "predictor"):
+        if not isinstance(many.get(name), Mapping):
+            raise ValueError(f"wrong parameters in {path}: {name} is missing")
+    net, predictor = many["net"], many["predictor"]
+    check_net(net, path=path)
+    arrays = dict(leaves(predictor))
+    kernel = arrays.get("hidden/kernel")
+    inputs, hidden = (1, 1) if kernel is None or kernel.ndim != 2 else kernel.shape
+    shapes = predictor_shapes(split_norms(net)[1], inputs=inputs, hidden=hidden)
+    others = [
+        f"{name} holds values that are not positive"
+        for name in ("input/std",)
+        if name in arrays and (arrays[name] <= 0).any()
+    ]
+    check_params(predictor, shapes, path=path, others=others)

@@ -1,0 +1,187 @@
+"""Training a net of many styles: a trunk, and what predicts norms from paintings.
+
+Each photo of a batch is painted like a painting of its own, whose crop comes with it:
+nothing is kept of paintings, so there may be any number of them. The loop is that of
+`jaxstyle.training.loop`, with pairs of photos and paintings as batches.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, UInt8
+
+from jaxstyle.images.arrays import Images
+from jaxstyle.losses.extractor import ExtractorParams
+from jaxstyle.losses.objective import DEFAULT_OBJECTIVE, Objective, Weights
+from jaxstyle.losses.perceptual import Metrics, Problem
+from jaxstyle.losses.targets import Targets
+from jaxstyle.nets.conditional import (
+    describe_style,
+    init_predictor,
+    join_norms,
+    predict_norms,
+    split_norms,
+    stylize_each,
+)
+from jaxstyle.nets.net_layers import Params
+from jaxstyle.training import loop
+from jaxstyle.training.loop import State, Step
+
+
+class Pairs(NamedTuple):
+    """Photos, each with what it is to be painted like, 8-bit."""
+
+    photos: Any
+    paintings: Any
+
+
+ManyParams: TypeAlias = Mapping[str, Any]
+"""The parameters of a net of many styles: its ``net`` and its ``predictor``."""
+
+
+def init_many(
+    key: Array,
+    net: Params,
+    params: ExtractorParams,
+    paintings: UInt8[Array, "n height width 3"],
+    *,
+    hidden: int = 128,
+) -> dict[str, Any]:
+    """Make the parameters of a net of many styles before training.
+
+    Args:
+        key: from `jax.random.key`.
+        net: a transform net with affine norms, new or trained.
+        params: a VGG's parameters, from `jaxstyle.vgg.normalize`.
+        paintings: some of those to be trained on, by whose statistics those of others
+            are normalized.
+        hidden: as in `jaxstyle.nets.init_predictor`.
+
+    Returns:
+        A tree of ``net`` and ``predictor``, for `jaxstyle.training.init_state`.
+
+    Examples:
+        >>> paintings = jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> init = partial(jaxstyle.training.init_many, jax.random.key(0))
+        >>> many = jax.eval_shape(init, net, jaxstyle.load_vgg(), paintings)
+        >>> sorted(many)
+        ['net', 'predictor']
+    """
+    _, norms = split_norms(net)
+    descriptors = describe_style(params, paintings / jnp.float32(255))
+    return {
+        "net": dict(net),
+        "predictor": init_predictor(key, descriptors, norms, hidden=hidden),
+    }
+
+
+def predict_net(
+    many: ManyParams, params: ExtractorParams, painting: Images
+) -> dict[str, Any]:
+    """Predict the net that paints like a painting, for `jaxstyle.stylize`.
+
+    Args:
+        many: from `init_many`, after training.
+        params: the VGG's parameters that it was trained with.
+        painting: RGB in [0, 1], ``[h, w, 3]``.
+
+    Returns:
+        The net's parameters.
+    """
+    trunk, norms = split_norms(many["net"])
+    descriptor = describe_style(params, painting)
+    return join_norms(trunk, predict_norms(many["predictor"], descriptor, norms))
+
+
+def make_many_problem(
+    params: ExtractorParams,
+    weights: Weights,
+    *,
+    objective: Objective = DEFAULT_OBJECTIVE,
+) -> Problem:
+    """Make the problem of painting photos each in a style of its own.
+
+    Args:
+        params: a VGG's parameters, from `jaxstyle.vgg.normalize`, down to relu4_1.
+        weights: as in `jaxstyle.training.make_problem`.
+        objective: what is compared.
+
+    Returns:
+        The problem, without targets: each batch brings photos and paintings.
+    """
+    return Problem(params, Targets({}, {}, objective=objective), weights)
+
+
+def make_many_step(
+    optimizer: optax.GradientTransformation,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    stability: float = 0.0,
+) -> Step:
+    """Make the pure function that improves a net of many styles on a batch of pairs.
+
+    Args:
+        optimizer: any optax transformation.
+        dtype: as in `jaxstyle.training.make_step`, like ``stability``.
+        stability: the weight of what noise in photos changes.
+
+    Returns:
+        ``step(state, pairs, problem) -> (state, metrics)``, for a problem from
+        `make_many_problem`, with the metrics of `jaxstyle.training.make_step`.
+    """
+
+    def step(state: State, pairs: Pairs, problem: Problem) -> tuple[State, Metrics]:
+        paint, aimed = _bind(pairs, problem, dtype)
+        improve = loop.make_step(
+            optimizer,
+            apply=lambda many, photos: (paint(many, photos), many),
+            dtype=dtype,
+            stability=stability,
+        )
+        return improve(state, pairs.photos, aimed)
+
+    return step
+
+
+def evaluate_many(
+    many: ManyParams,
+    pairs: Pairs,
+    problem: Problem,
+    *,
+    dtype: DTypeLike = jnp.float32,
+) -> Metrics:
+    """Measure a net of many styles on a batch of pairs; see `make_many_step`."""
+    paint, aimed = _bind(pairs, problem, dtype)
+    return loop.evaluate(many, pairs.photos, aimed, apply=paint, dtype=dtype)
+
+
+def stylize_pairs(
+    many: ManyParams, params: ExtractorParams, photos: Images, paintings: Images
+) -> Images:
+    """Paint each photo like the painting of the same place, both in [0, 1]."""
+    trunk, norms = split_norms(many["net"])
+    descriptors = describe_style(params, paintings)
+    return stylize_each(
+        trunk, predict_norms(many["predictor"], descriptors, norms), photos
+    )
+
+
+def _bind(
+    pairs: Pairs, problem: Problem, dtype: DTypeLike
+) -> tuple[Callable[[ManyParams, Images], Images], Problem]:
+    """Make what paints photos like their paintings, and the problem of doing so."""
+    paintings = (pairs.paintings / jnp.float32(255)).astype(dtype)
+    aimed = loop.make_problem(
+        problem.params,
+        [paintings],
+        problem.weights,
+        objective=problem.targets.objective,
+    )
+
+    def paint(many: ManyParams, photos: Images) -> Images:
+        return stylize_pairs(many, problem.params, photos, paintings)
+
+    return paint, aimed
