@@ -59,7 +59,8 @@ PAGES: Mapping[str, Page] = {
     "nets": Page(
         "Transform nets",
         (
-            *("init_net", "mix_styles"),
+            *("init_net", "mix_styles", "split_norms", "join_norms", "stylize_each"),
+            *("describe_style", "init_predictor", "predict_norms"),
             *("TransformNet", "stylize_tiled", "stylize_sharded"),
             *("NETWORKS", "Network"),
         ),
@@ -83,7 +84,7 @@ PAGES: Mapping[str, Page] = {
         "Losses",
         (
             *("perceptual_loss", "Objective", "Execution", "make_targets", "Targets"),
-            *("Problem", "Extractor"),
+            *("Problem", "Extractor", "Multiscale"),
             *("content_loss", "gram_matrix", "style_loss"),
             *("total_variation", "absolute_variation", "isotropic_variation"),
             "LossConfig",
@@ -111,6 +112,8 @@ PAGES: Mapping[str, Page] = {
         (
             *("make_problem", "init_state", "make_step", "Step", "State"),
             *("take_batch", "evaluate", "measure_stylized"),
+            *("init_many", "make_many_problem", "make_many_step", "evaluate_many"),
+            *("Pairs", "predict_net"),
             *("TRAINING_PRESETS", "TrainConfig"),
         ),
         module="jaxstyle.training",
@@ -128,6 +131,7 @@ PAGES: Mapping[str, Page] = {
         (
             *("load_settings", "shipped_styles", "find_style", "load_style_file"),
             *("shipped_paintings", "load_painting", "save_painting"),
+            *("load_trunk", "save_trunk"),
             *("load_params", "save_params", "digest_params", "save_vgg", "Origin"),
             *("make_sheet", "cache_folder"),
         ),

@@ -52,6 +52,7 @@ class LossConfig:
     style: Mapping[str, float] = REQUIRED
     variation: Mapping[str, float] = {"total": 0.0}
     style_loss: str = "gram"
+    scales: int = 1
     blend: Sequence[float] | Mapping[str, Sequence[float]] | None = None
     vgg: str = "vgg16"
     activations: str = "layer"
@@ -102,6 +103,10 @@ class OptimizeConfig:
     learning_rate: float | None = None
     history: int | None = None
     precision: str = "float32"
+
+class Multiscale:
+    extractor: Extractor
+    scales: int
 
 class Problem:
     params: ExtractorParams
@@ -306,6 +311,28 @@ def make_targets(
 def mean_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
 
 def mean_std_loss(moments: Moments, target: Moments) -> Float[Array, "*n"]: ...
+
+def describe_style(params: VGGParams, images: Images) -> Descriptor: ...
+
+def init_predictor(
+    key: Array, descriptors: Descriptor, norms: Params, *, hidden: int = 128
+) -> dict[str, Any]: ...
+
+def join_norms(trunk: Params, norms: Params) -> dict[str, Any]: ...
+
+def predict_norms(
+    predictor: Predictor, descriptors: Descriptor, norms: Params
+) -> Norms: ...
+
+def split_norms(params: Params) -> tuple[dict[str, Any], Norms]: ...
+
+def stylize_each(trunk: Params, norms: Params, images: Images) -> Images: ...
+
+def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]: ...
+
+def save_trunk(
+    many: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+) -> None: ...
 
 def mix_styles(
     nets: Sequence[Params], shares: ArrayLike | Sequence[float]

@@ -23,4 +23,5 @@ from .transport_files import (
     load_transport as load_transport,
     save_painting as save_painting,
 )
+from .trunk_files import load_trunk as load_trunk, save_trunk as save_trunk
 from .vgg_files import Origin as Origin, load_vgg as load_vgg, save_vgg as save_vgg

@@ -23,6 +23,11 @@ def save_trunk(
         many: a tree of ``net`` and ``predictor``, from `jaxstyle.training.init_many`.
         path: the file.
         metadata: facts about the net; ``format`` and ``format_version`` are added.
+
+    Examples:
+        >>> key, paintings = jax.random.key(0), jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> many = jaxstyle.training.init_many(key, net, vgg, paintings)
+        >>> jaxstyle.files.save_trunk(many, "trunk.safetensors", metadata={})
     """
     _check(many, path=path)
     save_params(many, path, metadata={**metadata, **TRUNK})
@@ -36,6 +41,15 @@ def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     Returns:
         The tree that `jaxstyle.training.predict_net` takes, and the metadata.
+
+    Examples:
+        >>> key, paintings = jax.random.key(0), jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> many = jaxstyle.training.init_many(key, net, vgg, paintings)
+        >>> facts = {"painters": "many"}
+        >>> jaxstyle.files.save_trunk(many, "trunk.safetensors", metadata=facts)
+        >>> many, metadata = jaxstyle.files.load_trunk("trunk.safetensors")
+        >>> metadata["painters"]
+        'many'
     """
     many, metadata = load_params(path)
     check_format(

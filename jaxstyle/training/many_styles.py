@@ -64,9 +64,8 @@ def init_many(
         A tree of ``net`` and ``predictor``, for `jaxstyle.training.init_state`.
 
     Examples:
-        >>> paintings = jnp.zeros((2, 16, 16, 3), jnp.uint8)
-        >>> init = partial(jaxstyle.training.init_many, jax.random.key(0))
-        >>> many = jax.eval_shape(init, net, jaxstyle.load_vgg(), paintings)
+        >>> key, paintings = jax.random.key(0), jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> many = jaxstyle.training.init_many(key, net, vgg, paintings)
         >>> sorted(many)
         ['net', 'predictor']
     """
@@ -90,6 +89,15 @@ def predict_net(
 
     Returns:
         The net's parameters.
+
+    Examples:
+        Before training, all paintings have the net that was given:
+
+        >>> key, paintings = jax.random.key(0), jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> many = jaxstyle.training.init_many(key, net, vgg, paintings)
+        >>> found = jaxstyle.training.predict_net(many, vgg, painting)
+        >>> jnp.array_equal(found["norm1"]["scale"], net["norm1"]["scale"])
+        Array(True, dtype=bool)
     """
     trunk, norms = split_norms(many["net"])
     descriptor = describe_style(params, painting)
@@ -111,6 +119,11 @@ def make_many_problem(
 
     Returns:
         The problem, without targets: each batch brings photos and paintings.
+
+    Examples:
+        >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
+        >>> problem.targets.style
+        {}
     """
     return Problem(params, Targets({}, {}, objective=objective), weights)
 
@@ -131,6 +144,21 @@ def make_many_step(
     Returns:
         ``step(state, pairs, problem) -> (state, metrics)``, for a problem from
         `make_many_problem`, with the metrics of `jaxstyle.training.make_step`.
+
+    Examples:
+        Traced only:
+
+        >>> import optax
+        >>> optimizer = optax.adam(1e-3)
+        >>> images = jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> many = jaxstyle.training.init_many(jax.random.key(0), net, vgg, images)
+        >>> state = jaxstyle.training.init_state(many, optimizer)
+        >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
+        >>> step = jax.jit(jaxstyle.training.make_many_step(optimizer))
+        >>> pairs = jaxstyle.training.Pairs(photos=images, paintings=images)
+        >>> state, metrics = jax.eval_shape(step, state, pairs, problem)
+        >>> sorted(metrics)
+        ['content', 'gradient_norm', 'loss', 'style', 'total_variation']
     """
 
     def step(state: State, pairs: Pairs, problem: Problem) -> tuple[State, Metrics]:
@@ -153,7 +181,26 @@ def evaluate_many(
     *,
     dtype: DTypeLike = jnp.float32,
 ) -> Metrics:
-    """Measure a net of many styles on a batch of pairs; see `make_many_step`."""
+    """Measure a net of many styles on a batch of pairs.
+
+    Args:
+        many: from `init_many`, after training.
+        pairs: photos and paintings.
+        problem: from `make_many_problem`.
+        dtype: the precision of both networks' activations.
+
+    Returns:
+        The metrics of `jaxstyle.training.evaluate`.
+
+    Examples:
+        >>> images = jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> many = jaxstyle.training.init_many(jax.random.key(0), net, vgg, images)
+        >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
+        >>> pairs = jaxstyle.training.Pairs(photos=images, paintings=images)
+        >>> found = jax.jit(jaxstyle.training.evaluate_many)(many, pairs, problem)
+        >>> found["loss"].shape
+        ()
+    """
     paint, aimed = _bind(pairs, problem, dtype)
     return loop.evaluate(many, pairs.photos, aimed, apply=paint, dtype=dtype)
 
