@@ -52,6 +52,20 @@ def test_save_every_keeps_pictures_on_the_way(picture_folder: Path) -> None:
     assert loss("out.00002.png") > loss("out.00004.png") > loss("out.png")
 
 
+def test_the_photos_transparency_is_kept() -> None:
+    with Image.open("content.png") as image:
+        image.putalpha(Image.new("L", image.size, 255))
+        image.paste((0, 0, 0, 0), (0, 0, image.width // 2, image.height))
+        image.save("content.png")
+    picture = make("--save-every", "2")
+    for path in ("out.png", "out.00002.png"):
+        with Image.open(path) as image:
+            alpha = np.asarray(image.getchannel("A"))
+        assert alpha.shape == picture.shape[:2]
+        assert alpha[:, :13].max() == 0
+        assert alpha[:, 19:].min() == 255
+
+
 @pytest.mark.parametrize(
     ("film", "within"), [("film.gif", 0.2), ("film.webp", 0.2), ("film.mp4", 0.3)]
 )

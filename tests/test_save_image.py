@@ -10,15 +10,26 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from image_samples import assert_close, blocks, gray, noise, read, refusal, smooth
+from image_samples import (
+    assert_close,
+    blocks,
+    gray,
+    noise,
+    oriented,
+    read,
+    refusal,
+    smooth,
+)
 from PIL import Image, JpegImagePlugin
 
 from jaxstyle.files.image_decoding import ImageFileWarning
 from jaxstyle.files.image_files import (
     check_image_path,
     load_image,
+    load_opacity,
     load_settings,
     save_image,
+    write_pixels,
 )
 
 FORMATS = {
@@ -35,6 +46,50 @@ ONE_PER_FORMAT = [".png", ".jpg", ".webp", ".tif"]
 
 def save_smooth(path: Path) -> None:
     save_image(smooth(), path)
+
+
+# --- transparency -------------------------------------------------------------------
+
+OPACITY = np.tile(np.array([0, 1, 80, 255], np.uint8), (16, 8))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_opacity_is_kept_and_colors_over_white_stay(
+    tmp_path: Path, suffix: str
+) -> None:
+    pixels = np.maximum(blocks(), 255 - OPACITY[..., None])  # all that can be shown
+    path = tmp_path / f"x{suffix}"
+    write_pixels(pixels, path, opacity=Image.fromarray(OPACITY))
+    with Image.open(path) as image:
+        assert image.mode == "RGBA"
+        assert_close(np.asarray(image.getchannel("A")), OPACITY)
+    if suffix == ".webp":  # which is lossy, at edges above all
+        assert np.abs(read(path) - pixels).mean() < 9
+    else:
+        assert_close(read(path), pixels, within=1)
+
+
+def test_of_jpeg_files_one_warning_says_that_they_are_over_white(
+    tmp_path: Path,
+) -> None:
+    path, opacity = tmp_path / "x.jpg", Image.fromarray(OPACITY)
+    with pytest.warns(ImageFileWarning, match="JPEG files have no transparency") as all:
+        write_pixels(blocks(), path, opacity=opacity)
+    assert str(path) not in str(all[0].message)  # so it is shown once
+    assert_close(read(path), blocks(), within=9)
+
+
+def test_the_opacity_of_a_file_is_upright_and_none_if_nothing_is_transparent(
+    tmp_path: Path,
+) -> None:
+    image = Image.fromarray(np.dstack([blocks(), OPACITY]))
+    image.save(path := tmp_path / "x.png", exif=oriented(6))
+    found = load_opacity(path, (32, 16))
+    assert found is not None
+    assert_close(np.asarray(found), np.rot90(OPACITY, -1))
+    image.putalpha(255)
+    image.save(path)
+    assert load_opacity(path, (16, 32)) is None
 
 
 # --- pixels -------------------------------------------------------------------------

@@ -114,6 +114,41 @@ def test_a_pipe_from_standard_input_to_standard_output(nets: dict[str, Params]) 
     assert load_settings("out.png")["photo"] == "standard input"
 
 
+# --- transparency -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("painted", [36, 18])
+def test_transparency_is_kept(
+    nets: dict[str, Params], monkeypatch: pytest.MonkeyPatch, painted: int
+) -> None:
+    monkeypatch.setattr(full_size, "PAINTED", painted)
+    with Image.open("photo.png") as image:
+        photo = image.convert("RGBA")
+    photo.paste((0, 0, 0, 0), (0, 0, 18, 20))
+    photo.save("photo.png")
+    for name in ("out.png", "out.webp"):
+        assert run(["stylize", "photo.png", *STYLE, "-o", name]) == 0
+        with Image.open(name) as image:
+            assert image.getchannel("A").tobytes() == photo.getchannel("A").tobytes()
+    opaque = np.s_[:, 18:]
+    if painted == 36:
+        picture = expected(nets["wave"], "photo.png")
+        found = load_image("out.png")
+        np.testing.assert_allclose(found[opaque], picture[opaque], atol=0.6 / 255)
+    assert load_image("out.png")[:, :18].min() == 1
+
+
+@pytest.mark.filterwarnings("default::jaxstyle.files.image_decoding.ImageFileWarning")
+def test_a_jpeg_file_says_once_that_it_has_no_transparency(capsys: Captured) -> None:
+    save_photo("photo.png")
+    with Image.open("photo.png") as image:
+        image.putalpha(128)
+        image.save("photo.png")
+    assert run(["stylize", "photo.png", *STYLE, "-o", "out.jpg"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jaxstyle stylize: JPEG files have no transparency: ")
+
+
 # --- large photos -------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ Writing stores the settings that made the image in two EXIF tags, in every forma
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,12 @@ def load_upright(
         return upright.resize((new_width, new_height))
 
 
+def load_opacity(path: str | Path, size: Sequence[int]) -> "Image.Image | None":
+    """Read the opacity of an image at a size (height, width); ``None`` if opaque."""
+    height, width = size
+    return load_upright(path).resize((width, height)).opacity
+
+
 def to_floats(picture: "Image.Image") -> Float[np.ndarray, "h w 3"]:
     """Convert Pillow's 8-bit RGB to float32 in [0, 1]."""
     return np.divide(np.asarray(picture), 255, dtype=np.float32)
@@ -127,7 +134,8 @@ def write_pixels(
 ) -> None:
     """Write pixels as `save_image` does, with the opacity that they had over white.
 
-    JPEG has none: there they stay as they are over white, and a warning says so.
+    JPEG has none: there they stay as they are over white, and a warning says so, once
+    for all pictures.
     """
     from PIL import Image
 
@@ -135,7 +143,10 @@ def write_pixels(
     picture, exif = Image.fromarray(pixels), _exif(settings)
     writer = _WRITERS[path.suffix.lower()]
     if opacity is not None and writer["format"] == "JPEG":
-        warning = f"{path} is over white: JPEG has no transparency; PNG and WebP do"
+        warning = (
+            "JPEG files have no transparency: the picture is over white; "
+            "write .png, .webp or .tif to keep it"
+        )
         warnings.warn(warning, ImageFileWarning, stacklevel=2)
     elif opacity is not None:
         picture = add_opacity(picture, opacity)

@@ -18,7 +18,12 @@ from jaxstyle.cli.options import describe_options
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.figures import make_sheet, save_loss_plot
 from jaxstyle.files.films import save_film
-from jaxstyle.files.image_files import load_image, save_image
+from jaxstyle.files.image_files import (
+    load_image,
+    save_image,
+    to_8_bit,
+    write_pixels,
+)
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image, fit_size
 from jaxstyle.losses.perceptual import Problem
@@ -180,7 +185,10 @@ def save_picture(
         **describe(run.arguments),
         "result": {"steps": step, "loss": loss},
     }
-    save_image(picture, path, settings=record)
+    opacity, (height, width, _) = run.inputs.opacity, picture.shape
+    if opacity is not None:
+        opacity = opacity.resize((width, height))
+    write_pixels(to_8_bit(picture), path, settings=record, opacity=opacity)
 
 
 def save_others(run: Run, progress: Progress, picture: Image) -> None:

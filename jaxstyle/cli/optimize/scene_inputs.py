@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import describe_config
 from jaxstyle.cli.painted_styles import paint_scene
 from jaxstyle.cli.runtime import versions
-from jaxstyle.files.image_files import load_image
+from jaxstyle.files.image_files import load_image, load_opacity
 from jaxstyle.files.param_files import leaves
 from jaxstyle.images import color
 from jaxstyle.images.arrays import Image
@@ -22,6 +22,9 @@ from jaxstyle.optimize.presets import OptimizeConfig
 from jaxstyle.optimize.pyramid import pyramid_sizes
 from jaxstyle.optimize.scenes import INITS, Scene, resize_image, resize_scene
 from jaxstyle.vgg import network
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 MATCH: Mapping[str, Callable[[Image, Image], Image]] = {
     "covariance": color.match_colors,
@@ -43,6 +46,7 @@ class Inputs(NamedTuple):
         sizes: the picture's longer side at every scale, from coarse to fine.
         style_scale: the paintings' longer side relative to the picture's.
         init: the image to start from, at the coarsest scale.
+        opacity: that of the photo; ``None`` if it is opaque.
     """
 
     photo: Image
@@ -51,6 +55,7 @@ class Inputs(NamedTuple):
     style_scale: float
     init: Image
     digest: str
+    opacity: "PIL.Image.Image | None"
 
 
 def load_all_inputs(
@@ -86,7 +91,8 @@ def load_inputs(
     if config.preserve_color:
         init = color.luminance(init)
     digest = compute_digest((scene, init, sizes), params)
-    return Inputs(photo, scene, sizes, style_scale, init, digest)
+    opacity = load_opacity(arguments.content, photo.shape[:2])
+    return Inputs(photo, scene, sizes, style_scale, init, digest, opacity)
 
 
 def resize(inputs: Inputs, scale: int) -> Scene:
