@@ -42,6 +42,28 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "x.png", load_settings) == "no such image file: PATH"
 
 
+def test_what_may_have_been_meant_by_a_missing_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").touch()
+    assert refusal(tmp_path / "phto.png").endswith(
+        f"no such image file: PATH; did you mean {tmp_path / 'photo.png'}?"
+    )
+
+
+@pytest.mark.parametrize("name", ["great-wave", "great_wave", "hokusai-poppies"])
+def test_the_name_of_a_style_is_no_image(name: str) -> None:
+    with pytest.raises(ValueError, match="no such image file: ") as refused:
+        load_image(name)
+    assert str(refused.value).endswith(
+        f"; that is a style, not an image: use jaxstyle stylize PHOTO --style {name}, "
+        "or give an image of a painting"
+    )
+
+
+def test_a_file_of_parameters_is_no_image(tmp_path: Path) -> None:
+    (path := tmp_path / "mine.safetensors").write_bytes(bytes(9))
+    assert "it holds parameters; use jaxstyle stylize PHOTO --style" in refusal(path)
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert "not a regular file" in refusal(tmp_path)
 

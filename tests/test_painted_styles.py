@@ -16,6 +16,8 @@ from stylize_samples import files, refusal, save_photo
 
 from jaxstyle import load_image, save_style
 from jaxstyle.cli import painted_styles
+from jaxstyle.cli.stylize import stylize_command
+from jaxstyle.cli.stylize.photos import Photo, fit_masks
 from jaxstyle.files import load_painting, load_settings
 from jaxstyle.nets import init_net
 from jaxstyle.optimize.scenes import Scene
@@ -285,13 +287,30 @@ def test_masks_that_cover_a_photo_once_do_so_at_its_size() -> None:
     np.testing.assert_allclose(total, np.ones((24, 36)), rtol=1e-5)
 
 
-def test_a_mask_of_other_proportions_is_refused(capsys: Captured) -> None:
+def test_a_mask_of_other_proportions_is_refused_before_all_work(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stylize_command, "load_all", None)
     Image.new("L", (36, 36), "white").save("square.png")
     arguments = ["--style", "sea.png", "--masks", "square.png", "-o", "out.png"]
-    assert run(["stylize", "photo.png", *arguments, "--quiet"]) == 2
-    assert (
-        "a mask has 36x36 pixels, but what it masks is 36x24" in capsys.readouterr().err
+    assert run(["stylize", "photo.png", *arguments]) == 2
+    assert capsys.readouterr().err == (
+        "jaxstyle stylize: error: the mask square.png has 36x36 pixels, but the photo "
+        "photo.png is 36x24; draw it on the image itself\n"
     )
+
+
+def test_photos_that_fit_their_masks_are_separated_from_others() -> None:
+    Image.new("L", (36, 36), "white").save("square.png")
+    Image.new("RGB", (72, 48)).save("twice.png")
+    fit, square, damaged = (
+        Photo(Path(name), Path(name), name)
+        for name in ("twice.png", "square.png", "net.safetensors")
+    )
+    fitting, unfit = fit_masks([fit, square, damaged], ["left.png"])
+    assert fitting == [fit, damaged]
+    (line,) = unfit
+    assert "left.png has 36x24 pixels, but the photo square.png is 36x36" in line
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from command_line import run, start
 from PIL import Image
 from stylize_samples import STYLE, files, refusal, save_photo
 
-from jaxstyle import load_image, save_image
+from jaxstyle import load_image
 from jaxstyle.cli.stylize import stylize_command
 from jaxstyle.cli.stylize.painting import Painter
+from jaxstyle.files.image_files import write_pixels
 
 Captured = pytest.CaptureFixture[str]
 
@@ -100,7 +101,10 @@ def test_bad_standard_input_is_called_by_its_name() -> None:
         ((".", "-o", "."), "is an input; writing the picture would lose it"),
         (("photo.png", "-o", "out.bmp"), "unknown suffix '.bmp'"),
         (("photo.png", "-o", "missing/out.png"), "there is no folder missing"),
-        (("photo.png", "-o", "wave.safetensors"), "cannot make the folder wave.safe"),
+        (("photo.png", "-o", "a.pngg"), "unknown suffix '.pngg', use one of .jpeg, "),
+        (("photo.png", "-o", "out.d"), "for a folder, end its name with /"),
+        (("photo.png", "-o", "wave.safetensors"), "unknown suffix '.safetensors'"),
+        (("phto.png", "-o", "out"), "no such photo: phto.png; did you mean photo.png?"),
         (
             ("photo.png", "two.png", "--contact-sheet", "-o", "out.png"),
             "--contact-sheet takes one photo, got 2",
@@ -154,9 +158,9 @@ def test_a_picture_that_fails_to_be_written_is_one_failure(
     def fail(picture: Any, path: Path, **options: Any) -> None:
         if path.name == "bad.png":
             raise ValueError(f"cannot write the image {path}: Input/output error")
-        save_image(picture, path, **options)
+        write_pixels(picture, path, **options)
 
-    monkeypatch.setattr(stylize_command, "save_image", fail)
+    monkeypatch.setattr(stylize_command, "write_pixels", fail)
     assert run(["stylize", "in", *STYLE, "-o", "out"]) == 1
     assert files("out") == ["photo.png"]
     printed = capsys.readouterr()

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 
-from jaxstyle.files.image_decoding import SUFFIXES
-from jaxstyle.files.image_files import check_exists
+from jaxstyle.files.image_decoding import SUFFIXES, check_exists
 from jaxstyle.files.param_files import load_header
 from jaxstyle.files.style_files import (
     ALL,

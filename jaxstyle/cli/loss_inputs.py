@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.vgg_files import load_vgg
-from jaxstyle.images.arrays import Image, Images
+from jaxstyle.images.arrays import Image, check_proportions
 from jaxstyle.images.color import luminance
 from jaxstyle.losses.config import LossConfig
 from jaxstyle.losses.targets import Mask
@@ -17,9 +17,6 @@ from jaxstyle.optimize.scenes import resize_image
 from jaxstyle.scaling.sharding import replicated
 from jaxstyle.vgg import layers as vgg_layers, params as vgg_params
 from jaxstyle.vgg.layers import VGGParams
-
-PROPORTIONS = 0.05
-"""By how much, relatively, the proportions of a mask and its image may differ."""
 
 
 def check_blend(loss: LossConfig, styles: Sequence[str]) -> None:
@@ -114,18 +111,8 @@ def load_mask(path: str, image: Image | None) -> Mask:
     """
     mask = luminance(jnp.asarray(load_image(path)))
     if image is not None:
-        check_proportions(mask[..., 0], image, name=f"the mask {path}")
+        check_proportions(mask.shape[:2], image.shape[:2], name=f"the mask {path}")
         mask = resize_image(mask, image.shape[:2])
     if not mask.any():
         raise ValueError(f"the mask {path} is black all over: it would mask everything")
     return mask[..., 0]
-
-
-def check_proportions(mask: Mask, images: Images, *, name: str = "a mask") -> None:
-    """Raise a ValueError if a mask has other proportions than what it masks."""
-    height, width = images.shape[-3:-1]
-    if abs(mask.shape[0] / mask.shape[1] * width / height - 1) > PROPORTIONS:
-        raise ValueError(
-            f"{name} has {mask.shape[1]}x{mask.shape[0]} pixels, but what it masks is "
-            f"{width}x{height}; draw it on the image itself"
-        )

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.cli.loading import Shares, Style, mixture_name
-from jaxstyle.cli.loss_inputs import check_proportions, load_masks
+from jaxstyle.cli.loss_inputs import load_masks
 from jaxstyle.files.image_decoding import SUFFIXES
 from jaxstyle.files.image_files import load_image
 from jaxstyle.files.transport_files import load_painting, load_transport
-from jaxstyle.images.arrays import Image, Images
+from jaxstyle.images.arrays import Image, Images, check_proportions
 from jaxstyle.kernels.borders import Sizes
 from jaxstyle.nets.networks import Network
 from jaxstyle.optimize.scenes import Scene, resize_mask
@@ -135,9 +135,9 @@ def fit_target(target: Any, images: Images) -> Target:
     """Resize the masks of regions to images of nearly the same proportions."""
     if isinstance(target, Mapping):
         return target
-    for _, mask in target:
-        check_proportions(mask, images)
     size = images.shape[-3:-1]
+    for _, mask in target:
+        check_proportions(mask.shape, size)
     return [Region(painting, resize_mask(mask, size)) for painting, mask in target]
 
 

@@ -4,10 +4,12 @@ Everything that reads an image opens it here, from files of unknown origin.
 """
 
 import io
+import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.regular_files import check_regular
+from jaxstyle.files.style_files import is_shipped
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,6 +54,10 @@ _BITS = {"L;2": 2, "L;4": 4, "L": 8, "RGB": 8}
 
 # Pillow's names of the layout of 16-bit RGB, and of one that gives the low bytes.
 _WIDE_RGB, _LOW_BYTES = "RGB;16B", "RGB;16L"
+
+
+ADVICE = "use jaxstyle stylize PHOTO --style {}, or give an image of a painting"
+"""What to do with a style where an image is wanted."""
 
 
 class ImageFileWarning(UserWarning):
@@ -90,10 +97,11 @@ def decoded(path: Path, *, least: int | None = None) -> "Iterator[Image.Image]":
     side. If its end is missing, that part is gray, and an ImageFileWarning names the
     file. Any failure, also in the block, is a ValueError that names it.
     """
-    if not path.exists():
-        raise ValueError(f"no such image file: {path}")
+    check_exists(path)
     with explained(f"cannot read the image {path}"):
         check_regular(path)
+        if path.suffix == ".safetensors":
+            raise ValueError(f"it holds parameters; {ADVICE.format(path)}")
         if (stored := path.stat().st_size) == 0:
             raise ValueError("the file is empty")
         with path.open("rb") as file:
@@ -107,6 +115,31 @@ def decoded(path: Path, *, least: int | None = None) -> "Iterator[Image.Image]":
                         raise
                     image = _load_cut(file, path, least=least)
                 yield image
+
+
+def check_exists(path: str | Path) -> None:
+    """Raise a ValueError, before any long work, if there is no such image file."""
+    if os.path.exists(path):
+        return
+    hint = ""
+    if is_shipped(path):
+        hint = f"; that is a style, not an image: {ADVICE.format(path)}"
+    elif near := similar_files(path):
+        hint = f"; did you mean {' or '.join(near)}?"
+    raise ValueError(f"no such image file: {path}{hint}")
+
+
+def similar_files(path: str | Path) -> list[str]:
+    """List the files beside a missing one that have nearly its name."""
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or os.curdir)
+    except OSError:
+        return []
+    stem = Path(name).stem
+    same = [each for each in names if Path(each).stem == stem]
+    close = get_close_matches(name, names, n=2, cutoff=0.85)
+    return [os.path.join(folder, each) for each in sorted(same)[:2] or close]
 
 
 def _load_cut(file: IO[bytes], path: Path, *, least: int | None) -> "Image.Image":

@@ -5,7 +5,6 @@ Writing stores the settings that made the image in two EXIF tags, in every forma
 """
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from importlib import metadata
@@ -36,6 +35,9 @@ _WRITERS: dict[str, dict[str, Any]] = {
     ".tif": {"format": "TIFF", "compression": "tiff_adobe_deflate"},
 }
 _WRITERS |= {".jpeg": _WRITERS[".jpg"], ".tiff": _WRITERS[".tif"]}
+
+WRITABLE = tuple(sorted(_WRITERS))
+"""The suffixes of image files that can be written."""
 
 # EXIF tags.
 _DESCRIPTION, _SOFTWARE = 0x010E, 0x0131
@@ -73,7 +75,8 @@ def load_image(
         (8, 8, 3)
     """
     upright = load_upright(path, longest_side=longest_side, shrink_to=shrink_to)
-    return to_floats(upright.colors)
+    with explained(f"cannot read the image {path}"):
+        return to_floats(upright.colors)
 
 
 def load_upright(
@@ -191,12 +194,6 @@ def example_photos() -> list[Path]:
 def check_image_path(path: str | Path) -> None:
     """Raise, before any long work, as `check_output_path` does for an image."""
     check_output_path(path, kind="image", suffixes=_WRITERS)
-
-
-def check_exists(path: str | Path) -> None:
-    """Raise a ValueError, before any long work, if there is no such image file."""
-    if not os.path.exists(path):
-        raise ValueError(f"no such image file: {path}")
 
 
 def to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:

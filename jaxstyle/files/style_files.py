@@ -156,6 +156,12 @@ def find_style(name_or_path: str | Path) -> Path:
     return path
 
 
+def is_shipped(name: str | Path) -> bool:
+    """Test whether a style of a name ships; ``great_wave`` is ``great-wave``."""
+    known = str(name).replace("_", "-")
+    return known in _find_shipped("styles") | shipped_paintings()
+
+
 def find_styles(names_or_paths: Sequence[str]) -> list[Path]:
     """Locate the files of styles, each once; see `ALL`."""
     found: dict[Path, Path] = {}

@@ -63,6 +63,29 @@ def check_one_shape(**images: Images) -> None:
         )
 
 
+PROPORTIONS = 0.05
+"""By how much, relatively, the proportions of a mask and its image may differ."""
+
+
+def check_proportions(
+    mask: Sequence[int],
+    size: Sequence[int],
+    *,
+    name: str = "a mask",
+    what: str = "what it masks",
+) -> None:
+    """Raise a ValueError if a mask has other proportions than what it masks.
+
+    Both are (height, width); the message has the names.
+    """
+    (rows, columns), (height, width) = mask, size
+    if abs(rows / columns * width / height - 1) > PROPORTIONS:
+        raise ValueError(
+            f"{name} has {columns}x{rows} pixels, but {what} is {width}x{height}; draw "
+            "it on the image itself"
+        )
+
+
 def fit_size(size: Sequence[int], longest: int) -> tuple[int, int]:
     """Scale a size (height, width) so that the longer side is ``longest`` pixels.
 

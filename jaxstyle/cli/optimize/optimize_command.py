@@ -31,7 +31,8 @@ from jaxstyle.cli.runtime import (
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.figures import check_plot_path
 from jaxstyle.files.films import check_film_path
-from jaxstyle.files.image_files import check_exists, check_image_path
+from jaxstyle.files.image_decoding import check_exists
+from jaxstyle.files.image_files import check_image_path
 from jaxstyle.scaling.memory import (
     Strategy,
     TooLargeError,

@@ -14,11 +14,16 @@ from jaxstyle.cli.runtime import check_kept
 from jaxstyle.cli.stylize.full_size import Picture, Pixels, painted_size
 from jaxstyle.data.sources import list_images
 from jaxstyle.files.atomic import explained
-from jaxstyle.files.image_decoding import SUFFIXES, open_image
-from jaxstyle.files.image_files import check_image_path, load_upright, to_floats
+from jaxstyle.files.image_decoding import SUFFIXES, open_image, similar_files
+from jaxstyle.files.image_files import (
+    WRITABLE,
+    check_image_path,
+    load_upright,
+    to_floats,
+)
 from jaxstyle.files.image_pixels import upright_size
 from jaxstyle.files.regular_files import check_regular
-from jaxstyle.images.arrays import check_side, fit_size
+from jaxstyle.images.arrays import check_proportions, check_side, fit_size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,7 +102,9 @@ def _find(argument: str, *, output: Path, scratch: Path) -> Iterator[Photo]:
             if file.suffix.lower() in SUFFIXES and file.is_file():
                 yield Photo(file, file.relative_to(root), str(file))
     else:
-        raise ValueError(f"no such photo: {argument}")
+        near = similar_files(argument)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"no such photo: {argument}{hint}")
 
 
 # --- reading ------------------------------------------------------------------------
@@ -119,6 +126,36 @@ def read_size(photo: Photo, *, max_size: int | None) -> Size | None:
     return fit_size((height, width), max_size)
 
 
+def fit_masks(
+    photos: Sequence[Photo], masks: Sequence[str]
+) -> tuple[list[Photo], set[str]]:
+    """List the photos of the masks' proportions, and say what is wrong with others.
+
+    A ValueError says if there is no such photo. Only headers are read: of a file that
+    is damaged, its reader tells.
+    """
+    fitting, unfit = [], set()
+    for photo in photos:
+        try:
+            _check_masks(photo, masks)
+        except ValueError as error:
+            unfit.add(str(error))
+        else:
+            fitting.append(photo)
+    if not fitting:
+        raise ValueError("; ".join(sorted(unfit)))
+    return fitting, unfit
+
+
+def _check_masks(photo: Photo, masks: Sequence[str]) -> None:
+    for mask in masks:
+        own = read_size(Photo(Path(mask), Path(mask), mask), max_size=None)
+        size = read_size(photo, max_size=None)
+        if own is not None and size is not None:
+            what = f"the photo {photo.title}"
+            check_proportions(own, size, name=f"the mask {mask}", what=what)
+
+
 def read_photo(
     photo: Photo, *, max_size: int | None, stroke_size: float, smallest_side: int
 ) -> LoadedPhoto:
@@ -133,10 +170,11 @@ def read_photo(
         height, width = size = painted_size(
             full, stroke_size=stroke_size, smallest=smallest_side
         )
-        if size == full:
-            return LoadedPhoto(photo, to_floats(colors), None, opacity)
-        image = to_floats(upright.resize((width, height)).colors)
-        return LoadedPhoto(photo, image, np.asarray(colors), opacity)
+        with explained(f"cannot read the image {photo.path}"):
+            if size == full:
+                return LoadedPhoto(photo, to_floats(colors), None, opacity)
+            image = to_floats(upright.resize((width, height)).colors)
+            return LoadedPhoto(photo, image, np.asarray(colors), opacity)
     except ValueError as error:
         message = str(error).replace(str(photo.path), photo.title)
         raise PhotoError(message) from error
@@ -155,11 +193,16 @@ def plan_outputs(
     pictures would have one name, the later gets a number. The output may also be a
     picture, or ``-`` for standard output, which goes through the scratch folder.
 
-    A ValueError says if the output is one picture, but several are to be made.
+    A ValueError says if the output is one picture, but several are to be made, or if
+    its suffix is none of a picture's.
     """
     folder = Path(output)
-    is_picture = folder.suffix.lower() in SUFFIXES and not folder.is_dir()
-    if output == "-" or is_picture:
+    if output == "-" or _is_file(output):
+        if output != "-" and folder.suffix.lower() not in WRITABLE:
+            raise ValueError(
+                f"cannot write {output}: unknown suffix {folder.suffix!r}, use one of "
+                f"{', '.join(WRITABLE)}; for a folder, end its name with /"
+            )
         if (pictures := len(photos) * len(styles)) > 1:
             raise ValueError(
                 f"-o {output} is one picture, but {pictures} are to be made; "
@@ -179,6 +222,17 @@ def plan_outputs(
         taken.add(str(free).casefold())
         outputs[photo].append(folder / free)
     return outputs
+
+
+def _is_file(output: str) -> bool:
+    """Tell a file from a folder, which exists, ends in a slash, or has no suffix.
+
+    A suffix begins with a letter, unlike that of ``v1.0``.
+    """
+    path = Path(output)
+    if path.is_dir() or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+        return False
+    return path.suffix[1:2].isalpha()
 
 
 def plan_picture(output: str, *, scratch: Path) -> Path:

@@ -79,6 +79,7 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     output = arguments.output
     runtime.check_strategy(arguments.devices, arguments.tile)
     found = photos.find_photos(arguments.photos, output=Path(output), scratch=scratch)
+    found, unfit = photos.fit_masks(found, arguments.masks or ())
     styles = load_all(arguments)
     for style in styles:
         if arguments.tile is not None and style.network.tiled is None:
@@ -101,7 +102,7 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     record = {name: getattr(arguments, name) for name in settings}
     paint = painting.Painter(arguments, runtime.make_say(quiet=arguments.quiet))
     record = {"command": "stylize", **record, **runtime.versions()}
-    return Job(possible, styles, paint, arguments, record, failures)
+    return Job(possible, styles, paint, arguments, record, failures | unfit)
 
 
 def load_all(arguments: StylizeOptions) -> list[Style]:
