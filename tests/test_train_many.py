@@ -20,6 +20,7 @@ from training_runs import (
 from jaxstyle.files import load_params
 from jaxstyle.files.style_files import load_style_file
 from jaxstyle.files.trunk_files import load_trunk
+from jaxstyle.nets import split_norms
 
 TWO = ("--style", "style.png", "style2.png", "--quiet", "--picture-every", "4")
 
@@ -85,6 +86,17 @@ def test_it_predicts_the_net_that_a_style_starts_from(whole: Path) -> None:
     assert np.abs(np.diff(kernels, axis=0)).max() < 5e-3  # of one step each
 
 
+def test_norms_alone_keep_the_trunk(whole: Path) -> None:
+    start = ("--init", str(whole / "trunk.safetensors"), "--quiet", "--only", "norms")
+    assert train(*start, "-o", "norms", "--steps", "3").code == 0
+    many, _ = load_trunk(whole / "trunk.safetensors")
+    trunk, before = split_norms(many["net"])
+    again, after = split_norms(load_style_file("norms/style.safetensors")[0])
+    jax.tree.map(np.testing.assert_array_equal, again, trunk)
+    moved = jax.tree.map(lambda x, y: bool((x != y).any()), before, after)
+    assert all(jax.tree.leaves(moved))
+
+
 def test_it_goes_on_with_many_styles_from_a_trunk(whole: Path) -> None:
     options = ("--init", str(whole / "trunk.safetensors"), "-o", "on", "--steps", "1")
     assert train(*TWO, *options).code == 0
@@ -113,6 +125,10 @@ REFUSED = {
     "another width": (
         ("--init", "whole/trunk.safetensors", "--width", "3"),
         "--width 3, but whole/trunk.safetensors has 2",
+    ),
+    "norms alone": (
+        ("--only", "norms"),
+        "--only norms goes with one style or a blend",
     ),
     "norms without parameters": (
         ("--norm", "instance"),

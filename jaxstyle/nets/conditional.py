@@ -96,6 +96,14 @@ def join_norms(trunk: Params, norms: Params) -> dict[str, Any]:
     return joined
 
 
+def label_norms(params: Params) -> dict[str, Any]:
+    """Label a net's norms ``moved`` and its trunk ``still``, for `optax.partition`."""
+    trunk, norms = split_norms(params)
+    return join_norms(
+        jax.tree.map(lambda _: "still", trunk), jax.tree.map(lambda _: "moved", norms)
+    )
+
+
 def stylize_each(trunk: Params, norms: Params, images: Images) -> Images:
     """Repaint each image in a style of its own.
 

@@ -51,6 +51,12 @@ class TrainConfig:
         "channels of noise beside the photo, for strokes in flat colors",
         parse=nonnegative_int,
     )
+    only: str = option(
+        "net",
+        "what is trained: the net, or its norms alone, so that it keeps the trunk that "
+        "styles share",
+        choices=("net", "norms"),
+    )
     precision: str = option(
         "float32", "of activations", choices=("float32", "bfloat16")
     )

@@ -73,6 +73,11 @@ def choose_settings(arguments: TrainOptions) -> TrainConfig:
         )
     if choose_kind(settings.loss, len(arguments.styles)) is MANY:
         _check_many(arguments, settings)
+    elif settings.only == "norms" and settings.norm != "affine":
+        raise ValueError(
+            f"--only norms, but the norms of --norm {settings.norm} are not trained; "
+            "leave out one of the two"
+        )
     return settings
 
 
@@ -107,6 +112,11 @@ def _check_many(arguments: TrainOptions, settings: TrainConfig) -> None:
         raise ValueError(
             f"--norm {settings.norm} goes with one style or a blend; the styles of a "
             "net of many are its affine norms"
+        )
+    if settings.only != "net":
+        raise ValueError(
+            f"--only {settings.only} goes with one style or a blend; leave it out to "
+            "train many styles"
         )
 
 

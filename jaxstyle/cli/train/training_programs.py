@@ -27,6 +27,7 @@ from jaxstyle.losses.config import LossConfig
 from jaxstyle.losses.objective import Objective
 from jaxstyle.losses.perceptual import Metrics
 from jaxstyle.nets import transform_net
+from jaxstyle.nets.conditional import label_norms
 from jaxstyle.optimize.steps import run_steps
 from jaxstyle.scaling import memory
 from jaxstyle.scaling.sharding import Placement, put_replicated
@@ -87,13 +88,19 @@ def make_problem(
 
 def make_optimizer(settings: TrainConfig) -> optax.GradientTransformation:
     """Make Adam with the settings' schedule."""
-    return _make_adam(settings.learning_rate, settings.halve_every)
+    return _make_adam(settings.learning_rate, settings.halve_every, settings.only)
 
 
-def _make_adam(rate: float, every: int | None) -> optax.GradientTransformation:
-    if every is None:
-        return optax.adam(rate)
-    return optax.adam(optax.exponential_decay(rate, every, 0.5, staircase=True))
+def _make_adam(
+    rate: float, every: int | None, only: str
+) -> optax.GradientTransformation:
+    schedule: optax.ScalarOrSchedule = rate
+    if every is not None:
+        schedule = optax.exponential_decay(rate, every, 0.5, staircase=True)
+    adam = optax.adam(schedule)
+    if only == "net":
+        return adam
+    return optax.partition({"moved": adam, "still": optax.set_to_zero()}, label_norms)
 
 
 def init_state(
@@ -148,6 +155,7 @@ def compile_programs(
         kind.make_step,
         settings.learning_rate,
         settings.halve_every,
+        settings.only,
         settings.precision,
         settings.stability,
     )
@@ -188,10 +196,11 @@ def _make_step(
     make: Callable[..., loop.Step],
     rate: float,
     every: int | None,
+    only: str,
     precision: str,
     stability: float,
 ) -> loop.Step:
-    optimizer, dtype = _make_adam(rate, every), jnp.dtype(precision)
+    optimizer, dtype = _make_adam(rate, every, only), jnp.dtype(precision)
     return make(optimizer, dtype=dtype, stability=stability)
 
 
