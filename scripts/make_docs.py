@@ -59,8 +59,8 @@ PAGES: Mapping[str, Page] = {
     "nets": Page(
         "Transform nets",
         (
-            *("init_net", "mix_styles", "split_norms", "join_norms", "stylize_each"),
-            *("describe_style", "init_predictor", "predict_norms"),
+            *("init_net", "mix_styles", "split_style", "join_style", "stylize_each"),
+            *("describe_style", "init_predictor", "predict_style"),
             *("TransformNet", "stylize_tiled", "stylize_sharded"),
             *("NETWORKS", "Network"),
         ),

@@ -20,7 +20,8 @@ from training_runs import (
 from jaxstyle.files import load_params
 from jaxstyle.files.style_files import load_style_file
 from jaxstyle.files.trunk_files import load_trunk
-from jaxstyle.nets import split_norms
+from jaxstyle.nets import split_style
+from jaxstyle.nets.transform_net import net_norm
 
 TWO = ("--style", "style.png", "style2.png", "--quiet", "--picture-every", "4")
 
@@ -54,7 +55,7 @@ def test_the_file_tells_how_it_was_made(whole: Path) -> None:
     assert sorted(many) == ["net", "predictor"]
     assert json.loads(metadata["arguments"])["styles"] == ["style.png", "style2.png"]
     assert json.loads(metadata["steps"]) == 8
-    assert np.abs(many["predictor"]["output"]["kernel"]).max() > 0
+    assert np.abs(many["predictor"]["output"]["norms"]["kernel"]).max() > 0
 
 
 def test_a_resumed_run_is_the_whole_one(whole: Path) -> None:
@@ -90,8 +91,8 @@ def test_norms_alone_keep_the_trunk(whole: Path) -> None:
     start = ("--init", str(whole / "trunk.safetensors"), "--quiet", "--only", "norms")
     assert train(*start, "-o", "norms", "--steps", "3").code == 0
     many, _ = load_trunk(whole / "trunk.safetensors")
-    trunk, before = split_norms(many["net"])
-    again, after = split_norms(load_style_file("norms/style.safetensors")[0])
+    trunk, before = split_style(many["net"])
+    again, after = split_style(load_style_file("norms/style.safetensors")[0])
     jax.tree.map(np.testing.assert_array_equal, again, trunk)
     moved = jax.tree.map(lambda x, y: bool((x != y).any()), before, after)
     assert all(jax.tree.leaves(moved))
@@ -110,6 +111,17 @@ def test_a_blend_is_a_style_as_before() -> None:
     done = train(*TWO, "--blend", "2,1", "-o", "blend", "--steps", "1")
     assert done.code == 0
     assert Path("blend/style.safetensors").exists()
+
+
+def test_kernels_may_be_predicted_instead() -> None:
+    options = ("--predict", "kernels", "--norm", "instance", "--steps", "1")
+    assert train(*TWO, *options, "-o", "kernels").code == 0
+    many, metadata = load_trunk("kernels/trunk.safetensors")
+    assert "residual1-conv1" in many["predictor"]["output"]
+    assert json.loads(metadata["settings"])["predict"] == "kernels"
+    start = ("--init", "kernels/trunk.safetensors", "-o", "kernels/one", "--quiet")
+    assert train(*start, "--steps", "1").code == 0
+    assert net_norm(load_style_file("kernels/one/style.safetensors")[0]) == "instance"
 
 
 REFUSED = {
@@ -132,7 +144,7 @@ REFUSED = {
     ),
     "norms without parameters": (
         ("--norm", "instance"),
-        "--norm instance goes with one style or a blend",
+        "--norm instance has nothing to predict",
     ),
     "a damaged trunk": (
         ("--init", "damaged.safetensors"),

@@ -1,4 +1,4 @@
-"""Files of nets of many styles: a net, and what predicts its norms from paintings."""
+"""Files of nets of many styles: a net, and what predicts styles from paintings."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +61,11 @@ def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _check(many: Mapping[str, Any], *, path: str | Path) -> None:
     """Raise a ValueError unless there are a net and a predictor that fits it."""
-    from jaxstyle.nets.conditional import predictor_shapes, split_norms
+    from jaxstyle.nets.conditional import (
+        predicted_part,
+        predictor_shapes,
+        split_style,
+    )
 
     for name in ("net", "predictor"):
         if not isinstance(many.get(name), Mapping):
@@ -69,9 +73,12 @@ def _check(many: Mapping[str, Any], *, path: str | Path) -> None:
     net, predictor = many["net"], many["predictor"]
     check_net(net, path=path)
     arrays = dict(leaves(predictor))
+    if not isinstance(outputs := predictor.get("output"), Mapping) or not outputs:
+        raise ValueError(f"wrong parameters in {path}: predictor/output is missing")
+    _, style = split_style(net, part=predicted_part(predictor))
     kernel = arrays.get("hidden/kernel")
-    inputs, hidden = (1, 1) if kernel is None or kernel.ndim != 2 else kernel.shape
-    shapes = predictor_shapes(split_norms(net)[1], inputs=inputs, hidden=hidden)
+    inputs, units = (1, 1) if kernel is None or kernel.ndim != 2 else kernel.shape
+    shapes = predictor_shapes(style, inputs=inputs, hidden=units // len(outputs))
     others = [
         f"{name} holds values that are not positive"
         for name in ("input/std",)

@@ -1,9 +1,9 @@
 from .conditional import (
     describe_style as describe_style,
     init_predictor as init_predictor,
-    join_norms as join_norms,
-    predict_norms as predict_norms,
-    split_norms as split_norms,
+    join_style as join_style,
+    predict_style as predict_style,
+    split_style as split_style,
     stylize_each as stylize_each,
 )
 from .flax_net import TransformNet as TransformNet

@@ -1,11 +1,12 @@
-"""Nets of many styles: one trunk, and the scales and biases of norms for each style.
+"""Nets of many styles: a trunk that all share, and a part of its own for each style.
 
-A trunk and the norms of a style together are a transform net, which everything that
-takes a net takes. The norms of a painting are predicted by a small network from the
-statistics of its features; they can be trained further, alone or with the trunk.
+Together they are a transform net, which everything that takes a net takes. The part of
+a style is, as a rule, the scales and biases of norms (Dumoulin et al., 2017); it may be
+the kernels of all inner layers (Shen et al., 2018). A small network predicts it from
+the statistics of a painting's features.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -20,11 +21,10 @@ from jaxstyle.nets.transform_net import stylize
 from jaxstyle.vgg.layers import VGGParams
 from jaxstyle.vgg.network import features
 
-Norms: TypeAlias = dict[str, Any]
-"""The part of a net's tree that holds scales and biases of norms."""
+Tree: TypeAlias = dict[str, Any]
 
 Predictor: TypeAlias = Mapping[str, Any]
-"""The parameters of what predicts norms: ``input``, ``hidden`` and ``output``."""
+"""The parameters of what predicts styles: ``input``, ``hidden`` and ``output``."""
 
 Descriptor: TypeAlias = Float[Array, "*n d"]
 """The statistics of a painting's features, or any other vector that tells styles."""
@@ -38,95 +38,117 @@ LEAST_STATISTIC = 0.01
 LEAST_DEVIATION = 1e-3
 """The least standard deviation by which a number of descriptors is divided."""
 
+NORMS, KERNELS = "norms", "kernels"
+"""The parts of a net that may be a style's own."""
 
-# --- a net as a trunk and norms -----------------------------------------------------
+Path: TypeAlias = tuple[str, ...]
+"""Where a layer's parameters are in a net's tree."""
+
+OUTER: tuple[Path, ...] = (("conv1",), ("conv6",))
+"""The convolutions whose kernels all styles share."""
 
 
-def split_norms(params: Params) -> tuple[dict[str, Any], Norms]:
-    """Split a net with affine norms into its trunk and its norms.
+# --- a net as a trunk and a style ---------------------------------------------------
+
+
+def split_style(params: Params, *, part: str = NORMS) -> tuple[Tree, Tree]:
+    """Split a net into a trunk and the part that is a style's own.
 
     Args:
-        params: from `jaxstyle.nets.init_net`, with the norm ``"affine"``.
+        params: from `jaxstyle.nets.init_net`.
+        part: ``"norms"``, the scales and biases of norms, which must be affine; or
+            ``"kernels"``, the kernels and biases of all convolutions except the first
+            and the last.
 
     Returns:
-        Two trees, which `join_norms` joins. Training may change the norms alone.
+        Two trees, the trunk and the style, which `join_style` joins.
 
     Raises:
-        ValueError: the norms have no scales and biases.
+        ValueError: there is no such part, or the norms have no scales and biases.
 
     Examples:
-        >>> trunk, norms = jaxstyle.nets.split_norms(net)
-        >>> sorted(norms)[:2], norms["norm1"]["scale"].shape
+        >>> trunk, style = jaxstyle.nets.split_style(net)
+        >>> sorted(style)[:2], style["norm1"]["scale"].shape
         (['norm1', 'norm2'], (8,))
     """
-    trunk, norms = _split(params)
-    own = tuple(sorted(norms.get("norm1", ())))
-    if own != ("bias", "scale"):
+    if part not in (NORMS, KERNELS):
+        raise ValueError(f"no part {part!r}; known are {NORMS}, {KERNELS}")
+    own = tuple(sorted(params.get("norm1", ())))
+    if part == NORMS and own != ("bias", "scale"):
         raise ValueError(
             "expected a net with affine norms, which have a bias and a scale, got one "
             f"with {', '.join(own) or 'none'}"
         )
-    return trunk, norms
+    return _split(params, _is_norm if part == NORMS else _is_inner)
 
 
-def _split(params: Params) -> tuple[dict[str, Any], Norms]:
-    trunk: dict[str, Any] = {}
-    norms: Norms = {}
+def _is_norm(path: Path) -> bool:
+    return path[-1].startswith("norm")
+
+
+def _is_inner(path: Path) -> bool:
+    return path[-1].startswith("conv") and path not in OUTER
+
+
+def _split(
+    params: Params, belongs: Callable[[Path], bool], path: Path = ()
+) -> tuple[Tree, Tree]:
+    trunk, style = Tree(), Tree()
     for name, own in params.items():
-        if name.startswith("norm"):
-            norms[name] = own
-        elif name.startswith("residual"):
-            trunk[name], norms[name] = _split(own)
+        if name.startswith("residual"):
+            trunk[name], style[name] = _split(own, belongs, (*path, name))
+        elif belongs((*path, name)):
+            style[name] = own
         else:
             trunk[name] = own
-    return trunk, norms
+    return trunk, style
 
 
-def join_norms(trunk: Params, norms: Params) -> dict[str, Any]:
-    """Join a trunk and the norms of a style to a net; see `split_norms`.
+def join_style(trunk: Params, style: Params) -> Tree:
+    """Join a trunk and a style to a net; see `split_style`.
 
     Examples:
-        >>> joined = jaxstyle.nets.join_norms(*jaxstyle.nets.split_norms(net))
+        >>> joined = jaxstyle.nets.join_style(*jaxstyle.nets.split_style(net))
         >>> jax.tree.structure(joined) == jax.tree.structure(net)
         True
     """
-    joined = {**trunk, **norms}
-    for name in trunk.keys() & norms.keys():
-        joined[name] = {**trunk[name], **norms[name]}
+    joined = {**trunk, **style}
+    for name in trunk.keys() & style.keys():
+        joined[name] = {**trunk[name], **style[name]}
     return joined
 
 
-def label_norms(params: Params) -> dict[str, Any]:
+def label_norms(params: Params) -> Tree:
     """Label a net's norms ``moved`` and its trunk ``still``, for `optax.partition`."""
-    trunk, norms = split_norms(params)
-    return join_norms(
+    trunk, norms = split_style(params)
+    return join_style(
         jax.tree.map(lambda _: "still", trunk), jax.tree.map(lambda _: "moved", norms)
     )
 
 
-def stylize_each(trunk: Params, norms: Params, images: Images) -> Images:
+def stylize_each(trunk: Params, styles: Params, images: Images) -> Images:
     """Repaint each image in a style of its own.
 
     Args:
-        trunk: from `split_norms`.
-        norms: those of the styles, stacked: each array has a first axis of ``n``.
+        trunk: from `split_style`.
+        styles: the parts of the styles, stacked: each array has a first axis of ``n``.
         images: ``[n, h, w, 3]``, as in `jaxstyle.stylize`.
 
     Returns:
         Images of the same shape.
 
     Examples:
-        >>> trunk, norms = jaxstyle.nets.split_norms(net)
-        >>> two = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), norms)
+        >>> trunk, style = jaxstyle.nets.split_style(net)
+        >>> two = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), style)
         >>> photos = jnp.stack([photo, photo])
         >>> jaxstyle.nets.stylize_each(trunk, two, photos).shape
         (2, 16, 16, 3)
     """
 
-    def apply(norms: Params, image: Images) -> Images:
-        return stylize(join_norms(trunk, norms), image)
+    def apply(style: Params, image: Images) -> Images:
+        return stylize(join_style(trunk, style), image)
 
-    return jax.vmap(apply)(norms, images)
+    return jax.vmap(apply)(styles, images)
 
 
 # --- prediction ---------------------------------------------------------------------
@@ -161,93 +183,128 @@ def describe_style(params: VGGParams, images: Images) -> Descriptor:
 
 
 def init_predictor(
-    key: Array, descriptors: Descriptor, norms: Params, *, hidden: int = 128
-) -> dict[str, Any]:
-    """Draw the parameters of a network that predicts norms from descriptors.
+    key: Array, descriptors: Descriptor, style: Params, *, hidden: int = 128
+) -> Tree:
+    """Draw the parameters of a network that predicts styles from descriptors.
 
-    At first it predicts no change of a net's own norms.
+    At first it predicts a net's own part for all of them.
 
     Args:
         key: from `jax.random.key`.
         descriptors: those of the styles to be trained on, ``[n, d]``; their means and
             standard deviations are kept, to normalize others by.
-        norms: from `split_norms`.
-        hidden: the width of the hidden layer, and so the rank of what it can predict.
+        style: from `split_style`.
+        hidden: the number of hidden units, and so the rank of what can be predicted,
+            for all norms together, or for each convolution.
 
     Returns:
-        The parameters for `predict_norms`.
+        The parameters for `predict_style`.
 
     Examples:
-        >>> norms = jaxstyle.nets.split_norms(net)[1]
+        >>> _, style = jaxstyle.nets.split_style(net)
         >>> key = jax.random.key(0)
-        >>> predictor = jaxstyle.nets.init_predictor(key, jnp.eye(3), norms)
+        >>> predictor = jaxstyle.nets.init_predictor(key, jnp.eye(3), style)
         >>> sorted(predictor)
         ['hidden', 'input', 'output']
     """
     inputs = descriptors.shape[-1]
-    shapes = predictor_shapes(norms, inputs=inputs, hidden=hidden)
-    kernel = jax.random.normal(key, shapes["hidden"]["kernel"], jnp.float32)
+    shapes = predictor_shapes(style, inputs=inputs, hidden=hidden)
+    drawn = jax.random.normal(key, shapes["hidden"]["kernel"], jnp.float32)
+    zeros = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
+    deviations = jnp.maximum(descriptors.std(0), LEAST_DEVIATION)
     return {
-        "input": {
-            "mean": descriptors.mean(0),
-            "std": jnp.maximum(descriptors.std(0), LEAST_DEVIATION),
-        },
-        "hidden": {
-            "kernel": kernel / inputs**0.5,
-            "bias": jnp.zeros(shapes["hidden"]["bias"]),
-        },
-        "output": {"kernel": jnp.zeros(shapes["output"]["kernel"])},
+        "input": {"mean": descriptors.mean(0), "std": deviations},
+        "hidden": {"kernel": drawn / inputs**0.5, "bias": zeros["hidden"]["bias"]},
+        "output": zeros["output"],
     }
 
 
-def predictor_shapes(norms: Params, *, inputs: int, hidden: int) -> dict[str, Any]:
+def predictor_shapes(style: Params, *, inputs: int, hidden: int) -> Tree:
     """Compute the shapes of a predictor's parameters, as a tree of tuples."""
-    outputs = sum(leaf.size for leaf in jax.tree.leaves(norms))
+    sizes = {
+        "-".join(path) or NORMS: sum(x.size for x in jax.tree.leaves(own))
+        for path, own in _predicted_together(style)
+    }
+    units = hidden * len(sizes)
     return {
         "input": {"mean": (inputs,), "std": (inputs,)},
-        "hidden": {"kernel": (inputs, hidden), "bias": (hidden,)},
-        "output": {"kernel": (hidden, outputs)},
+        "hidden": {"kernel": (inputs, units), "bias": (units,)},
+        "output": {name: {"kernel": (hidden, size)} for name, size in sizes.items()},
     }
 
 
-def predict_norms(
-    predictor: Predictor, descriptors: Descriptor, norms: Params
-) -> Norms:
-    """Predict the norms of styles from their descriptors.
+def predicted_part(predictor: Predictor) -> str:
+    """Read off which part of a net is predicted, ``"norms"`` or ``"kernels"``."""
+    return NORMS if NORMS in predictor["output"] else KERNELS
 
-        norms + output tanh( hidden (descriptor - mean) / std + bias )
+
+def predict_style(predictor: Predictor, descriptors: Descriptor, style: Params) -> Tree:
+    """Predict styles from their descriptors.
+
+        style + output tanh( hidden (descriptor - mean) / std + bias )
+
+    with hidden units of their own for each convolution whose kernel is predicted.
 
     Source: the meta network of Shen et al. (2018), "Neural style transfer via meta
-    networks". Differences: it predicts scales and biases, as the conditional instance
-    norm of Dumoulin et al. (2017) has them, instead of kernels; the hidden layer is
-    bounded, so that a painting unlike all others still gets a working net. A one-hot
-    descriptor is the index of a style in a table, as Dumoulin et al. have it.
+    networks". Differences: the hidden layer is bounded, so that a painting unlike all
+    others still gets a working net; the descriptor has standard deviations and
+    logarithms, of the first layer of each block. If norms are predicted, a one-hot
+    descriptor is the index of a style in a table, as Dumoulin et al. (2017) have it.
 
     Args:
         predictor: from `init_predictor`.
         descriptors: ``[*n, d]``.
-        norms: the net's own, from `split_norms`.
+        style: the net's own, from `split_style`.
 
     Returns:
-        The norms, each array with first axes ``*n``.
+        The styles, each array with first axes ``*n``.
 
     Examples:
-        >>> norms = jaxstyle.nets.split_norms(net)[1]
+        >>> _, style = jaxstyle.nets.split_style(net)
         >>> key = jax.random.key(0)
-        >>> predictor = jaxstyle.nets.init_predictor(key, jnp.eye(3), norms)
-        >>> found = jaxstyle.nets.predict_norms(predictor, jnp.eye(3), norms)
+        >>> predictor = jaxstyle.nets.init_predictor(key, jnp.eye(3), style)
+        >>> found = jaxstyle.nets.predict_style(predictor, jnp.eye(3), style)
         >>> found["norm1"]["scale"].shape
         (3, 8)
     """
-    flat, unravel = ravel_pytree(norms)
     constants, hidden = lax.stop_gradient(predictor["input"]), predictor["hidden"]
     x = (descriptors - constants["mean"]) / constants["std"]
     x = jnp.tanh(_product(x, hidden["kernel"]) + hidden["bias"])
-    predicted = flat + _product(x, predictor["output"]["kernel"])
-    for _ in predicted.shape[:-1]:
-        unravel = jax.vmap(unravel)
-    found: Norms = unravel(predicted)
-    return found
+    groups = list(_predicted_together(style))
+    units = x.reshape(*x.shape[:-1], len(groups), -1)
+    predicted = Tree()
+    for index, (path, own) in enumerate(groups):
+        flat, unravel = ravel_pytree(own)
+        output = predictor["output"]["-".join(path) or NORMS]
+        changed = flat + _product(units[..., index, :], output["kernel"])
+        for _ in changed.shape[:-1]:
+            unravel = jax.vmap(unravel)
+        _put(predicted, path, unravel(changed))
+    return predicted
+
+
+def _predicted_together(
+    style: Params, path: Path = ()
+) -> Iterator[tuple[Path, Params]]:
+    """Yield what shares hidden units: all norms, or the arrays of one convolution."""
+    if "norm1" in style:
+        yield path, style
+        return
+    for name, own in sorted(style.items()):
+        if _is_inner((*path, name)):
+            yield (*path, name), own
+        else:
+            yield from _predicted_together(own, (*path, name))
+
+
+def _put(tree: Tree, path: Path, value: Tree) -> None:
+    """Put a tree where a path leads to in another one."""
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    if path:
+        tree[path[-1]] = value
+    else:
+        tree.update(value)
 
 
 def _product(x: Array, kernel: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Training a net of many styles: a trunk, and what predicts norms from paintings.
+"""Training a net of many styles: a trunk, and what predicts styles from paintings.
 
 Each photo of a batch is painted like a painting of its own, whose crop comes with it:
 nothing is kept of paintings, so there may be any number of them. The loop is that of
@@ -19,11 +19,13 @@ from jaxstyle.losses.objective import DEFAULT_OBJECTIVE, Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Targets
 from jaxstyle.nets.conditional import (
+    NORMS,
     describe_style,
     init_predictor,
-    join_norms,
-    predict_norms,
-    split_norms,
+    join_style,
+    predict_style,
+    predicted_part,
+    split_style,
     stylize_each,
 )
 from jaxstyle.nets.net_layers import Params
@@ -48,16 +50,18 @@ def init_many(
     params: ExtractorParams,
     paintings: UInt8[Array, "n height width 3"],
     *,
+    part: str = NORMS,
     hidden: int = 128,
 ) -> dict[str, Any]:
     """Make the parameters of a net of many styles before training.
 
     Args:
         key: from `jax.random.key`.
-        net: a transform net with affine norms, new or trained.
+        net: a transform net, new or trained.
         params: a VGG's parameters, from `jaxstyle.vgg.normalize`.
         paintings: some of those to be trained on, by whose statistics those of others
             are normalized.
+        part: what is predicted of the net, as in `jaxstyle.nets.split_style`.
         hidden: as in `jaxstyle.nets.init_predictor`.
 
     Returns:
@@ -69,11 +73,11 @@ def init_many(
         >>> sorted(many)
         ['net', 'predictor']
     """
-    _, norms = split_norms(net)
+    _, style = split_style(net, part=part)
     descriptors = describe_style(params, paintings / jnp.float32(255))
     return {
         "net": dict(net),
-        "predictor": init_predictor(key, descriptors, norms, hidden=hidden),
+        "predictor": init_predictor(key, descriptors, style, hidden=hidden),
     }
 
 
@@ -99,9 +103,7 @@ def predict_net(
         >>> jnp.array_equal(found["norm1"]["scale"], net["norm1"]["scale"])
         Array(True, dtype=bool)
     """
-    trunk, norms = split_norms(many["net"])
-    descriptor = describe_style(params, painting)
-    return join_norms(trunk, predict_norms(many["predictor"], descriptor, norms))
+    return join_style(*_predict(many, params, painting))
 
 
 def make_many_problem(
@@ -209,11 +211,17 @@ def stylize_pairs(
     many: ManyParams, params: ExtractorParams, photos: Images, paintings: Images
 ) -> Images:
     """Paint each photo like the painting of the same place, both in [0, 1]."""
-    trunk, norms = split_norms(many["net"])
+    return stylize_each(*_predict(many, params, paintings), photos)
+
+
+def _predict(
+    many: ManyParams, params: ExtractorParams, paintings: Images
+) -> tuple[Params, Params]:
+    """Predict the styles of paintings, beside the trunk."""
+    predictor = many["predictor"]
+    trunk, style = split_style(many["net"], part=predicted_part(predictor))
     descriptors = describe_style(params, paintings)
-    return stylize_each(
-        trunk, predict_norms(many["predictor"], descriptors, norms), photos
-    )
+    return trunk, predict_style(predictor, descriptors, style)
 
 
 def _bind(

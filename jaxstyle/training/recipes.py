@@ -51,6 +51,12 @@ class TrainConfig:
         "channels of noise beside the photo, for strokes in flat colors",
         parse=nonnegative_int,
     )
+    predict: str = option(
+        "norms",
+        "what of a net of many styles is predicted: the scales and biases of norms, or "
+        "the kernels of all inner layers",
+        choices=("norms", "kernels"),
+    )
     only: str = option(
         "net",
         "what is trained: the net, or its norms alone, so that it keeps the trunk that "
@@ -109,6 +115,20 @@ TRAINING_PRESETS: Mapping[str, TrainConfig] = {
         halve_every=1_000,
         norm="instance",
         negative_slope=0.0,
+    ),
+    "shen2018": TrainConfig(
+        summary="Shen et al. (2018): many styles, by predicting kernels",
+        loss=LossConfig(
+            content={"relu3_3": 1.0},
+            style=dict.fromkeys(JOHNSON_STYLE, 250.0),
+            variation={"total": 10.0},
+            style_loss="mean-std",
+        ),
+        steps=600_000,
+        batch=8,
+        width=8,
+        norm="instance",
+        predict="kernels",
     ),
 }
 """The presets by name."""

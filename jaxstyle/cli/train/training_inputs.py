@@ -108,10 +108,10 @@ def _check_many(arguments: TrainOptions, settings: TrainConfig) -> None:
             f"--data-cache {arguments.data_cache} goes with one style or a blend; "
             "leave it out to train many styles"
         )
-    if settings.norm != "affine":
+    if settings.predict == "norms" and settings.norm != "affine":
         raise ValueError(
-            f"--norm {settings.norm} goes with one style or a blend; the styles of a "
-            "net of many are its affine norms"
+            f"--norm {settings.norm} has nothing to predict; use --norm affine or "
+            "--predict kernels"
         )
     if settings.only != "net":
         raise ValueError(

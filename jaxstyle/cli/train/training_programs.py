@@ -124,7 +124,9 @@ def init_state(
     )
     if examples and "predictor" not in params:
         squares = jnp.asarray(examples.squares)
-        params = init_many(predictor_key, params, examples.params, squares)
+        params = init_many(
+            predictor_key, params, examples.params, squares, part=settings.predict
+        )
     return loop.init_state(params, make_optimizer(settings))
 
 
