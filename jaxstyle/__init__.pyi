@@ -19,4 +19,5 @@ from .losses.objective import Weights as Weights
 from .nets.transform_net import stylize as stylize
 from .optimize.pyramid import optimize_image as optimize_image
 
+__version__: str
 __all__: list[str]

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -493,6 +494,10 @@ def test_the_stub_names_the_modules_where_things_are(package: ModuleType) -> Non
         module = importlib.import_module(where)
         found |= {alias.name: getattr(module, alias.name) for alias in node.names}
     assert found == {name: getattr(package, name) for name in package.__all__}
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert jaxstyle.__version__ == metadata.version("jaxstyle")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -18,6 +18,7 @@ from jaxstyle.data.sources import find_tfds, is_tfds_name
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.style_files import save_style
 from jaxstyle.files.transport_files import save_painting
+from jaxstyle.files.web_images import local_image
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM
 from jaxstyle.nets.transform_net import Params, net_width
 
@@ -55,7 +56,7 @@ def run_data(options: commands.DataOptions) -> int:
 
 def run_describe(options: commands.DescribeOptions) -> int:
     """Describe an image of a painting in a file; return the exit code."""
-    source, output = Path(options.painting), Path(options.output)
+    source, output = local_image(options.painting), Path(options.output)
     check_kept([source], [output], what="painting")
     check_output_path(output, kind="painting", suffixes=[".safetensors"])
     use_compilation_cache()

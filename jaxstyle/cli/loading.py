@@ -16,6 +16,7 @@ from jaxstyle.files.style_files import (
     is_painting,
     load_style_file,
 )
+from jaxstyle.files.web_images import is_address, local_image
 from jaxstyle.losses.config import nonnegative_float
 from jaxstyle.nets.mixtures import check_related, mix_styles
 from jaxstyle.nets.networks import NETWORKS, TRANSFORM, Network, find_network
@@ -69,7 +70,7 @@ def parse_mixture(text: str) -> Shares:
     A file whose own name looks like a mixture is read as that file. A style given twice
     counts twice.
     """
-    if "+" not in text or Path(text).exists():
+    if "+" not in text or Path(text).exists() or is_address(text):
         return {_find(text): 1.0}
     shares: dict[Path, float] = {}
     for part in text.split("+"):
@@ -97,6 +98,8 @@ def _parse_part(part: str) -> tuple[Path, float]:
 
 def _find(style: str) -> Path:
     """Locate the file of a style; a ValueError if there is none."""
+    if is_address(style):
+        return local_image(style)
     if Path(style).suffix.lower() in SUFFIXES:
         check_exists(style)
     return find_style(style)

@@ -8,9 +8,10 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any, NoReturn
 
+from jaxstyle import __version__
 from jaxstyle.cli.commands import COMMANDS
 from jaxstyle.cli.options import Options, add_options, read_options
 
@@ -84,8 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Neural style transfer in JAX.",
         allow_abbrev=False,
     )
-    version = f"jaxstyle {metadata.version('jaxstyle')}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument(
+        "--version", action="version", version=f"jaxstyle {__version__}"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(

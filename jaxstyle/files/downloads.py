@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxstyle import __version__
 from jaxstyle.files.atomic import explained
 
 _CHUNK = 2**20
@@ -30,17 +31,27 @@ class Checksum(NamedTuple):
 
 
 def download(
-    url: str, path: Path, *, checksum: Checksum | None = None, quiet: bool = False
+    url: str,
+    path: Path,
+    *,
+    checksum: Checksum | None = None,
+    largest: int | None = None,
+    quiet: bool = False,
 ) -> None:
     """Download ``url`` to ``path``, which appears only when it is complete.
 
     What has arrived is kept in ``path`` with ``.part`` added. After a failure, even a
     killed process, the next call asks the server only for the rest, if the file there
     is still the same. The folder of ``path`` must exist; ``quiet`` hides the progress
-    bar. Any failure is a ValueError, and so is a server that is slower than `SLOWEST`.
+    bar. Any failure is a ValueError, and so is a server that is slower than `SLOWEST`,
+    or a file of more than ``largest`` bytes, of which nothing is kept.
     """
     part = partial_path(path)
-    length = _fetch(url, part, quiet=quiet)
+    try:
+        length = _fetch(url, part, largest=largest, quiet=quiet)
+    except _TooLargeError:
+        part.unlink()
+        raise
     received = part.stat().st_size
     if length is not None and received != length:
         raise ValueError(
@@ -90,7 +101,7 @@ def cache_folder() -> Path:
     return Path(caches) / "jaxstyle"
 
 
-def _fetch(url: str, part: Path, *, quiet: bool) -> int | None:
+def _fetch(url: str, part: Path, *, largest: int | None, quiet: bool) -> int | None:
     """Append what is missing; return the length of the whole if it is known."""
     with explained(f"cannot download {url}"):
         tag = _tag_path(part)
@@ -104,15 +115,26 @@ def _fetch(url: str, part: Path, *, quiet: bool) -> int | None:
         with response, part.open(mode) as file:
             start, rest = file.tell(), _content_length(response, url)
             length = None if rest is None else start + rest
+            _check_length(length or 0, largest, url=url)
             if etag := _strong_tag(response):
                 tag.write_text(etag)
             with _bar(part.stem, length, quiet=quiet, initial=start) as bar:
                 for chunk in _chunks(response):
                     bar.update(file.write(chunk))
+                    _check_length(file.tell(), largest, url=url)
     except OSError as error:
         hint = "; free some and try again" if error.errno == errno.ENOSPC else ""
         raise ValueError(f"cannot write {part}: {error.strerror}{hint}") from error
     return length
+
+
+class _TooLargeError(ValueError):
+    """A file has more bytes than are allowed."""
+
+
+def _check_length(length: int, largest: int | None, *, url: str) -> None:
+    if largest is not None and length > largest:
+        raise _TooLargeError(f"{url} has more than {largest} bytes, too many")
 
 
 def _content_length(response: Any, url: str) -> int | None:
@@ -149,7 +171,9 @@ def _open(url: str, *, start: int, tag: str | None) -> Any:
 
     A server whose file no longer has the tag sends all of it.
     """
-    headers = {"Range": f"bytes={start}-"} if start else {}
+    headers = {"User-Agent": f"jaxstyle/{__version__}"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
     if start and tag:
         headers["If-Range"] = tag
     opener = urllib.request.build_opener(_StayOnTheWeb)

@@ -27,9 +27,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"),
-    *(".avif", ".jfif", ".jp2", ".mpo"),
+    *(".avif", ".jfif", ".jp2", ".mpo", ".heic", ".heif"),
 )
 """The suffixes of image files in a folder; other files are skipped."""
+
+HEIF, HEIF_BRANDS = "HEIF", {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+"""A format that the package pillow-heif decodes, and its brands."""
 
 LARGE = 2**24
 """Images of more pixels are checked against the file's size and the free memory."""
@@ -163,11 +166,34 @@ def open_image(file: IO[bytes], *, least: int | None = None) -> "Image.Image":
 
     # Not `catch_warnings`, which is not safe between threads.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    image = Image.open(file, formats=FORMATS)
+    if is_heif := bool(_brands(file) & HEIF_BRANDS):
+        _register_heif()
+    image = Image.open(file, formats=[HEIF] if is_heif else FORMATS)
     if least is not None and image.width * image.height > DRAFTED:
         factor = least / max(image.size)
         image.draft(None, (round(image.width * factor), round(image.height * factor)))
     return image
+
+
+def _brands(file: IO[bytes]) -> set[bytes]:
+    """Read the brands at the beginning of a file of the family of HEIF and AVIF."""
+    file.seek(0)
+    head = file.read(64)
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(len(head), int.from_bytes(head[:4]))
+    return {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+
+
+def _register_heif() -> None:
+    """Let Pillow decode HEIF images; an ImportError says what to install."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ImportError(
+            "it is a HEIC image, which needs a package: pip install pillow-heif"
+        ) from error
+    register_heif_opener()
 
 
 @contextmanager

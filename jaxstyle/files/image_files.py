@@ -19,6 +19,7 @@ from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.image_decoding import ImageFileWarning, check_room, decoded
 from jaxstyle.files.image_pixels import Upright, add_opacity, to_srgb
 from jaxstyle.files.param_files import package_file
+from jaxstyle.files.web_images import local_image
 from jaxstyle.images.arrays import check_image, fit_size
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def load_image(
 
     Args:
         path: a file that is JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, AVIF or JPEG 2000,
-            whatever its suffix.
+            whatever its suffix, or HEIC, with the package pillow-heif; or an http or
+            https address of one, which is downloaded once, to the cache folder.
         longest_side: resize, up or down, to this many pixels on the longer side.
         shrink_to: the same, but only down.
 
@@ -83,8 +85,8 @@ def load_upright(
     path: str | Path, *, longest_side: int | None = None, shrink_to: int | None = None
 ) -> Upright:
     """Read an image as `load_image` does, and its opacity, as Pillow's images."""
-    path, wanted = Path(path), longest_side or shrink_to
-    with decoded(path, least=wanted and 2 * wanted) as source:
+    wanted = longest_side or shrink_to
+    with decoded(local_image(path), least=wanted and 2 * wanted) as source:
         upright = to_srgb(source)
         del source  # and with it its memory
     width, height = upright.colors.size

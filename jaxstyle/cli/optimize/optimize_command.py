@@ -33,6 +33,7 @@ from jaxstyle.files.figures import check_plot_path
 from jaxstyle.files.films import check_film_path
 from jaxstyle.files.image_decoding import check_exists
 from jaxstyle.files.image_files import check_image_path
+from jaxstyle.files.web_images import local_image
 from jaxstyle.scaling.memory import (
     Strategy,
     TooLargeError,
@@ -162,7 +163,7 @@ def check_files(pictures: Sequence[OptimizeOptions]) -> None:
         images = (arguments.content, *arguments.styles, *masks)
         check_kept((*images, arguments.config.init), written, what="picture")
         for image in images:
-            check_exists(image)
+            check_exists(local_image(image))
 
 
 def list_outputs(arguments: OptimizeOptions) -> Iterator[Path]:

@@ -23,6 +23,7 @@ from jaxstyle.files.image_files import (
 )
 from jaxstyle.files.image_pixels import upright_size
 from jaxstyle.files.regular_files import check_regular
+from jaxstyle.files.web_images import is_address, local_image
 from jaxstyle.images.arrays import check_proportions, check_side, fit_size
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ class PhotoError(ValueError):
 def find_photos(wanted: Sequence[str], *, output: Path, scratch: Path) -> list[Photo]:
     """Find the photos that arguments name, each file once.
 
-    Arguments are files, folders, patterns, or ``-`` for standard input, which is saved
-    in a scratch folder. In folders and patterns, images are recognized by their
-    suffixes. Hidden files in folders are skipped, and so is an output folder inside
-    one. A ValueError says if a file, or any image in a folder, is missing.
+    Arguments are files, folders, patterns, addresses on the web, or ``-`` for standard
+    input, which is saved in a scratch folder. In folders and patterns, images are
+    recognized by their suffixes. Hidden files in folders are skipped, and so is an
+    output folder inside one. A ValueError says if a file, or any image in a folder, is
+    missing.
     """
     photos: dict[Path, Photo] = {}
     for argument in wanted:
@@ -89,6 +91,9 @@ def _find(argument: str, *, output: Path, scratch: Path) -> Iterator[Photo]:
         path = scratch / "stdin"
         path.write_bytes(sys.stdin.buffer.read())
         yield Photo(path, Path("stdin.png"), "standard input")
+    elif is_address(argument):
+        file = local_image(argument)
+        yield Photo(file, Path(file.name), argument)
     elif path.is_dir():
         for name in map(Path, list_images(path)):
             # A second run must not take pictures of the first for photos.
@@ -98,9 +103,9 @@ def _find(argument: str, *, output: Path, scratch: Path) -> Iterator[Photo]:
         yield Photo(path, Path(path.name), argument)
     elif glob.has_magic(argument):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-        for file in map(Path, sorted(glob.glob(argument, recursive=True))):
-            if file.suffix.lower() in SUFFIXES and file.is_file():
-                yield Photo(file, file.relative_to(root), str(file))
+        for each in map(Path, sorted(glob.glob(argument, recursive=True))):
+            if each.suffix.lower() in SUFFIXES and each.is_file():
+                yield Photo(each, each.relative_to(root), str(each))
     else:
         near = similar_files(argument)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""

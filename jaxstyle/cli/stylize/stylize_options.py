@@ -13,15 +13,16 @@ class StylizeOptions(Options):
 
     photos: Sequence[str] = option(
         REQUIRED,
-        "a photo, a folder with all its subfolders, a quoted pattern such as '*.jpg', "
-        "or - for standard input",
+        "a photo or its http(s) address, a folder with all its subfolders, a quoted "
+        "pattern such as '*.jpg', or - for standard input",
         positional=True,
         metavar="PHOTO",
         nargs="+",
     )
     styles: Sequence[str] = option(
         REQUIRED,
-        "a painting: any image, or a file that jaxstyle describe has made; or a net: a "
+        "a painting: any image, its http(s) address, or a file that jaxstyle describe "
+        "has made; or a net: a "
         "name that jaxstyle styles lists, a file that jaxstyle train or import has "
         "made, or hf:USER/REPO[@REVISION] on the Hugging Face hub; or a mixture, as in "
         "a.jpg+b.jpg or great-wave=3+udnie=1, of paintings, or of nets that were "
