@@ -168,6 +168,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let standard error be a terminal, where progress bars are shown.
+
+    It goes last among the fixtures of a test, after what captures the output, each time
+    by a new file of a class of its own.
+    """
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True)
+
+
 @pytest.fixture(scope="session")
 def nets() -> dict[str, transform_net.Params]:
     """Two nets whose pictures look like their photos, but for what they add."""

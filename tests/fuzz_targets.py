@@ -286,7 +286,7 @@ def _read_metadata(path: Path) -> object:
     facts = {**dict.fromkeys(keys, value), "width": 8, "megabytes": 0.1, "x": value}
     row = styles_command.make_row("x", facts)
     lines = [
-        *styles_command.format_table([styles_command.HEADS, row]),
+        *styles_command.format_table([styles_command.HEADS, row], 80),
         *styles_command.describe(facts),
         *find_paths(value),
     ]

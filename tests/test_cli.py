@@ -1,6 +1,8 @@
 """The command line: help, arguments, and one clear line for every bad input."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image
 from jaxstyle.cli import file_commands, main
 from jaxstyle.cli.commands import COMMANDS
 from jaxstyle.cli.optimize.optimize_options import OptimizeOptions, make_sweep_parser
-from jaxstyle.cli.options import find_options, sweepable
+from jaxstyle.cli.options import find_options, make_help, sweepable
 from jaxstyle.convert.published_vgg import DOWNLOADS
 from jaxstyle.losses.config import parse_blend, parse_shares, parse_weights
 from jaxstyle.optimize.presets import PRESETS
@@ -97,6 +99,29 @@ def test_help_names_every_choice(
     assert f"--vgg {'|'.join(NETWORKS)}|FILE" in text
     run(["weights", "--help"])
     assert " or ".join(DOWNLOADS) in capsys.readouterr().out
+
+
+def test_help_shows_the_default_of_every_option() -> None:
+    for command in COMMANDS.values():
+        for option in find_options(command.options):
+            if not (option.required or option.info.positional):
+                assert "(default" in make_help(option, command.options), option.flag
+
+
+def test_to_stylize_comes_first_in_the_list_of_commands() -> None:
+    assert next(iter(COMMANDS)) == "stylize"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxstyle", "styles"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    process.stdout.close()
+    _, err = process.communicate()
+    assert (process.returncode, err) == (141, b"")
 
 
 def test_the_version_is_that_of_the_package(capsys: Captured) -> None:

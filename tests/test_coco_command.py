@@ -17,7 +17,10 @@ pytestmark = needs_coco
 
 
 def test_the_command_says_what_it_needs_and_what_it_did(
-    published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    published: Published,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    terminal: None,
 ) -> None:
     assert data("coco/2017", tmp_path) == 0
     out, err = capsys.readouterr()

@@ -35,7 +35,10 @@ def refusal(server: FileServer, path: Path, checksum: Checksum | None = SUM) -> 
 
 
 def test_a_file_arrives_whole(
-    server: FileServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    server: FileServer,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    terminal: None,
 ) -> None:
     download(server.url("file"), tmp_path / "x", checksum=SUM)
     assert (tmp_path / "x").read_bytes() == BODY

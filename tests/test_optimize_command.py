@@ -74,7 +74,7 @@ def test_the_loss_goes_down_with_the_steps() -> None:
 
 
 def test_progress_is_shown_unless_it_is_not_wanted(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], terminal: None
 ) -> None:
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--steps", "3")
     assert run(["optimize", *inputs]) == 0

@@ -98,16 +98,17 @@ def refused(capsys: Captured, *arguments: str | Path) -> str:
 
 
 def test_every_style_has_a_line(shipped: Path, capsys: Captured) -> None:
+    """Whole in a pipe, however long it is."""
     size = save(shipped / "great-wave.safetensors", width=3, **WAVE)
     save(shipped / "a.safetensors")
+    megabytes = f"{size / 1e6:.1f}"
+    heads = f"{'name':<12}{'title':<29}{'painter':<20}year  width   MB  steps   loss"
+    none = f"{'a':<12}{'-':<29}{'-':<20}-         1  0.0      -      -"
+    wave = f"great-wave  {WAVE['title']:<29}{WAVE['painter']:<20}1831      3  "
     assert printed(capsys) == [
-        "name        title                 painter             year  width   MB  steps"
-        "   loss  content  style",
-        "a           -                     -                   -         1  0.0      -"
-        "      -        -      -",
-        f"great-wave  The Great Wave off    Katsushika Hokusai  1831      3  "
-        f"{size / 1e6:.1f}  40000  10.69     7.60   3.10",
-        "            Kanagawa",
+        f"{heads}  content  style",
+        f"{none}        -      -",
+        f"{wave}{megabytes}  40000  10.69     7.60   3.10",
     ]
 
 
@@ -116,19 +117,42 @@ def test_short_names_need_little_room(shipped: Path, capsys: Captured) -> None:
     assert printed(capsys)[1].startswith("u     Udnie  Picabia  1913      1")
 
 
-def test_long_names_are_broken_and_none_is_lost(
-    shipped: Path, capsys: Captured
+@pytest.mark.parametrize("columns", [*range(30, 120, 7), 1000])
+def test_every_style_has_one_line_at_any_width(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, columns: int
 ) -> None:
-    words = {
-        "title": "Wheat Field with Cypresses at the Haute Galline near Eygalières",
-        "painter": "Vincent Willem van Gogh of Zundert",
-    }
-    save(shipped / "wheat-field.safetensors", **{**WAVE, **words})
+    monkeypatch.setenv("COLUMNS", str(columns))
+    save(shipped / "great-wave.safetensors", width=3, **WAVE)
+    save(shipped / "a.safetensors")
     lines = printed(capsys)
-    assert max(map(len, lines)) <= 100
-    seen = [word for line in lines for word in line.split()]
-    for text in words.values():
-        assert set(text.split()) <= set(seen)
+    assert [line.split()[0] for line in lines] == ["name", "a", "great-wave"]
+    assert max(map(len, lines)) <= columns
+
+
+def test_in_a_narrow_terminal_numbers_go_first_and_then_titles_are_cut(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    save(shipped / "great-wave.safetensors", width=3, **WAVE)
+    monkeypatch.setenv("COLUMNS", "72")
+    assert printed(capsys)[1] == (
+        "great-wave  The Great Wave off Kanagawa  Katsushika Hokusai  1831      3"
+    )
+    monkeypatch.setenv("COLUMNS", "60")
+    assert printed(capsys)[1] == (
+        "great-wave  The Great Wave off Kana…  Katsushika Hoku…  1831"
+    )
+
+
+def test_all_that_is_known_is_printed_as_json(shipped: Path, capsys: Captured) -> None:
+    save(shipped / "great-wave.safetensors", width=3, **WAVE)
+    (line,) = printed(capsys, "--json")
+    (facts,) = json.loads(line)
+    assert WAVE.items() <= facts.items()
+    assert facts["name"] == "great-wave"
+    assert facts["kind"] == "net"
+    assert facts["width"] == 3
+    (line,) = printed(capsys, "great-wave", "--json")
+    assert json.loads(line).items() < facts.items()
 
 
 def test_where_nothing_ships_the_list_says_so(shipped: Path, capsys: Captured) -> None:
@@ -302,9 +326,12 @@ def test_a_style_ships() -> None:
     assert SHIPPED
 
 
-def test_the_list_of_what_ships_fits_100_columns(capsys: Captured) -> None:
+def test_the_list_of_what_ships_fits_80_columns(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     lines = printed(capsys)
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
     heads = [line.split()[0] for line in lines if line and line[0] != " "]
     assert heads == ["name", *SHIPPED, "name", *PAINTINGS]
 

@@ -42,6 +42,7 @@ class StylesOptions(Options):
     style: str | None = option(
         None, STYLE_HELP, positional=True, metavar="NAME|FILE", nargs="?"
     )
+    json: bool = option(False, "print all that is known, as JSON")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +161,16 @@ class DataOptions(Options):
 
 
 COMMANDS: Mapping[str, Command] = {
+    "stylize": Command(
+        options=StylizeOptions,
+        run="stylize.stylize_command:run",
+        help="paint photos like any painting, or by a trained net, in one pass",
+        description="Paint photos like any painting in one pass, by optimal transport "
+        "between VGG features; or give them a style that a net was trained for "
+        "(Johnson et al., 2016).",
+        epilog="exit codes: 0 all done; 1 some photos could not be stylized, the "
+        "others are done;\n2 bad input; 130 interrupted, what is done stays",
+    ),
     "optimize": Command(
         options=OptimizeOptions,
         run="optimize.optimize_command:run",
@@ -173,16 +184,6 @@ COMMANDS: Mapping[str, Command] = {
         help="train a net that turns any photo into a picture in one pass",
         description="Train a transform net for the style of one or more paintings "
         "(Johnson et al., 2016; Ulyanov et al., 2016).",
-    ),
-    "stylize": Command(
-        options=StylizeOptions,
-        run="stylize.stylize_command:run",
-        help="paint photos like any painting, or by a trained net, in one pass",
-        description="Paint photos like any painting in one pass, by optimal transport "
-        "between VGG features; or give them a style that a net was trained for "
-        "(Johnson et al., 2016).",
-        epilog="exit codes: 0 all done; 1 some photos could not be stylized, the "
-        "others are done;\n2 bad input; 130 interrupted, what is done stays",
     ),
     "styles": Command(
         options=StylesOptions,

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import signal
 import sys
 import textwrap
 import warnings
@@ -38,7 +39,12 @@ def report(program: str, run: Callable[[], int]) -> int:
     """Run a program and return its exit code; print errors and warnings in one line."""
     try:
         with own_warnings(program):
-            return run()
+            code = run()
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # who reads the output has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:
         code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:

@@ -54,6 +54,12 @@ class Option(NamedTuple):
         return self.info.parse or (positive_int if whole else _some_text)
 
     @property
+    def required(self) -> bool:
+        """Whether it must be given; those of a config are in its presets."""
+        defaults = (self.field.default, self.field.default_factory)
+        return len(self.path) == 1 and all(each is MISSING for each in defaults)
+
+    @property
     def flag(self) -> str:
         """The name as a flag."""
         return f"--{self.name.replace('_', '-')}"
@@ -119,7 +125,7 @@ def _add_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Any]) -> 
 
 def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
     info = option.info
-    how: dict[str, Any] = {"help": _make_help(option, cls)}
+    how: dict[str, Any] = {"help": make_help(option, cls)}
     how["default"] = argparse.SUPPRESS
     if option.field.type is bool:
         how["action"] = "store_true"
@@ -134,9 +140,7 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
         target.add_argument(option.name, **how)
         return
     names = [option.flag] if info.short is None else [info.short, option.flag]
-    defaults = (option.field.default, option.field.default_factory)
-    required = len(option.path) == 1 and all(each is MISSING for each in defaults)
-    target.add_argument(*names, dest=option.name, required=required, **how)
+    target.add_argument(*names, dest=option.name, required=option.required, **how)
 
 
 def _checked(
@@ -157,22 +161,32 @@ def _checked(
     return parse_checked
 
 
-def _make_help(option: Option, cls: type[Options]) -> str:
+def make_help(option: Option, cls: type[Options]) -> str:
     """Add the default to a help, and the presets that differ from it."""
     text = option.info.help.replace("{sweepable}", ", ".join(sweepable(cls)))
     values = {DEFAULT: option.field.default}
     if len(option.path) > 1:
         presets = find_presets(cls)
         values = {name: _get(each, option.path[1:]) for name, each in presets.items()}
-    shown = {
-        name: f"{value:g}" if isinstance(value, float) else str(value).lower()
-        for name, value in values.items()
-        if name == DEFAULT or value != values[DEFAULT]
-    }
-    told = any(isinstance(value, (str, int, float)) for value in values.values())
-    if told and option.field.type is not bool and "(default" not in text:
-        text += f" ({', '.join(f'{name}: {value}' for name, value in shown.items())})"
+    default = values[DEFAULT]
+    told = option.required or option.info.positional or "(default" in text
+    if not told:
+        # Those of mappings would take many lines.
+        others = {} if isinstance(default, Mapping) else values
+        differ = (f"{name}: {_show(x)}" for name, x in others.items() if x != default)
+        text += f" ({', '.join([f'{DEFAULT}: {_show(default)}', *differ])})"
     return text.replace("%", "%%")
+
+
+def _show(value: Any) -> str:
+    """Write a default as the command line takes it, as far as it does."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={_show(x)}" for key, x in value.items())
+    if value is None or value == ():
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read_options(cls: type[SomeOptions], given: Mapping[str, Any]) -> SomeOptions:

@@ -1,8 +1,9 @@
 """``jaxstyle styles``: list the nets and paintings that ship, or describe one."""
 
+import json
+import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxstyle.files.style_files import (
 )
 
 LINE = 100
-"""The longest line, in characters, except commands and paths."""
+"""The longest line about one style, in characters, except commands and paths."""
 
 GAP = "  "
 
@@ -28,8 +29,8 @@ HEADS = (
 
 TITLE, PAINTER, NUMBERS = 1, 2, 4
 
-WIDEST_PAINTER, NARROWEST_TITLE = 18, 12
-"""The widths, in characters, at which words of these columns are wrapped."""
+CUTS = ((TITLE, 24), (PAINTER, 14), (TITLE, 8), (PAINTER, 8))
+"""The columns that are cut, in this order, and the width at which each stops."""
 
 UNKNOWN = "-"
 
@@ -41,13 +42,29 @@ Row = tuple[str, ...]
 
 def run(arguments: StylesOptions) -> int:
     """Print the list, or all about one style; return the exit code."""
-    if arguments.style is None:
-        lines = list_shipped()
+    if arguments.json:
+        lines: Iterable[str] = [dump_facts(arguments.style)]
+    elif arguments.style is None:
+        # In a pipe, nothing is cut.
+        lines = list_shipped(shutil.get_terminal_size((1000, 0)).columns)
     else:
         lines = describe(load_facts(find_style(arguments.style)))
     for line in lines:
         print(line.translate(CONTROLS))
     return 0
+
+
+def dump_facts(style: str | None) -> str:
+    """Write all that is known about a style, or about all that ship, as JSON."""
+    if style is not None:
+        return json.dumps(load_facts(find_style(style)))
+    kinds = {"net": shipped_styles(), "painting": shipped_paintings()}
+    facts = [
+        {"name": name, "kind": kind, **load_facts(path)}
+        for kind, shipped in kinds.items()
+        for name, path in shipped.items()
+    ]
+    return json.dumps(facts)
 
 
 def load_facts(path: Path) -> dict[str, Any]:
@@ -72,17 +89,20 @@ def decode(text: str) -> Any:
 # --- the list -----------------------------------------------------------------------
 
 
-def list_shipped() -> Iterator[str]:
-    """Yield the lines of a table of nets, and of one of paintings, if any ship."""
+def list_shipped(line: int) -> Iterator[str]:
+    """Yield the lines of a table of nets, and of one of paintings, if any ship.
+
+    Lines are at most as long as given, in characters.
+    """
     nets, paintings = (
         [make_row(name, load_facts(path)) for name, path in shipped.items()]
         for shipped in (shipped_styles(), shipped_paintings())
     )
-    yield from format_table([HEADS, *nets])
+    yield from format_table([HEADS, *nets], line)
     if paintings:
         yield ""
         rows = [HEADS, *paintings]
-        yield from format_table([row[:NUMBERS] for row in rows])
+        yield from format_table([row[:NUMBERS] for row in rows], line)
 
 
 def make_row(name: str, facts: Mapping[str, Any]) -> Row:
@@ -98,18 +118,30 @@ def make_row(name: str, facts: Mapping[str, Any]) -> Row:
     )
 
 
-def format_table(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield aligned lines; long titles and painters go on below themselves."""
+def format_table(rows: Sequence[Row], line: int) -> Iterator[str]:
+    """Yield an aligned line for each row.
+
+    Where one is short, the last columns are left out, and then titles and painters cut.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[PAINTER] = min(widths[PAINTER], WIDEST_PAINTER)
-    taken = sum(widths) - widths[TITLE] + len(GAP) * (len(widths) - 1)
-    widths[TITLE] = min(widths[TITLE], max(NARROWEST_TITLE, LINE - taken))
+    while len(widths) > NUMBERS and _length(widths) > line:
+        widths.pop()
+    for column, least in CUTS:
+        wanted = widths[column] - max(0, _length(widths) - line)
+        widths[column] = max(wanted, min(least, widths[column]))
     for row in rows:
-        cells = map(textwrap.wrap, row, widths)
-        for line in zip_longest(*cells, fillvalue=""):
-            words = map(str.ljust, line[:NUMBERS], widths)
-            numbers = map(str.rjust, line[NUMBERS:], widths[NUMBERS:])
-            yield GAP.join((*words, *numbers)).rstrip()
+        words = map(_cut, row[:NUMBERS], widths)
+        texts = map(str.ljust, words, widths)
+        numbers = map(str.rjust, row[NUMBERS:], widths[NUMBERS:])
+        yield _cut(GAP.join((*texts, *numbers)).rstrip(), line)
+
+
+def _length(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 # --- one style ----------------------------------------------------------------------

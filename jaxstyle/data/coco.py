@@ -90,7 +90,10 @@ class TrainOnlyCoco(tfds.core.ShardBasedBuilder, Coco, skip_registration=True): 
         number = shard_utils.ShardConfig().get_number_shards(size, len(examples))
         ends = shard_utils.get_shard_boundaries(len(examples), number)
         bar = tqdm(
-            desc="preparing", total=len(examples), unit=" images", disable=self.quiet
+            desc="preparing",
+            total=len(examples),
+            unit=" images",
+            disable=self.quiet or None,
         )
         parts = [
             examples[begin:end] for begin, end in zip([0, *ends], ends, strict=False)

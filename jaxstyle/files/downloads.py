@@ -229,5 +229,5 @@ def _bar(name: str, total: int | None, *, quiet: bool, initial: int = 0) -> Any:
         initial=initial,
         unit="B",
         unit_scale=True,
-        disable=quiet,
+        disable=quiet or None,  # off if nobody watches a terminal
     )

@@ -142,7 +142,7 @@ def check_memory(run: picture_outputs.Run) -> None:
     """Begin to compile what a run needs; raise a TooLargeError if it does not fit."""
     run.programs.compile_ahead(max(find_checkpoints(run.checkpoints), default=0))
     compiling, quiet = f"{run.inputs.sizes[-1]} px, compiling", run.arguments.quiet
-    with tqdm(bar_format=compiling, leave=False, disable=quiet):
+    with tqdm(bar_format=compiling, leave=False, disable=quiet or None):
         run.programs.check_memory()
 
 

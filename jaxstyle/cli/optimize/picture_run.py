@@ -49,7 +49,9 @@ def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
     That is the last step, a loss that is not finite, or an interrupt.
     """
     progress, saved, quiet = start, time.monotonic(), run.arguments.quiet
-    with tqdm(total=run.steps, initial=start.step, unit="step", disable=quiet) as bar:
+    with tqdm(
+        total=run.steps, initial=start.step, unit="step", disable=quiet or None
+    ) as bar:
         for progress in drive(run, start, bar.set_description_str):
             bar.update(progress.step - bar.n)
             bar.set_postfix(loss=f"{progress.loss:.4g}")

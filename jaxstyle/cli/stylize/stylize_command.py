@@ -147,7 +147,7 @@ def make_pictures(job: Job) -> list[Path]:
     total = sum(map(len, job.outputs.values()))
     with (
         runtime.catch_interrupts() as interrupts,
-        tqdm(total=total, unit="picture", disable=job.arguments.quiet) as bar,
+        tqdm(total=total, unit="picture", disable=job.arguments.quiet or None) as bar,
         ThreadPoolExecutor(THREADS) as readers,
         ThreadPoolExecutor(THREADS) as writers,
     ):
