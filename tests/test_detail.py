@@ -96,6 +96,8 @@ def test_wrong_images_are_refused(photo: np.ndarray) -> None:
     small = shrink(photo)
     with pytest.raises(ValueError, match=r"small and painted must have one shape, got"):
         restore_detail(photo, small, small[1:])
+    with pytest.raises(ValueError, match="photos and small must be as many images"):
+        restore_detail(photo[None], small, small)
     with pytest.raises(TypeError, match="photos must hold floating-point"):
         restore_detail(np.zeros((9, 9, 3), np.uint8), small, small)
 

@@ -22,7 +22,7 @@ from stylize_samples import (
 )
 
 from jaxstyle import load_image, save_style, stylize
-from jaxstyle.cli.stylize import full_size, painting, stylize_command
+from jaxstyle.cli.stylize import full_size, painting, pictures
 from jaxstyle.files import load_settings
 from jaxstyle.images import restore_detail
 from jaxstyle.images.color import keep_colors
@@ -383,7 +383,7 @@ def test_a_contact_sheet_has_few_columns(monkeypatch: pytest.MonkeyPatch) -> Non
     styles = (*STYLE, "--style", "udnie.safetensors", "--contact-sheet")
     shapes = {}
     for columns in (2, 3):
-        monkeypatch.setattr(stylize_command, "COLUMNS", columns)
+        monkeypatch.setattr(pictures, "COLUMNS", columns)
         assert run(["stylize", "photo.png", *styles, "-o", "sheet.png"]) == 0
         shapes[columns] = load_image("sheet.png").shape
     assert shapes[2][0] == 2 * shapes[3][0]

@@ -17,8 +17,9 @@ from PIL import Image
 from stylize_samples import STYLE, files, refusal, save_photo
 
 from jaxstyle import load_image
-from jaxstyle.cli.stylize import stylize_command
+from jaxstyle.cli.stylize import pictures
 from jaxstyle.cli.stylize.painting import Painter
+from jaxstyle.cli.stylize.photos import describe_others
 from jaxstyle.files.image_files import write_pixels
 
 Captured = pytest.CaptureFixture[str]
@@ -48,6 +49,21 @@ def test_bad_photos_are_named_at_the_end_and_the_others_are_done(
         "text.png": "cannot read the image in/text.png: its format is unknown",
     }.items():
         assert [name in line and reason in line for line in lines].count(True) == 1
+
+
+def test_files_that_are_no_images_by_their_names_are_counted() -> None:
+    for name in ("a.png", "b/c.HEIC", "b/.hidden", "out/x.txt"):
+        (path := Path("in", name)).parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def told() -> list[str]:
+        return [*describe_others(["photo.png", "in"], output=Path("in/out"))]
+
+    assert told() == []
+    Path("in/clip.MOV").touch()
+    assert told() == ["in: passed over 1 other file (.mov)"]
+    Path("in/b/notes").touch()
+    assert told() == ["in: passed over 2 other files (.mov, no suffix)"]
 
 
 @pytest.mark.parametrize("photo", ["pipe.png", "folder", "fo*/*.png"])
@@ -160,7 +176,7 @@ def test_a_picture_that_fails_to_be_written_is_one_failure(
             raise ValueError(f"cannot write the image {path}: Input/output error")
         write_pixels(picture, path, **options)
 
-    monkeypatch.setattr(stylize_command, "write_pixels", fail)
+    monkeypatch.setattr(pictures, "write_pixels", fail)
     assert run(["stylize", "in", *STYLE, "-o", "out"]) == 1
     assert files("out") == ["photo.png"]
     printed = capsys.readouterr()

@@ -233,19 +233,25 @@ def make_fingerprint(parts: Iterable[object]) -> str:
     return digest.hexdigest()[:16]
 
 
-def list_images(folder: Path) -> list[str]:
-    """List the images in a folder by relative path, sorted; a ValueError if none."""
+def list_files(folder: Path) -> list[str]:
+    """List the files in a folder by relative path, sorted, except hidden ones."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             (Path(parent) / name).relative_to(folder).as_posix()
             for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+            if not name.startswith(".")
         ]
+    return sorted(found)
+
+
+def list_images(folder: Path) -> list[str]:
+    """List the images in a folder by relative path, sorted; a ValueError if none."""
+    found = [name for name in list_files(folder) if name.lower().endswith(SUFFIXES)]
     if not found:
         raise ValueError(
             f"no images in the folder {folder}: expected files that end in "
             f"{', '.join(SUFFIXES)}"
         )
-    return sorted(found)
+    return found

@@ -76,6 +76,11 @@ def restore_detail(photos: Images, small: Images, painted: Images) -> Images:
         Array(True, dtype=bool)
     """
     check_images(photos, name="photos")
+    if photos.shape[:-3] != small.shape[:-3]:
+        raise ValueError(
+            "photos and small must be as many images, [*n, height, width, 3] with the "
+            f"same *n, got {photos.shape} and {small.shape}"
+        )
     *_, height, width, _ = small.shape
     scale = (photos.shape[-3] / height, photos.shape[-2] / width)
     coefficients = _pad_edges(fit_detail(small, painted), SUPPORT)

@@ -3,33 +3,34 @@
 Threads read the next photos and write the last pictures while the device computes.
 """
 
-import errno
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 from jaxstyle.cli import loading, runtime
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.style_kinds import load_mixture
-from jaxstyle.cli.stylize import painting, photos
-from jaxstyle.cli.stylize.full_size import Picture, painted_size, restore_size
-from jaxstyle.cli.stylize.photos import LoadedPhoto, Photo, PhotoError
+from jaxstyle.cli.stylize import outputs, painting, photos
+from jaxstyle.cli.stylize.full_size import painted_size
+from jaxstyle.cli.stylize.photos import PhotoError
+from jaxstyle.cli.stylize.pictures import (
+    Job,
+    make_contact_sheet,
+    naming_photos,
+    write_pictures,
+)
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
-from jaxstyle.files.figures import make_sheet
-from jaxstyle.files.image_files import to_8_bit, write_pixels
 
 THREADS = min(4, os.cpu_count() or 1)
 """The number of threads that read, and of those that write."""
@@ -40,29 +41,7 @@ PHOTOS_AHEAD, BATCHES_BEHIND = 8, 2
 PIXELS_AHEAD = 2**25
 """The most pixels of photos read before their turn."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors of a full disk."""
-
-COLUMNS = 4
-"""The number of pictures side by side in a contact sheet."""
-
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Job:
-    """The files to write for each photo: one per style, or a contact sheet.
-
-    ``paint`` begins to stylize a batch, and ``record`` is written into every picture.
-    Photos that cannot be stylized add why to ``failures``.
-    """
-
-    outputs: Mapping[Photo, Sequence[Path]]
-    styles: Sequence[Style]
-    paint: Callable[[Style, painting.Batch], jax.Array]
-    arguments: StylizeOptions
-    record: Mapping[str, Any]
-    failures: set[str] = field(default_factory=set)
 
 
 def run(arguments: StylizeOptions) -> int:
@@ -79,6 +58,9 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     output = arguments.output
     runtime.check_strategy(arguments.devices, arguments.tile)
     found = photos.find_photos(arguments.photos, output=Path(output), scratch=scratch)
+    say = runtime.make_say(quiet=arguments.quiet)
+    for line in photos.describe_others(arguments.photos, output=Path(output)):
+        say(line)
     found, unfit = photos.fit_masks(found, arguments.masks or ())
     styles = load_all(arguments)
     for style in styles:
@@ -87,20 +69,20 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     if arguments.contact_sheet:
         if len(found) > 1:
             raise ValueError(f"--contact-sheet takes one photo, got {len(found)}")
-        outputs = {found[0]: [photos.plan_picture(output, scratch=scratch)]}
+        planned = {found[0]: [outputs.plan_picture(output, scratch=scratch)]}
     else:
         names = [style.name for style in styles]
-        outputs = photos.plan_outputs(found, names, output, scratch=scratch)
+        planned = outputs.plan_outputs(found, names, output, scratch=scratch)
     inputs = chain.from_iterable(style.paths for style in styles)
-    possible, failures = photos.prepare_outputs(
-        outputs, inputs=list(inputs), output=output
+    possible, failures = outputs.prepare_outputs(
+        planned, inputs=list(inputs), output=output
     )
     runtime.use_compilation_cache()
     settings = (
         *("strength", "preserve_color", "stroke_size", "style_size", "max_size"),
     )
     record = {name: getattr(arguments, name) for name in settings}
-    paint = painting.Painter(arguments, runtime.make_say(quiet=arguments.quiet))
+    paint = painting.Painter(arguments, say)
     record = {"command": "stylize", **record, **runtime.versions()}
     return Job(possible, styles, paint, arguments, record, failures | unfit)
 
@@ -210,93 +192,3 @@ def successes(job: Job, futures: Iterable[Future[Result]]) -> Iterator[Result]:
             job.failures.add(str(error))
         else:
             yield result
-
-
-# --- writing ------------------------------------------------------------------------
-
-
-def write_pictures(
-    job: Job, batch: painting.Batch, style: int, painted: jax.Array
-) -> list[Path]:
-    """Wait for a batch in the style of an index, and write its pictures that can be."""
-    pictures, name = fetch(batch, painted), job.styles[style].name
-    written: list[Path] = []
-    for photo, picture in zip(batch.photos, pictures, strict=False):
-        path = job.outputs[photo.photo][style]
-        try:
-            save(job, picture, photo, path, style=name)
-        except ValueError as error:
-            if getattr(error.__cause__, "errno", None) in FULL:
-                raise  # as it would for all others
-            job.failures.add(str(error))
-        else:
-            written.append(path)
-    return written
-
-
-def make_contact_sheet(
-    job: Job, painted: Iterable[tuple[painting.Batch, int, jax.Array]]
-) -> Iterator[list[Path]]:
-    """Make one picture of a photo in all styles, unless one is missing."""
-    if not job.outputs:
-        return
-    ((photo, (path,)),) = job.outputs.items()
-    pictures: list[Picture] = []
-    try:
-        for batch, _, array in painted:
-            pictures += fetch(batch, array)
-    except PhotoError as error:
-        job.failures.add(str(error))
-        return
-    names = [style.name for style in job.styles]
-    if len(pictures) == len(names):
-        original = batch.crop(batch.images)
-        sheet = lay_out([*original, *pictures], labels=[photo.name.stem, *names])
-        save(job, sheet, LoadedPhoto(photo, sheet), path, style=", ".join(names))
-        yield [path]
-
-
-def lay_out(pictures: Sequence[Picture], *, labels: Sequence[str]) -> Picture:
-    """Lay out pictures with labels in rows of `COLUMNS`."""
-    sheets = [
-        make_sheet([pictures[i : i + COLUMNS]], column_labels=labels[i : i + COLUMNS])
-        for i in range(0, len(pictures), COLUMNS)
-    ]
-    width = max(sheet.shape[1] for sheet in sheets)
-    margins = [((0, 0), (0, width - sheet.shape[1]), (0, 0)) for sheet in sheets]
-    return np.concatenate(
-        list(map(partial(np.pad, constant_values=1), sheets, margins))
-    )
-
-
-def fetch(batch: painting.Batch, painted: jax.Array) -> list[Picture]:
-    """Wait for a batch, and crop its pictures."""
-    with naming_photos(batch):
-        return batch.crop(np.asarray(painted))
-
-
-@contextmanager
-def naming_photos(batch: painting.Batch) -> Iterator[None]:
-    """Turn a lack of memory into a PhotoError that names the photos of a batch."""
-    titles = ", ".join(each.photo.title for each in batch.photos)
-    try:
-        with runtime.explain_lack_of_memory(
-            what=titles, advice="use a smaller --max-size"
-        ):
-            yield
-    except ValueError as error:
-        raise PhotoError(str(error)) from error
-
-
-def save(
-    job: Job, picture: Picture, loaded: LoadedPhoto, path: Path, *, style: str
-) -> None:
-    """Write a picture with its settings, in the full size of its photo."""
-    made = {"photo": loaded.photo.title, "style": style}
-    if loaded.pixels is None:
-        pixels = to_8_bit(picture)
-    else:
-        finish = painting.choose_finish(job.arguments)
-        pixels = restore_size(loaded.pixels, loaded.image, picture, finish)
-    settings = {**job.record, **made}
-    write_pixels(pixels, path, settings=settings, opacity=loaded.opacity)
