@@ -96,6 +96,20 @@ def test_strength_moves_features(params: Tree) -> None:
     assert_same(make("--style", "sea.png", "--strength", "0"), load_image("photo.png"))
 
 
+@pytest.mark.parametrize("options", [(), ("--tile", "176", "--stroke-size", "0")])
+def test_passes_paint_the_picture_again(params: Tree, options: tuple[str, ...]) -> None:
+    if options:
+        save_photo("photo.png", 24, 288)
+    target = described(params, "sea.png")
+    expected = jnp.asarray(painted(params, target))
+    for _ in range(2):
+        expected = jnp.clip(jax.jit(stylize)(params, expected, target), 0, 1)
+    found = make("--style", "sea.png", "--passes", "3", *options)
+    assert_same(found, expected)
+    assert np.abs(found - painted(params, target)).max() > 2 * LEVEL
+    assert load_settings("out.png")["passes"] == 3
+
+
 def test_the_size_of_a_painting_is_chosen(params: Tree) -> None:
     save_painting("large.png", 2, 100, 80)
     found = make("--style", "large.png", "--style-size", "50")

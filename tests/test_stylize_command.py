@@ -71,6 +71,19 @@ def test_compilations_are_shown_and_a_bar_in_terminals(
     assert ("1/1" in printed) == terminal
 
 
+def test_passes_of_photos_of_many_sizes(nets: dict[str, Params]) -> None:
+    """Such photos lie in larger arrays."""
+    sizes = [(20, 36), (24, 30), (22, 34)]
+    for index, (height, width) in enumerate(sizes):
+        save_photo(f"many/{index}.png", height, width)
+    assert run(["stylize", "many", *STYLE, "-o", "twice", "--passes", "2"]) == 0
+    for index in range(len(sizes)):
+        photo = load_image(f"many/{index}.png")
+        once = np.clip(stylize(nets["wave"], photo), 0, 1)
+        twice = np.clip(stylize(nets["wave"], once), 0, 1)
+        assert_picture(f"twice/{index}.png", twice)
+
+
 @pytest.mark.parametrize("strength", [0, 0.25, 1])
 def test_strength_mixes_photo_and_picture(
     nets: dict[str, Params], strength: float

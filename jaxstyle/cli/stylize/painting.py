@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.stages import Compiled
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
@@ -144,6 +145,7 @@ def paint(
     network: Network,
     strategy: Strategy,
     finish: Finish,
+    passes: int,
     params: Params,
     images: Images,
     sizes: Any,
@@ -153,7 +155,16 @@ def paint(
 
     What comes before the parameters is static: equal ones are traced once.
     """
-    stylized = finish(images, network.run(params, images, sizes, strategy))
+
+    def stylize(images: Images) -> Images:
+        return network.run(params, images, sizes, strategy)
+
+    stylized = stylize(images)
+    if passes > 1:  # in a loop, which takes no longer to compile than one of them
+        stylized = lax.fori_loop(
+            1, passes, lambda _, x: stylize(jnp.clip(x, 0, 1)), stylized
+        )
+    stylized = finish(images, stylized)
     return images + strength * (stylized - images)
 
 
@@ -239,9 +250,9 @@ class Painter:
         if mesh is not None:
             whole, shared = replicated(mesh), sharded_first_axis(mesh)
             shardings = (whole, shared, shared, whole)
-        jitted = jax.jit(paint, static_argnums=(0, 1, 2), in_shardings=shardings)
-        finish = choose_finish(self.options)
-        program = jitted.lower(network, strategy, finish, *arguments).compile()
+        jitted = jax.jit(paint, static_argnums=(0, 1, 2, 3), in_shardings=shardings)
+        how = network, strategy, choose_finish(self.options), self.options.passes
+        program = jitted.lower(*how, *arguments).compile()
         self.say(f"compiled in {time.perf_counter() - started:.1f} s")
         check_memory(program, devices=strategy.devices)
         return program

@@ -79,7 +79,14 @@ def make_job(arguments: StylizeOptions, scratch: Path) -> Job:
     )
     runtime.use_compilation_cache()
     settings = (
-        *("strength", "preserve_color", "stroke_size", "style_size", "max_size"),
+        *(
+            "strength",
+            "passes",
+            "preserve_color",
+            "stroke_size",
+            "style_size",
+            "max_size",
+        ),
     )
     record = {name: getattr(arguments, name) for name in settings}
     paint = painting.Painter(arguments, say)

@@ -55,6 +55,11 @@ class StylizeOptions(Options):
         metavar="S",
         parse=fraction,
     )
+    passes: int = option(
+        1,
+        "stylize the picture again, N times in all: nearer to the painting, and each "
+        "takes as long as the first",
+    )
     stroke_size: float = option(
         1.0,
         "how large strokes are in the picture: 2 is twice as large, 0.5 half as large. "
