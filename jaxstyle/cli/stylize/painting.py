@@ -156,14 +156,13 @@ def paint(
     What comes before the parameters is static: equal ones are traced once.
     """
 
-    def stylize(images: Images) -> Images:
-        return network.run(params, images, sizes, strategy)
+    def stylize(x: Images) -> Images:
+        return network.run(params, jnp.clip(x, 0, 1), sizes, strategy)
 
-    stylized = stylize(images)
-    if passes > 1:  # in a loop, which takes no longer to compile than one of them
-        stylized = lax.fori_loop(
-            1, passes, lambda _, x: stylize(jnp.clip(x, 0, 1)), stylized
-        )
+    if passes == 1:
+        stylized = stylize(images)
+    else:  # a loop, which is compiled once
+        stylized = lax.fori_loop(0, passes, lambda _, x: stylize(x), images)
     stylized = finish(images, stylized)
     return images + strength * (stylized - images)
 
