@@ -93,7 +93,10 @@ def test_progress_is_shown_unless_it_is_not_wanted(
     [("46", ["45"]), ("22", ["45", "22", "45"])],
 )
 def test_the_picture_is_made_from_coarse_to_fine(
-    capsys: pytest.CaptureFixture[str], coarsest: str, sizes: list[str]
+    capsys: pytest.CaptureFixture[str],
+    coarsest: str,
+    sizes: list[str],
+    terminal: None,
 ) -> None:
     inputs = ("content.png", "style.png", "-o", "out.png", *SHALLOW, "--steps", "9")
     options = ("--size", "45", "--coarsest", coarsest)
