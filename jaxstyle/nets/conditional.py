@@ -105,7 +105,14 @@ def _split(
 
 
 def join_style(trunk: Params, style: Params) -> Tree:
-    """Join a trunk and a style to a net; see `split_style`.
+    """Join a trunk and a style to a net.
+
+    Args:
+        trunk: from `split_style`.
+        style: from `split_style`, of the same net or of another one with this trunk.
+
+    Returns:
+        The parameters of the net, for `jaxstyle.stylize`.
 
     Examples:
         >>> joined = jaxstyle.nets.join_style(*jaxstyle.nets.split_style(net))

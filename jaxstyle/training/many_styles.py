@@ -34,7 +34,12 @@ from jaxstyle.training.loop import State, Step
 
 
 class Pairs(NamedTuple):
-    """Photos, each with what it is to be painted like, 8-bit."""
+    """Photos, each with what it is to be painted like.
+
+    Attributes:
+        photos: 8-bit RGB, ``[n, h, w, 3]``.
+        paintings: as many, of any one size.
+    """
 
     photos: Any
     paintings: Any
@@ -120,7 +125,7 @@ def make_many_problem(
         objective: what is compared.
 
     Returns:
-        The problem, without targets: each batch brings photos and paintings.
+        The problem without targets, since each batch brings photos and paintings.
 
     Examples:
         >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
