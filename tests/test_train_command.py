@@ -58,6 +58,16 @@ def test_a_run_says_what_it_does(finished: Finished) -> None:
     assert end == ""
 
 
+def test_in_a_log_validations_are_lines(data: Path) -> None:
+    options = ("--steps", "2", "--validate-every", "1", "-o", "logged")
+    done = train(*options, terminal=False)
+    assert done.code == 0
+    *_, first, second, third = done.err.splitlines()
+    for number, line in enumerate((first, second, third)):
+        assert line.startswith(f"step {number} of 2: validation loss ")
+    assert "\r" not in done.err
+
+
 def test_a_run_ends_with_its_losses_and_what_was_wrong_with_photos(
     finished: Finished, data: Path
 ) -> None:

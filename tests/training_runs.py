@@ -56,9 +56,17 @@ def save_data(folder: Path) -> None:
     (photos / "07.png").write_bytes(b"no image")
 
 
-def train(*options: str) -> Finished:
+class Terminal(io.StringIO):
+    """What looks like a terminal, where progress bars are shown."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def train(*options: str, terminal: bool = True) -> Finished:
     """Run ``jaxstyle train`` in this process, in the folder of the data."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(["train", *TINY, *options])
     return Finished(code, out.getvalue(), err.getvalue())

@@ -269,7 +269,7 @@ def cache_photos(
         squares = read_squares(inputs.photos, side=side, report=inputs.report)
         shape = shapes.photos.shape
         images = jnp.zeros(shape, jnp.uint8, device=placement.replicated)
-        read, hidden = 0, is_quiet(arguments)
+        read, hidden = 0, is_quiet(arguments) or None
         with (
             closing(squares) as blocks,
             tqdm(total=count, desc="reading", unit="photo", disable=hidden) as bar,

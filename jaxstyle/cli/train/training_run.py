@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxstyle.cli import runtime
-from jaxstyle.cli.train.processes import agree_on_steps, is_first, is_quiet
+from jaxstyle.cli.train.processes import agree_on_steps, is_first, is_quiet, say
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.cli.train.training_inputs import CHECKPOINTS, PICTURES, Inputs
 from jaxstyle.cli.train.training_kinds import pair_batches
@@ -71,12 +71,13 @@ class PendingSteps(NamedTuple):
 @contextmanager
 def open_session(run: Run, start: State) -> Iterator[Session]:
     """Open the logs and the photos where a state stands, and the progress bar."""
-    step, steps, quiet = int(start.step), run.settings.steps, is_quiet(run.arguments)
+    step, steps = int(start.step), run.settings.steps
+    hidden = is_quiet(run.arguments) or None  # None hides it outside of terminals
     with (
         runtime.catch_interrupts() as interrupts,
         RunLog(run.folder, step=step) if is_first() else nullcontext() as log,
         open_photos(run, step) as advance,
-        tqdm(total=steps, initial=step, unit="step", disable=quiet) as bar,
+        tqdm(total=steps, initial=step, unit="step", disable=hidden) as bar,
     ):
         yield Session(advance, log, bar, interrupts)
 
@@ -127,7 +128,7 @@ def train(run: Run, state: State, session: Session) -> State:
     )
     count, requested, pending = 1, 1, None
     if step == 0:
-        write_log(session, step, validate(run, state))
+        log_validation(run, state, session)
         session.bar.unpause()
     while step < steps:
         started = time.perf_counter()
@@ -184,13 +185,22 @@ def run_scheduled(
     step, every = int(state.step), run.arguments
     last = step == run.settings.steps
     if last or is_due(step, every.validate_every):
-        write_log(session, step, validate(run, state))
+        log_validation(run, state, session)
     if is_first() and (last or is_due(step, every.picture_every)):
         save_pictures(run, state)
     if last or interrupted or is_due(step, every.checkpoint_every):
         if session.log is not None:
             session.log.sync()
         save(run, state)
+
+
+def log_validation(run: Run, state: State, session: Session) -> None:
+    """Measure on held-out photos, and say so where there is no bar."""
+    step, means = int(state.step), validate(run, state)
+    write_log(session, step, means)
+    if session.bar.disable:
+        loss = f"validation loss {means['validation_loss']:.5g}"
+        say(run.arguments, f"step {step} of {run.settings.steps}: {loss}")
 
 
 def validate(run: Run, state: State) -> dict[str, float]:
