@@ -4,8 +4,10 @@ import io
 import os
 import socket
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
@@ -251,6 +253,43 @@ def test_a_large_image_is_compared_with_the_free_memory_before_it_is_decoded(
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     reason = refusal(path).removeprefix("cannot read the image PATH: ")
     assert reason == "needs 0.0 GB, but only 0.0 GB is free"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".ppm", ".jp2"])
+@pytest.mark.parametrize("size", [(300_000, 1), (1, 300_000)])
+def test_a_row_of_pixels_that_is_too_long_is_refused_before_it_is_decoded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    size: tuple[int, int],
+) -> None:
+    Image.new("L", size).save(path := tmp_path / f"x{suffix}")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    width, height = size
+    assert refusal(path) == (
+        f"cannot read the image PATH: it is {width}x{height} pixels; "
+        "at most 262144 are read on a side"
+    )
+
+
+def test_a_row_of_178_million_pixels_takes_neither_time_nor_memory(
+    tmp_path: Path,
+) -> None:
+    """It takes Pillow minutes and gigabytes, in a file of 173 kB."""
+    Image.new("L", (9, 9)).save(path := tmp_path / "x.png")
+    png = bytearray(path.read_bytes())
+    png[16:24] = (178_000_000).to_bytes(4) + (1).to_bytes(4)
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4)
+    path.write_bytes(png)
+    before, started = getrusage(RUSAGE_SELF).ru_maxrss, time.process_time()
+    assert "it is 178000000x1 pixels" in refusal(path)
+    assert time.process_time() - started < 1
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 50 * 1024  # KiB
+
+
+def test_a_panorama_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (2**18, 2)).save(path := tmp_path / "x.png")
+    assert load_image(path, shrink_to=1000).shape == (1, 1000, 3)
 
 
 def test_an_image_that_pillow_cannot_copy_is_refused_in_one_line(

@@ -46,6 +46,7 @@ BAD = {
     "a line": (encode(PHOTO[:1]), "60x1 pixels are far too few"),
     "bomb": (large_png(20000, 10000), "decompression bomb"),
     "lesser bomb": (large_png(10000, 8000), "10000x8000 pixels"),
+    "long row": (large_png(300_000, 100), "it is 300000x100 pixels; at most"),
     "least bomb": (large_png(12000, 10000), "12000x10000 pixels"),
     "program": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",

@@ -40,6 +40,9 @@ LARGE = 2**24
 MOST_PER_BYTE = 10_000
 """The most pixels for a byte of a large image; deflate and LZW reach no more."""
 
+LONGEST = 2**18
+"""The most pixels on a side; JPEG files reach a quarter of it."""
+
 BYTES_PER_PIXEL = 28
 """The memory that a pixel takes, at most, from the file to float32 RGB (measured)."""
 
@@ -160,7 +163,8 @@ def open_image(file: IO[bytes], *, least: int | None = None) -> "Image.Image":
     """Read the header of an image; Pillow's warnings are silenced in the process.
 
     A large JPEG is shrunk while it is decoded, to ``least`` pixels or more on the
-    longer side.
+    longer side. A ValueError says if a side is longer than any picture's: decoders
+    take minutes and gigabytes for such a row.
     """
     from PIL import Image
 
@@ -169,6 +173,9 @@ def open_image(file: IO[bytes], *, least: int | None = None) -> "Image.Image":
     if is_heif := bool(_brands(file) & HEIF_BRANDS):
         _register_heif()
     image = Image.open(file, formats=[HEIF] if is_heif else FORMATS)
+    if max(image.size) > LONGEST:
+        size = f"{image.width}x{image.height} pixels"
+        raise ValueError(f"it is {size}; at most {LONGEST} are read on a side")
     if least is not None and image.width * image.height > DRAFTED:
         factor = least / max(image.size)
         image.draft(None, (round(image.width * factor), round(image.height * factor)))

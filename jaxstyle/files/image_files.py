@@ -67,8 +67,9 @@ def load_image(
 
     Raises:
         ValueError: the file is missing, unreadable, no image of these formats, damaged,
-            too large for the free memory, or larger than Pillow's limit against
-            decompression bombs; or a pixel is NaN or infinite.
+            too large for the free memory, larger than Pillow's limit against
+            decompression bombs, or longer than 2**18 pixels; or a pixel is NaN or
+            infinite.
         MemoryError: enlarged, it needs more memory than is free.
 
     Examples:
