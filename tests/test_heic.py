@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from image_samples import assert_close, blocks, read
 from PIL import Image
@@ -37,7 +38,6 @@ def test_other_images_do_not_need_it(
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A HEIC file of four colors, the left half transparent."""
-    pillow_heif = pytest.importorskip("pillow_heif")
     pixels = np.full((64, 96, 4), 255, np.uint8)
     pixels[..., :3] = blocks(64, 96)
     pixels[:, :48, 3] = 0
@@ -63,7 +63,6 @@ def test_a_damaged_file_is_refused_in_one_line(photo: Path) -> None:
 
 
 def test_a_photo_on_its_side_is_upright(photo: Path) -> None:
-    pillow_heif = pytest.importorskip("pillow_heif")
     exif = Image.Exif()
     exif[0x0112] = 6
     image = pillow_heif.from_pillow(Image.fromarray(blocks(64, 96)))

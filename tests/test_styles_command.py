@@ -97,8 +97,11 @@ def refused(capsys: Captured, *arguments: str | Path) -> str:
 # --- the list -----------------------------------------------------------------------
 
 
-def test_every_style_has_a_line(shipped: Path, capsys: Captured) -> None:
+def test_every_style_has_a_line(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     """Whole in a pipe, however long it is."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # parallel tests have it
     size = save(shipped / "great-wave.safetensors", width=3, **WAVE)
     save(shipped / "a.safetensors")
     megabytes = f"{size / 1e6:.1f}"
