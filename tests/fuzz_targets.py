@@ -6,10 +6,12 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
+import jax
 import numpy as np
 
 from jaxstyle.cli import styles_command
@@ -26,12 +28,26 @@ from jaxstyle.files.json_files import load_object, save_object
 from jaxstyle.files.param_files import load_header, save_params
 from jaxstyle.files.run_log import read_metrics
 from jaxstyle.files.style_files import FORMAT, load_style_file
-from jaxstyle.files.transport_files import load_painting
+from jaxstyle.files.transport_files import (
+    load_decoder,
+    load_painting,
+    save_decoder,
+    save_painting,
+)
+from jaxstyle.files.trunk_files import load_trunk, save_trunk
+from jaxstyle.kernels.gaussians import Gaussian
+from jaxstyle.nets.conditional import predictor_shapes, split_style
 from jaxstyle.nets.net_layers import NORMS
 from jaxstyle.nets.transform_net import net_shapes
+from jaxstyle.transport.decoder import init_decoder
+from jaxstyle.transport.encoder import LEVELS
+from jaxstyle.vgg import layers
 
 SIDE = 16
 """The side of the images, in pixels."""
+
+NARROW = (1, 1, 2, 2)
+"""The widths of the blocks of a narrow network down to relu4_1."""
 
 CONFIGURATION = {"batch": 4, "style": {"relu1_2": 1e5}, "blend": None}
 
@@ -147,15 +163,14 @@ def _read_crop(path: Path) -> object:
 
 
 def _net() -> dict[str, Any]:
-    shapes = net_shapes(width=1, norm=next(iter(NORMS)), blocks=1)
+    return _fill(net_shapes(width=1, norm=next(iter(NORMS)), blocks=1))
 
-    def fill(tree: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: fill(x) if isinstance(x, Mapping) else np.ones(x, np.float32)
-            for key, x in tree.items()
-        }
 
-    return fill(shapes)
+def _fill(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _fill(x) if isinstance(x, Mapping) else np.ones(x, np.float32)
+        for key, x in shapes.items()
+    }
 
 
 def _params(folder: Path) -> list[bytes]:
@@ -164,6 +179,44 @@ def _params(folder: Path) -> list[bytes]:
     small = {"a": np.ones(3, np.float16), "b": {"c": np.zeros((2, 2), np.int64)}}
     save_params(small, other := folder / "y.safetensors", metadata={"by": "me"})
     return [path.read_bytes(), other.read_bytes()]
+
+
+def _paintings(folder: Path) -> list[bytes]:
+    with patch.object(layers, "WIDTHS", NARROW):
+        painting = {
+            layer: Gaussian(jax.numpy.ones(count), jax.numpy.eye(count))
+            for layer, count in zip(LEVELS, NARROW, strict=True)
+        }
+        save_painting(painting, path := folder / "x.safetensors", metadata={})
+    return [path.read_bytes()]
+
+
+def _read_painting(path: Path) -> object:
+    """Read a painting of few channels, so that mutations meet more than numbers."""
+    with patch.object(layers, "WIDTHS", NARROW):
+        return load_painting(path)
+
+
+def _decoders(folder: Path) -> list[bytes]:
+    init = partial(init_decoder, channels=NARROW, hidden=(1, 1, 2))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    decoder = jax.tree.map(lambda x: np.ones(x.shape, np.float32), shapes)
+    save_decoder(decoder, path := folder / "x.safetensors", metadata={})
+    return [path.read_bytes()]
+
+
+def _trunks(folder: Path) -> list[bytes]:
+    """Make nets of many styles: their norms are predicted, or their kernels."""
+    found = []
+    for part in ("norms", "kernels"):
+        _, style = split_style(net := _net(), part=part)
+        many = {
+            "net": net,
+            "predictor": _fill(predictor_shapes(style, inputs=2, hidden=1)),
+        }
+        save_trunk(many, path := folder / "x.safetensors", metadata={})
+        found.append(path.read_bytes())
+    return found
 
 
 def _torch_pickle() -> bytes:
@@ -303,7 +356,7 @@ TARGETS = (
     Target("crop", _read_crop, _images),
     Target("style.safetensors", load_style_file, _params),
     Target("header.safetensors", load_header, _params),
-    Target("painting.safetensors", load_painting, _params),
+    Target("painting.safetensors", _read_painting, _paintings),
     Target("checkpoint.pth", from_torch, _torch_files),
     Target("tfrecord", _read_records, lambda folder: _records(folder, "tfrecord")),
     Target("array_record", _read_records, lambda folder: _records(folder, "")),
@@ -312,5 +365,7 @@ TARGETS = (
     Target("metrics.jsonl", _read_metrics, _metrics),
     Target("metadata", _read_metadata, _metadata),
     Target("card.md", read_card, _cards),
+    Target("decoder.safetensors", load_decoder, _decoders),
+    Target("trunk.safetensors", load_trunk, _trunks),
 )
 """One for each reader; the names are those of the files."""

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from decoder_samples import make_decoder, make_maps, make_vgg
 
 import jaxstyle
 from jaxstyle.files.param_files import save_params
-from jaxstyle.files.transport_files import load_decoder, save_decoder
+from jaxstyle.files.transport_files import DECODER, load_decoder, save_decoder
 from jaxstyle.transport import closed_form
 from jaxstyle.transport.closed_form import Moments, fit_decoder, reduce_rank, solve
 from jaxstyle.transport.decoder import (
@@ -209,3 +210,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     save_decoder(decoder, path, metadata={})
     with pytest.raises(ValueError, match="block3/conv2/bias is missing"):
         load_decoder(path)
+
+
+def test_scales_of_another_shape_multiply_nothing(tmp_path: Path) -> None:
+    """A row times a column would take gigabytes."""
+    kernel, scale = np.zeros((40_000, 1), np.int8), np.zeros((1, 40_000), np.float32)
+    arrays = {"block1": {"input": {"kernel": kernel, "scale": scale}}}
+    about = {**DECODER, "channels": "1 1 1 1", "hidden": "1 1 1"}
+    save_params(arrays, path := tmp_path / "x.safetensors", metadata=about)
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="block1/input/scale is unexpected"):
+        load_decoder(path)
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB

@@ -113,13 +113,14 @@ def _quantize(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _restore(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `_quantize`, as far as there is anything to undo."""
+    """Undo `_quantize`, where a scale has the shape that it gives."""
     found: dict[str, Any] = {
         name: _restore(value) if isinstance(value, Mapping) else value
         for name, value in tree.items()
     }
-    if "kernel" in found and "scale" in found:
-        found["kernel"] = found["kernel"] * found.pop("scale")
+    kernel, scale = np.asarray(found.get("kernel")), np.asarray(found.get("scale"))
+    if kernel.shape and scale.shape == kernel.shape[-1:]:
+        found["kernel"] = kernel * found.pop("scale")
     return found
 
 
