@@ -1,5 +1,6 @@
 """What ``jaxstyle stylize`` refuses, passes over, and keeps when it is interrupted."""
 
+import io
 import os
 import shutil
 import signal
@@ -11,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 from command_line import run, start
 from PIL import Image
 from stylize_samples import STYLE, files, refusal, save_photo
+from tqdm import tqdm
 
 from jaxstyle import load_image
-from jaxstyle.cli.stylize import pictures
+from jaxstyle.cli.stylize import painting, pictures, stylize_command
 from jaxstyle.cli.stylize.painting import Painter
 from jaxstyle.cli.stylize.photos import describe_others
 from jaxstyle.files.image_files import write_pixels
@@ -261,3 +264,52 @@ def test_an_interrupt_keeps_what_is_done() -> None:
     assert out.decode() == f"out: {len(made)} pictures\n"
     for name in made:
         assert load_image(f"out/{name}").shape == (200, 200, 3)
+
+
+def test_an_interrupt_waits_for_the_pictures_under_way_alone(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar counts them as the message does, and no file is left that is not whole.
+
+    No batch is begun before the last one is painted, and written with two behind it.
+    """
+    for i in range(20):
+        save_photo(f"in/{i:02d}.png", 200, 200)
+    monkeypatch.setattr(painting, "BATCH_PIXELS", 200 * 200)
+    bars: list[Any] = []
+    painted: list[Any] = []
+
+    class Slow:
+        """A picture that is begun, and painted when it is waited for."""
+
+        def __init__(self, array: jax.Array) -> None:
+            self.array, self.ready = array, False
+            assert all(other.ready for other in painted)
+            painted.append(self)
+
+        def block_until_ready(self) -> None:
+            if len(painted) == 5:
+                signal.raise_signal(signal.SIGINT)
+            self.ready = True
+
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            return np.asarray(self.array)
+
+    def bar(**arguments: Any) -> Any:
+        bars.append(tqdm(**{**arguments, "disable": False}, file=io.StringIO()))
+        return bars[-1]
+
+    begin = Painter.__call__
+    monkeypatch.setattr(Painter, "__call__", lambda *each: Slow(begin(*each)))
+    monkeypatch.setattr(stylize_command, "tqdm", bar)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run(["stylize", "in", *STYLE, "-o", "out"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert files("out") == [f"{i:02d}.png" for i in range(5)]
+    assert len(os.listdir("out")) == 5
+    assert [x.n for x in bars] == [5]
+    printed = capsys.readouterr()
+    assert printed.err == "interrupted after 5 of 20 pictures\n"
+    assert printed.out == "out: 5 pictures\n"

@@ -156,7 +156,10 @@ def make_pictures(job: Job) -> list[Path]:
 def paint_batches(
     job: Job, readers: Executor
 ) -> Iterator[tuple[painting.Batch, int, jax.Array]]:
-    """Begin each batch of photos in each style; yield it with the style's index."""
+    """Begin each batch of photos in each style; yield it with the style's index.
+
+    CPUs finish it: they are no faster with several, for which an interrupt would wait.
+    """
     max_size, stroke_size = job.arguments.max_size, job.arguments.stroke_size
     networks = [style.network for style in job.styles]
     smallest = max(network.smallest_side for network in networks)
@@ -184,6 +187,8 @@ def paint_batches(
             try:
                 with naming_photos(batch):
                     painted = job.paint(style, batch)
+                    if jax.default_backend() == "cpu":
+                        jax.block_until_ready(painted)
             except PhotoError as error:
                 job.failures.add(str(error))
             else:
