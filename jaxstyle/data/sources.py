@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -79,7 +79,7 @@ def open_source(
     if folder.is_dir():
         if (folder / "dataset_info.json").is_file():  # TFDS has prepared it
             return TfdsSource(folder, split=split)
-        return FolderSource(folder)
+        return open_folder(folder)
     if folder.exists() or not is_tfds_name(data) or folder.suffix.lower() in SUFFIXES:
         raise ValueError(
             f"no data {data}: expected a folder of images, or the name of a TFDS data "
@@ -124,41 +124,28 @@ def find_tfds(name: str, *, data_dir: str | Path | None = None) -> Path | None:
     return None
 
 
-class FolderSource:
-    """The image files in a folder and its subfolders, in the order of their names."""
+class FileSource:
+    """Image files in a fixed order, each with the name that reports call it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
-        self._folder = folder
-        self._files = list_images(folder)
+    def __init__(self, name: str, files: Iterable[tuple[str, Path]]) -> None:
+        self.name = name
+        self._files = list(files)
         self.fingerprint = make_fingerprint(
-            f"{file} {(folder / file).stat().st_size}" for file in self._files
+            f"{file} {path.stat().st_size}" for file, path in self._files
         )
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index: int) -> Record:
-        file = self._files[index]
-        return Record(file, read_regular(self._folder / file))
+        name, path = self._files[index]
+        return Record(name, read_regular(path))
 
 
-class FileSource:
-    """Image files, in the order in which they are given."""
-
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self.name = f"{len(paths)} images"
-        self._paths = [Path(path) for path in paths]
-        self.fingerprint = make_fingerprint(
-            hashlib.sha256(read_regular(path)).hexdigest() for path in self._paths
-        )
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> Record:
-        path = self._paths[index]
-        return Record(str(path), read_regular(path))
+def open_folder(folder: Path) -> FileSource:
+    """Open the images in a folder and its subfolders, in the order of their names."""
+    files = ((name, folder / name) for name in list_images(folder))
+    return FileSource(str(folder), files)
 
 
 class TfdsSource:

@@ -115,6 +115,15 @@ def check_params(
         raise ValueError(f"wrong parameters in {path}: {'; '.join(problems)}")
 
 
+def not_positive(arrays: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Describe which of some arrays hold values that are not positive."""
+    return [
+        f"{name} holds values that are not positive"
+        for name in names
+        if name in arrays and (arrays[name] <= 0).any()
+    ]
+
+
 def check_format(
     metadata: Mapping[str, str],
     expected: Mapping[str, str],

@@ -264,11 +264,7 @@ def check_net(params: Mapping[str, Any], *, path: str | Path) -> None:
     taps = len(FILTERS["bilinear"]) if "filter" in params else 1
     noise = channels.get("noise", 0)
     shapes = net_shapes(width=width, norm=norm, blocks=blocks, taps=taps, noise=noise)
-    others = [
-        f"{name} holds values that are not positive"
-        for name in ("input/std", "output/std")
-        if name in arrays and (arrays[name] <= 0).any()
-    ]
+    others = param_files.not_positive(arrays, ("input/std", "output/std"))
     others += [
         f"{name} holds negative values"
         for name, array in arrays.items()

@@ -9,6 +9,7 @@ from jaxstyle.files.param_files import (
     check_params,
     leaves,
     load_params,
+    not_positive,
     save_params,
 )
 from jaxstyle.files.style_files import TRUNK, check_net
@@ -79,9 +80,5 @@ def _check(many: Mapping[str, Any], *, path: str | Path) -> None:
     kernel = arrays.get("hidden/kernel")
     inputs, units = (1, 1) if kernel is None or kernel.ndim != 2 else kernel.shape
     shapes = predictor_shapes(style, inputs=inputs, hidden=units // len(outputs))
-    others = [
-        f"{name} holds values that are not positive"
-        for name in ("input/std",)
-        if name in arrays and (arrays[name] <= 0).any()
-    ]
+    others = not_positive(arrays, ("input/std",))
     check_params(predictor, shapes, path=path, others=others)

@@ -95,10 +95,8 @@ def find_start(
 
     That of the first process counts. It names checkpoints that are damaged.
     """
-    folder, like = (
-        Path(arguments.output),
-        state_shapes(settings, inputs.start, inputs.examples),
-    )
+    folder = Path(arguments.output)
+    like = state_shapes(settings, inputs.start, inputs.examples)
     resumes = arguments.resume and find_checkpoints(folder / CHECKPOINTS)
     if not (resumes and is_first()):
         init = jax.jit(partial(init_state, settings))

@@ -240,13 +240,15 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
     kind = choose_kind(settings.loss, len(arguments.styles))
     styles, paintings, squares = [], None, np.zeros((0, size, size, 3), np.uint8)
     if kind is MANY:
-        paintings = FileSource(arguments.styles)
+        files = [(path, Path(path)) for path in arguments.styles]
+        paintings = FileSource(f"{len(files)} paintings", files)
         squares = read_paintings(paintings, size=size)
     else:
         styles = load_paintings(
             arguments.styles, settings.style_size, settings.loss, params
         )
-    start = load_start(arguments, params, styles)
+    init = None if arguments.init is None else _load_start(arguments.init)
+    start = init and choose_start(init, arguments, params, styles)
     source = open_source(arguments.data, data_dir=arguments.data_dir)
     if len(source) < settings.batch + arguments.validation:
         raise ValueError(
@@ -255,15 +257,15 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
             "--batch or --validation"
         )
     photos, validation = hold_out(source, arguments.validation)
-    cache, files = arguments.data_cache, map(Path, arguments.styles)
+    cache, images = arguments.data_cache, map(Path, arguments.styles)
     configuration = {
         **describe_settings(settings),
         "vgg": digest_params(params),
-        "styles": [hashlib.sha256(x.read_bytes()).hexdigest()[:16] for x in files],
+        "styles": [hashlib.sha256(x.read_bytes()).hexdigest()[:16] for x in images],
         "data": photos.fingerprint,
         "data_cache": None if cache == NO_CACHE else cache,
         "seed": arguments.seed,
-        "init": start and digest_params(_load_start(str(arguments.init))),
+        "init": init and digest_params(init),
     }
     held_out = read_centers(validation, size=size, report=report)
     return Inputs(
@@ -289,24 +291,24 @@ def read_paintings(paintings: Source, *, size: int) -> Squares:
     return squares
 
 
-def load_start(
-    arguments: TrainOptions, params: network.VGGParams, styles: Sequence[Image]
-) -> Params | None:
-    """Read the parameters that training starts from, if any.
+def choose_start(
+    init: Params,
+    arguments: TrainOptions,
+    params: network.VGGParams,
+    styles: Sequence[Image],
+) -> Params:
+    """Choose the parameters that training starts from, given those of ``--init``.
 
     A net of many styles goes on as one, or predicts a net for a painting.
     """
-    if arguments.init is None:
-        return None
-    start = _load_start(arguments.init)
-    if "predictor" not in start or not styles:
-        return start
+    if "predictor" not in init or not styles:
+        return init
     if len(styles) > 1:
         raise ValueError(
             f"{arguments.init} is a net of many styles, which predicts a net for one "
             "painting, not for a blend; choose another --init"
         )
-    return jax.jit(predict_net)(start, params, styles[0])
+    return jax.jit(predict_net)(init, params, styles[0])
 
 
 def make_record(
