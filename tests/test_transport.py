@@ -70,7 +70,8 @@ def move(
 ) -> jax.Array:
     """Move features of a level to a distribution."""
     level = _Level(LEVELS.index(layer) + 1, {}, [target], [None], jnp.array(strength))
-    return level.move(features, level.measure(features, [None]), [None])
+    moves = level.fit(level.measure(features, [None]))
+    return level.move(features, moves, [None])
 
 
 # --- what is known of a painting ----------------------------------------------------

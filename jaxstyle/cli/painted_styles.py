@@ -25,6 +25,7 @@ from jaxstyle.transport.paintings import Painting, describe, mix
 from jaxstyle.transport.stylization import (
     Region,
     Target,
+    hold,
     stylize,
     stylize_padded,
     stylize_sharded,
@@ -154,12 +155,19 @@ def _paint_padded(params: Mapping[str, Any], images: Images, sizes: Sizes) -> Im
     return stylize_padded(transport, images, target, sizes, strength=strength)
 
 
+def _hold(params: Mapping[str, Any], images: Images) -> Mapping[str, Any]:
+    target, strength = fit_target(params["target"], images), params["strength"]
+    held = hold(params["transport"], images, target, strength=strength)
+    return {**params, "target": held}
+
+
 TRANSPORT = Network(
     apply=partial(_paint, stylize),
     smallest_side=SMALLEST_SIDE,
     padded=_paint_padded,
     sharded=partial(_paint, stylize_sharded),
     tiled=partial(_paint, stylize_tiled),
+    hold=_hold,
 )
 """What paints like any painting; its parameters hold the painting, too."""
 

@@ -11,7 +11,7 @@ from typing import Any
 from jaxstyle.images.arrays import Image, Images
 from jaxstyle.nets.padded import stylize_padded, stylize_sharded
 from jaxstyle.nets.tiled import stylize_tiled
-from jaxstyle.nets.transform_net import SMALLEST_SIDE, stylize
+from jaxstyle.nets.transform_net import SMALLEST_SIDE, hold, stylize
 from jaxstyle.scaling.memory import Strategy
 
 TRANSFORM = "transform"
@@ -34,6 +34,8 @@ class Network:
             sides of arrays are multiples of 64.
         sharded: the same on several devices, like `jaxstyle.nets.stylize_sharded`.
         tiled: the same in little memory, like `jaxstyle.nets.stylize_tiled`.
+        hold: ``hold(params, images) -> params``, with the statistics of these images
+            held, like `jaxstyle.nets.hold`; without it, a net has none.
 
     Examples:
         >>> negative = jaxstyle.nets.Network(apply=lambda params, images: 1 - images)
@@ -46,6 +48,7 @@ class Network:
     padded: Callable[..., Images] | None = None
     sharded: Callable[..., Images] | None = None
     tiled: Callable[..., Image] | None = None
+    hold: Callable[[Any, Images], Any] | None = None
 
     def supports(self, strategy: Strategy) -> bool:
         """Test whether there is a function for a strategy."""
@@ -76,6 +79,7 @@ NETWORKS: dict[str, Network] = {
         padded=stylize_padded,
         sharded=stylize_sharded,
         tiled=stylize_tiled,
+        hold=hold,
     )
 }
 """The networks by name; add yours before you call ``jaxstyle.cli.main.main``."""

@@ -39,6 +39,7 @@ from jaxstyle.nets.net_layers import (
     make_layers,
     measure_axes,
     measure_image,
+    running_or,
 )
 
 SMALLEST_SIDE = 16
@@ -264,6 +265,51 @@ def stylize_in_training(params: Params, images: Images) -> tuple[Images, Params]
 
     stylized, measured = _stylize(params, images, measure)
     return stylized, _update_running(params, measured)
+
+
+def hold(params: Params, images: Float[Array, "n h w 3"]) -> dict[str, Any]:
+    """Take the moments of instance norm over all images, and hold them.
+
+    What this returns is a net with batch norm, whose running moments are those of the
+    images: one fixed function of an image. Where nothing changes from one frame of a
+    film to the next, nothing changes in the picture. With one image it paints that
+    image as the net itself does. A net with batch norm comes back as it is.
+
+    Args:
+        params: a net's parameters.
+        images: RGB in [0, 1], ``[n, h, w, 3]``, such as some frames of a shot.
+
+    Returns:
+        Parameters for `jaxstyle.stylize`.
+
+    Examples:
+        >>> frames = jnp.stack([photo, photo[::-1]])
+        >>> held = jax.jit(jaxstyle.nets.hold)(net, frames)
+        >>> sorted(held["norm1"])
+        ['bias', 'mean', 'scale', 'variance']
+        >>> jaxstyle.stylize(held, frames).shape
+        (2, 16, 16, 3)
+    """
+
+    def measure(x: Activations) -> Moments:
+        return measure_axes(x, (0, 1, 2))
+
+    _, measured = _stylize(params, images, running_or(measure))
+    return _hold(params, measured)
+
+
+def _hold(params: Params, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Give norms the moments that were measured, as those that run with batch norm."""
+    held = dict(params)
+    for name, moments in measured.items():
+        own = params.get(name, {})
+        if isinstance(moments, Mapping):
+            held[name] = _hold(own, moments)
+        elif moments is not None:
+            mean, variance = map(jnp.ravel, moments)
+            neutral = {"scale": jnp.ones_like(mean), "bias": jnp.zeros_like(mean)}
+            held[name] = {**neutral, **own, "mean": mean, "variance": variance}
+    return held
 
 
 def _stylize(

@@ -1,6 +1,7 @@
 from .paintings import describe as describe, mix as mix
 from .stylization import (
     Region as Region,
+    hold as hold,
     stylize as stylize,
     stylize_sharded as stylize_sharded,
     stylize_tiled as stylize_tiled,

@@ -62,17 +62,32 @@ class Region(NamedTuple):
     """A part of images that is painted like a painting of its own.
 
     Attributes:
-        painting: from `jaxstyle.transport.describe`.
+        painting: from `jaxstyle.transport.describe`, or what `hold` makes of it.
         mask: the part, ``[h, w]`` in [0, 1]. Those of all regions should nowhere add
             up to more than 1.
     """
 
-    painting: Painting
+    painting: "Painting | Mapping[str, Move]"
     mask: Float[Array, "h w"]
 
 
-Target: TypeAlias = Painting | Sequence[Region]
-"""What images are painted like: a painting, or several in regions."""
+class Move(NamedTuple):
+    """How features of one distribution move to have another: ``(x - b) A + a``.
+
+    Attributes:
+        linear: A, ``[*n, c, c]``.
+        before: b, the mean before, ``[*n, c]``.
+        after: a, the mean after, ``[*n, c]``.
+    """
+
+    linear: Float[Array, "*n c c"]
+    before: Float[Array, "*n c"]
+    after: Float[Array, "*n c"]
+
+
+Target: TypeAlias = Painting | Mapping[str, Move] | Sequence[Region]
+"""What images are painted like: a painting, or several in regions; from `hold`, held
+moves towards them."""
 
 _Mask: TypeAlias = Float[Array, "*n h w"] | None
 """How much each position counts; ``None`` if all count the same."""
@@ -134,9 +149,60 @@ def stylize(
     for level in _levels(params, images, target, strength):
         x = jnp.clip(x, 0, 1)
         features = level.encode(x)
-        sources = level.measure(features, level.masks)
-        x = level.paint(x, features, sources, level.masks)
+        moves = level.fit(level.measure(features, level.masks))
+        x = level.paint(x, features, moves, level.masks)
     return x
+
+
+def hold(
+    params: Mapping[str, Any],
+    images: Float[Array, "n h w 3"],
+    target: Target,
+    *,
+    strength: ArrayLike = 1.0,
+) -> Target:
+    """Fit the moves of features to all images together, and hold them.
+
+    `stylize` towards what this returns is one fixed function of an image: where nothing
+    changes from one frame of a film to the next, nothing changes in the picture. With
+    one image it paints that image as towards the target itself. Images go through the
+    levels one after the other, so that their number needs no memory.
+
+    Args:
+        params: from `jaxstyle.load_transport`.
+        images: RGB in [0, 1], ``[n, h, w, 3]``, such as some frames of a shot.
+        target: from `jaxstyle.transport.describe`, without leading axes, or regions.
+        strength: as in `stylize`, to which the same must be given.
+
+    Returns:
+        A target for `stylize`, `stylize_tiled` and `stylize_sharded`.
+
+    Raises:
+        TypeError: the images are not floating-point.
+        ValueError: a shape is wrong, or an image is too small.
+
+    Examples:
+        >>> target = jaxstyle.transport.describe(transport, painting)
+        >>> frames = jnp.stack([photo, photo[::-1]])
+        >>> held = jax.jit(jaxstyle.transport.hold)(transport, frames, target)
+        >>> jaxstyle.transport.stylize(transport, frames, held).shape
+        (2, 16, 16, 3)
+    """
+    check_images(images, smallest=SMALLEST_SIDE)
+    if images.ndim != 4:
+        raise ValueError(f"expected a batch of images [n, h, w, 3], got {images.shape}")
+    x = images
+    held: dict[str, Sequence[Move]] = {}
+    for level in _levels(params, images, target, strength):
+        x = jnp.clip(x, 0, 1)
+        held[LEVELS[level.number - 1]] = moves = level.fit_all(x)
+        x = lax.map(level._replace(targets=moves).paint_alone, x)
+    if isinstance(target, Mapping):
+        return {layer: moves[0] for layer, moves in held.items()}
+    return [
+        Region({layer: moves[index] for layer, moves in held.items()}, region.mask)
+        for index, region in enumerate(target)
+    ]
 
 
 def stylize_padded(
@@ -158,8 +224,8 @@ def stylize_padded(
         x = jnp.clip(reflect(x, sizes), 0, 1)
         features = level.encode(x)
         counted = inside(features, sizes // level_stride(level.number))
-        sources = level.measure(features, [counted.astype(jnp.float32)])
-        x = level.paint(x, features, sources, level.masks)
+        moves = level.fit(level.measure(features, [counted.astype(jnp.float32)]))
+        x = level.paint(x, features, moves, level.masks)
     return x
 
 
@@ -167,11 +233,14 @@ def stylize_padded(
 
 
 class _Level(NamedTuple):
-    """What is done at a level; masks are those of the level's resolution."""
+    """What is done at a level; masks are those of the level's resolution.
+
+    Targets are all distributions, or all moves that are held.
+    """
 
     number: int
     params: Mapping[str, Any]
-    targets: Sequence[Gaussian]
+    targets: Sequence[Gaussian | Move]
     masks: Sequence[_Mask]
     strength: Float[Array, ""]
     sizes: Sizes | None = None
@@ -190,31 +259,48 @@ class _Level(NamedTuple):
             for mask in self.masks
         ]
 
-    def measure(self, x: Maps, masks: Sequence[_Mask]) -> list[Gaussian]:
-        """Compute the distribution of features in each region."""
-        return [fit_level(x, mask) for mask in masks]
+    @property
+    def is_held(self) -> bool:
+        """Whether no distribution is needed."""
+        return all(isinstance(target, Move) for target in self.targets)
 
-    def move(
-        self, x: Maps, sources: Sequence[Gaussian], masks: Sequence[_Mask]
-    ) -> Maps:
-        """Move features from distributions to those of the paintings."""
+    def measure(self, x: Maps, masks: Sequence[_Mask]) -> list[Gaussian]:
+        """Compute the distribution of features in each region, if it is needed."""
+        return [] if self.is_held else [fit_level(x, mask) for mask in masks]
+
+    def fit(self, sources: Sequence[Gaussian]) -> list[Move]:
+        """Compute the moves from distributions to those of the paintings."""
+        held = [target for target in self.targets if isinstance(target, Move)]
+        goals = [target for target in self.targets if isinstance(target, Gaussian)]
+        return held or list(map(_fit_move, sources, goals))
+
+    def fit_all(self, images: Float[Array, "n h w 3"]) -> list[Move]:
+        """Compute the moves from the distributions of all images together."""
+        parts = lax.map(lambda x: self.measure(self.encode(x), self.masks), images)
+        counts = jnp.ones(len(images))
+        return self.fit([join_gaussians(each, counts) for each in parts])
+
+    def move(self, x: Maps, moves: Sequence[Move], masks: Sequence[_Mask]) -> Maps:
+        """Move features."""
         changes = [
             change if mask is None else mask[..., None] * change
-            for mask, change in zip(
-                masks, map(_changer(x), sources, self.targets), strict=True
-            )
+            for mask, change in zip(masks, map(_changer(x), moves), strict=True)
         ]
         return (x + self.strength * reduce(jnp.add, changes)).astype(x.dtype)
+
+    def paint_alone(self, x: Images) -> Images:
+        """Do to images all that is done at a level whose moves are held."""
+        return self.paint(x, self.encode(x), self.fit([]), self.masks)
 
     def paint(
         self,
         x: Images,
         features: Maps,
-        sources: Sequence[Gaussian],
+        moves: Sequence[Move],
         masks: Sequence[_Mask],
     ) -> Images:
         """Add to images what the decoder makes of the change of their features."""
-        moved, size = self.move(features, sources, masks), x.shape[-3:-1]
+        moved, size = self.move(features, moves, masks), x.shape[-3:-1]
 
         def decode_level(features: Maps) -> Images:
             decoder = self.params["decoder"]
@@ -227,17 +313,21 @@ class _Level(NamedTuple):
         return x + new - old
 
 
-def _changer(x: Maps) -> Callable[[Gaussian, Gaussian], Maps]:
-    """Compute by how much features of one distribution move to have another."""
+def _fit_move(source: Gaussian, target: Gaussian) -> Move:
+    source, target = with_noise(source), with_noise(target)
+    linear = transport_map(source.covariance, target.covariance)
+    return Move(linear, source.mean, target.mean)
 
-    def change(source: Gaussian, target: Gaussian) -> Maps:
-        source, target = with_noise(source), with_noise(target)
-        linear = transport_map(source.covariance, target.covariance)
-        centered = x - source.mean[..., None, None, :]
+
+def _changer(x: Maps) -> Callable[[Move], Maps]:
+    """Compute by how much a move changes features."""
+
+    def change(move: Move) -> Maps:
+        centered = x - move.before[..., None, None, :]
         moved = jnp.einsum(
-            "...hwi,...ij->...hwj", centered, linear, precision="highest"
+            "...hwi,...ij->...hwj", centered, move.linear, precision="highest"
         )
-        return moved + target.mean[..., None, None, :] - x
+        return moved + move.after[..., None, None, :] - x
 
     return change
 
@@ -246,7 +336,7 @@ def _levels(
     params: Mapping[str, Any], images: Images, target: Target, strength: ArrayLike
 ) -> Iterator[_Level]:
     """Yield the levels in their order."""
-    regions: Sequence[tuple[Painting, _Mask]]
+    regions: Sequence[tuple[Painting | Mapping[str, Move], _Mask]]
     regions = [(target, None)] if isinstance(target, Mapping) else list(target)
     for _, mask in regions:
         if mask is not None:
@@ -386,15 +476,13 @@ def _paint_windows(
         found = level.measure(level.encode(window.cut(x)), masks)
         return list(zip([mask.sum() for mask in masks], found, strict=True))
 
-    parts = map_windows(measure, windows, x, mesh=mesh)
-    sources = [join_gaussians(found, counts) for counts, found in parts]
+    parts = [] if level.is_held else map_windows(measure, windows, x, mesh=mesh)
+    moves = level.fit([join_gaussians(found, counts) for counts, found in parts])
 
-    def paint(
-        window: Window, x: Image, sources: Sequence[Gaussian]
-    ) -> tuple[Image, None]:
+    def paint(window: Window, x: Image, moves: Sequence[Move]) -> tuple[Image, None]:
         pixels, masks = window.cut(x), level.cut_masks(window)
-        return level.paint(pixels, level.encode(pixels), sources, masks), None
+        return level.paint(pixels, level.encode(pixels), moves, masks), None
 
     height, width, _ = x.shape
     size = height, width
-    return join_windows(paint, windows, x, sources, size=size, stride=1, mesh=mesh)[0]
+    return join_windows(paint, windows, x, moves, size=size, stride=1, mesh=mesh)[0]
