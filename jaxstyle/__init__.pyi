@@ -10,6 +10,7 @@ from . import (
     training as training,
     transport as transport,
     vgg as vgg,
+    video as video,
 )
 from .files.image_files import load_image as load_image, save_image as save_image
 from .files.style_files import load_style as load_style, save_style as save_style

@@ -51,7 +51,7 @@ PAGES: Mapping[str, Page] = {
     "transport": Page(
         "Any painting in one pass",
         (
-            *("stylize", "Region", "describe", "mix"),
+            *("stylize", "Region", "describe", "mix", "hold", "Move"),
             *("stylize_tiled", "stylize_sharded"),
         ),
         module="jaxstyle.transport",
@@ -61,10 +61,18 @@ PAGES: Mapping[str, Page] = {
         (
             *("init_net", "mix_styles", "split_style", "join_style", "stylize_each"),
             *("describe_style", "init_predictor", "predict_style"),
-            *("TransformNet", "stylize_tiled", "stylize_sharded"),
+            *("hold", "TransformNet", "stylize_tiled", "stylize_sharded"),
             *("NETWORKS", "Network"),
         ),
         module="jaxstyle.nets",
+    ),
+    "video": Page(
+        "Moving pictures",
+        (
+            *("make_step", "init_state", "State", "blend"),
+            *("match_flows", "Motion", "warp", "warping_error", "is_cut"),
+        ),
+        module="jaxstyle.video",
     ),
     "images": Page(
         "Pictures larger than their strokes",

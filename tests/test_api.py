@@ -13,12 +13,15 @@ from public_names import PACKAGES, PUBLIC, TOP
 
 import jaxstyle
 
+APART = ("jaxstyle.training.", "jaxstyle.transport.", "jaxstyle.video.")
+"""Packages whose names others have, too."""
+
 ITEMS = {
     name.rpartition(".")[2]: item
     for name, item in PUBLIC.items()
-    if not name.startswith(("jaxstyle.training.", "jaxstyle.transport."))
+    if not name.startswith(APART)
 }
-"""The public names without their packages, those of training and transport left out."""
+"""The public names without their packages, those of some packages left out."""
 
 # What users rely on. A change here is a change for them.
 API = ast.parse(
@@ -70,6 +73,7 @@ class Network:
     padded: Callable[..., Images] | None = None
     sharded: Callable[..., Images] | None = None
     tiled: Callable[..., Image] | None = None
+    hold: Callable[[Any, Images], Any] | None = None
 
 class Extractor: ...
 
@@ -157,6 +161,8 @@ def digest_params(params: Mapping[str, Any]) -> str: ...
 def find_style(name_or_path: str | Path) -> Path: ...
 
 def from_torch(path: str | Path) -> tuple[str, dict[str, Any]]: ...
+
+def hold(params: Params, images: Float[Array, "n h w 3"]) -> dict[str, Any]: ...
 
 def hold_out(source: Source, count: int) -> tuple[Source, Source]: ...
 
@@ -451,7 +457,7 @@ def test_the_public_names_are_these() -> None:
     ]
     assert [*PACKAGES] == [
         *("convert", "data", "files", "images", "losses", "nets", "optimize"),
-        *("scaling", "training", "transport", "vgg"),
+        *("scaling", "training", "transport", "vgg", "video"),
     ]
 
 

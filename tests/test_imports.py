@@ -31,7 +31,7 @@ PUBLIC_NAMES = {f"jaxstyle.{name}" for name in names_of(jaxstyle)} | {
 
 FOLDERS = (
     *("kernels", "images", "scaling", "vgg", "losses", "optimize", "nets", "training"),
-    *("transport", "files", "data", "convert", "cli"),
+    *("transport", "video", "files", "data", "convert", "cli"),
 )
 """The sub-packages; each imports only itself and those before it."""
 
@@ -44,7 +44,7 @@ PURE = FOLDERS[: FOLDERS.index("files")]
 CORE_LIBRARIES = {"jax", "flax", "optax", "numpy", "jaxtyping"}
 
 SHELL_LIBRARIES = {
-    *("PIL", "av", "h5py", "huggingface_hub", "onnx", "safetensors", "tqdm"),
+    *("PIL", "av", "cv2", "h5py", "huggingface_hub", "onnx", "safetensors", "tqdm"),
     *("array_record", "grain", "matplotlib", "orbax", "tensorboardX", "tensorflow"),
     *("tensorflow_datasets", "torch", "urllib.request"),
 }

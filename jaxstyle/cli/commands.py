@@ -7,6 +7,7 @@ from jaxstyle.cli.optimize.optimize_options import OptimizeOptions
 from jaxstyle.cli.options import Options
 from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.cli.train.train_options import DATA_DIR_HELP, TrainOptions
+from jaxstyle.cli.video.video_options import VideoOptions
 from jaxstyle.losses.config import REQUIRED, option
 
 STYLE_HELP = (
@@ -170,6 +171,17 @@ COMMANDS: Mapping[str, Command] = {
         "(Johnson et al., 2016).",
         epilog="exit codes: 0 all done; 1 some photos could not be stylized, the "
         "others are done;\n2 bad input; 130 interrupted, what is done stays",
+    ),
+    "video": Command(
+        options=VideoOptions,
+        run="video.video_command:run",
+        help="paint a video like any painting, or by a trained net, without flicker",
+        description="Paint a video, a GIF or a folder of frames. In each shot the "
+        "statistics of the style are held, so that what stands still does not change, "
+        "and strokes move along with what they paint. Time stamps, sound and subtitles "
+        "are kept. A run that was killed goes on where it stood by the same command.",
+        epilog="exit codes: 0 all done; 1 the video is damaged, what could be read is "
+        "done;\n2 bad input; 130 interrupted, the same command goes on",
     ),
     "optimize": Command(
         options=OptimizeOptions,

@@ -1,6 +1,7 @@
 """Films on disk: animated GIF and WebP by Pillow, MP4 by PyAV."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.image_files import to_8_bit
+from jaxstyle.files.video_reader import Frame
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -56,6 +58,23 @@ def save_film(
         if raised:  # what frames raise comes through
             raise raised[0]  # noqa: B904
         raise
+
+
+def save_gif(frames: "Iterable[Frame]", path: Path) -> None:
+    """Write frames, each with its own duration, as a GIF that repeats forever.
+
+    It keeps one byte per pixel of all frames in memory.
+    """
+    from PIL import Image
+
+    reduced: list[Image.Image] = []
+    ends = [0]  # in hundredths of a second, which is what a GIF can tell
+    for frame in frames:
+        reduced.append(Image.fromarray(frame.pixels).quantize(256))
+        ends.append(max(round(100 * (frame.start + frame.duration)), ends[-1] + 2))
+    durations = [10 * (after - before) for before, after in pairwise(ends)]
+    with explained(f"cannot write the film {path}"), atomic_path(path) as temporary:
+        _write_by_pillow(reduced, temporary, durations, "GIF")
 
 
 def check_film_path(path: str | Path) -> None:
@@ -106,22 +125,31 @@ def _write_gif(
 ) -> None:
     # Each frame has a palette of its own. Dithering would flicker, and grow the file.
     reduced = [picture.quantize(256) for picture in pictures]
-    _write_by_pillow(reduced, path, rate, "GIF")
+    _write_by_pillow(reduced, path, _durations(reduced, rate), "GIF")
 
 
 def _write_webp(
     pictures: "Iterator[Image]", path: Path, size: tuple[int, int], rate: int
 ) -> None:
-    _write_by_pillow(list(pictures), path, rate, "WEBP", quality=90, method=4)
+    frames = list(pictures)
+    durations = _durations(frames, rate)
+    _write_by_pillow(frames, path, durations, "WEBP", quality=90, method=4)
+
+
+def _durations(pictures: "list[Image]", rate: int) -> list[int]:
+    """List the durations of frames, in milliseconds."""
+    return [round(1000 / rate)] * (len(pictures) - 1) + [1000 * HOLD]
 
 
 def _write_by_pillow(
-    pictures: "list[Image]", path: Path, rate: int, format: str, **options: int
+    pictures: "list[Image]",
+    path: Path,
+    durations: list[int],
+    format: str,
+    **options: int,
 ) -> None:
     first, *others = pictures
-    # In milliseconds. Pillow joins equal frames, and adds these up.
-    durations = [round(1000 / rate)] * len(others) + [1000 * HOLD]
-    first.save(
+    first.save(  # Pillow joins equal frames, and adds up their durations.
         path,
         format=format,
         save_all=True,

@@ -1,5 +1,6 @@
 from .paintings import describe as describe, mix as mix
 from .stylization import (
+    Move as Move,
     Region as Region,
     hold as hold,
     stylize as stylize,

@@ -25,7 +25,7 @@ def plan_outputs(
     its suffix is none of a picture's.
     """
     folder = Path(output)
-    if output == "-" or _is_file(output):
+    if output == "-" or is_file(output):
         if output != "-" and folder.suffix.lower() not in WRITABLE:
             raise ValueError(
                 f"cannot write {output}: unknown suffix {folder.suffix!r}, use one of "
@@ -52,7 +52,7 @@ def plan_outputs(
     return outputs
 
 
-def _is_file(output: str) -> bool:
+def is_file(output: str) -> bool:
     """Tell a file from a folder, which exists, ends in a slash, or has no suffix.
 
     A suffix begins with a letter, unlike that of ``v1.0``.

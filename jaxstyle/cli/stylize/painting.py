@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,6 @@ from jaxtyping import Float, Int
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.stylize.full_size import Finish, Picture
 from jaxstyle.cli.stylize.photos import LoadedPhoto, Photo, Size
-from jaxstyle.cli.stylize.stylize_options import StylizeOptions
 from jaxstyle.images.arrays import Images
 from jaxstyle.images.color import keep_colors
 from jaxstyle.nets.net_layers import Params
@@ -131,12 +130,27 @@ def make_batches(photos: Iterable[LoadedPhoto], batching: Batching) -> Iterator[
 # --- programs -----------------------------------------------------------------------
 
 
+class PaintOptions(Protocol):
+    """The options that say how pictures are painted, as in `StylizeOptions`."""
+
+    @property
+    def strength(self) -> float: ...  # noqa: D102
+    @property
+    def passes(self) -> int: ...  # noqa: D102
+    @property
+    def preserve_color(self) -> bool: ...  # noqa: D102
+    @property
+    def devices(self) -> int | None: ...  # noqa: D102
+    @property
+    def tile(self) -> int | None: ...  # noqa: D102
+
+
 def clip_colors(content: Images, stylized: Images) -> Images:
     """Clip stylized images to [0, 1]."""
     return jnp.clip(stylized, 0, 1)
 
 
-def choose_finish(options: StylizeOptions) -> Finish:
+def choose_finish(options: PaintOptions) -> Finish:
     """Choose how pictures come to [0, 1]: clipped, or with the photo's colors."""
     return keep_colors if options.preserve_color else clip_colors
 
@@ -177,7 +191,7 @@ class Painter:
     and photos that are too large for its memory use all devices, or tiles.
     """
 
-    options: StylizeOptions
+    options: PaintOptions
     say: Callable[[str], object]
     _strategies: dict[Any, Strategy] = field(default_factory=dict, init=False)
     _programs: dict[Any, Compiled] = field(default_factory=dict, init=False)

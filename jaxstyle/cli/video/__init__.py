@@ -1,0 +1,1 @@
+"""``jaxstyle video``."""
