@@ -2,8 +2,9 @@
 
 Images are floating-point RGB in [0, 1], channels last: one image ``[h, w, 3]`` or any
 batch of them, ``[*n, h, w, 3]``. Parameters are nested dicts of arrays. No function but
-those that read or write files has side effects: `jax.jit`, `jax.vmap` and `jax.grad`
-work on them.
+those that read or write files has side effects: `jax.jit`, `jax.vmap`, `jax.grad` and
+`jax.jvp` work on them. None is jitted: called without `jax.jit`, which the examples
+leave out where arrays are small, they take several times as long.
 
 What cannot work raises an error of one line that says what was expected: a
 ``TypeError`` if images are not floating-point, else a ``ValueError``. That holds for

@@ -45,7 +45,7 @@ PAGES: Mapping[str, Page] = {
         "Pictures in two lines",
         (
             *("stylize", "load_style", "save_style", "optimize_image", "load_vgg"),
-            *("Weights", "load_image", "save_image", "load_transport"),
+            *("Weights", "load_image", "save_image", "load_transport", "Params"),
         ),
     ),
     "transport": Page(

@@ -20,8 +20,8 @@ def assert_close(a: Any, b: Any, *, rtol: float = 1e-5) -> None:
     )
 
 
-def assert_gradients(f: Callable[..., Any], *arguments: Any) -> None:
-    """Compare reverse-mode gradients with finite differences, in float64."""
+def assert_gradients(f: Callable[..., Any], *arguments: Any, order: int = 1) -> None:
+    """Compare derivatives in both modes with finite differences, in float64."""
     with jax.enable_x64(True):
         doubles = [jnp.asarray(np.float64(argument)) for argument in arguments]
-        check_grads(jax.jit(f), doubles, order=1, modes=["rev"])
+        check_grads(jax.jit(f), doubles, order=order, modes=["fwd", "rev"])

@@ -352,7 +352,7 @@ def moments(
 def normalize(params: VGGParams, *, per: str = "layer") -> VGGParams: ...
 
 def optimize_image(
-    params: ExtractorParams,
+    params: Params,
     content: Image,
     styles: Sequence[Image],
     *,
@@ -449,9 +449,19 @@ def signature(definition: Any) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert {*ITEMS} == {*DEFINITIONS, "NETWORKS", "PRESETS", "STYLE_LOSSES"}
+    assert {*ITEMS} == {
+        *DEFINITIONS,
+        *("NETWORKS", "PRESETS", "STYLE_LOSSES", "Params"),
+    }
     assert [*TOP] == [
-        *("Weights", "load_image", "load_style", "load_transport", "load_vgg"),
+        *(
+            "Params",
+            "Weights",
+            "load_image",
+            "load_style",
+            "load_transport",
+            "load_vgg",
+        ),
         "optimize_image",
         *("save_image", "save_style", "stylize"),
     ]

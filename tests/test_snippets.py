@@ -22,8 +22,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 SMALLER = {
     "longest_side=256": "longest_side=32",
     "longest_side=512": "longest_side=64",
-    "sizes=(128, 256)": "sizes=(32,)",
-    "pyramid_sizes(256,": "pyramid_sizes(32,",
+    "size=256)": "size=32, coarsest=32, steps=2)",
     "steps=100": "steps=2",
     "init_net(jax.random.key(0))": "init_net(jax.random.key(0), width=2, blocks=1)",
 }

@@ -15,9 +15,8 @@ Along each axis, block by block::
     3x3                  single pixels  ->  single pixels
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +48,7 @@ class Geometry(NamedTuple):
         return self.size // 2, self.size // 2
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(jax.checkpoint, static_argnums=(2,))
 def convolve(
     x: Float[Array, "n h w c"], kernel: Float[Array, "k k c d"], geometry: Geometry
 ) -> Float[Array, "n h*up/stride w*up/stride d"]:
@@ -57,30 +56,11 @@ def convolve(
 
     The kernel is 9x9, or 3x3 with a stride or an upsampling of 2, or 5x5 with that
     upsampling. Padding is by reflection; what was upsampled is continued by its edge.
-    Height and width are multiples of the side of the input's blocks.
+    Height and width are multiples of the side of the input's blocks. Nothing but ``x``
+    and the kernel is kept for the gradient.
     """
     on_cpu, elsewhere = (partial(f, geometry=geometry) for f in (by_blocks, directly))
     return lax.platform_dependent(x, kernel, cpu=on_cpu, default=elsewhere)
-
-
-def _forward(
-    x: Array, kernel: Array, geometry: Geometry
-) -> tuple[Array, tuple[Array, Array]]:
-    return convolve(x, kernel, geometry), (x, kernel)
-
-
-def _backward(
-    geometry: Geometry, saved: tuple[Array, Array], g: Array
-) -> tuple[Array, Array]:
-    def transpose(run: Callable[..., Array]) -> Callable[..., Any]:
-        run = partial(run, geometry=geometry)
-        return lambda x, kernel, g: jax.vjp(run, x, kernel)[1](g)
-
-    on_cpu, elsewhere = map(transpose, (by_blocks, directly))
-    return lax.platform_dependent(*saved, g, cpu=on_cpu, default=elsewhere)
-
-
-convolve.defvjp(_forward, _backward)
 
 
 def directly(x: Array, kernel: Array, *, geometry: Geometry) -> Array:

@@ -1,6 +1,6 @@
 """Feature extractors: what the loss needs of them, and how they are executed."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -9,11 +9,11 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.images.arrays import Images, Params, check_images
 from jaxstyle.scaling.sharding import pad_and_shard_rows
 from jaxstyle.scaling.windows import Window, cover_image
 
-ExtractorParams: TypeAlias = Mapping[str, Any]
+ExtractorParams: TypeAlias = Params
 """A tree of arrays."""
 
 Features: TypeAlias = dict[str, Float[Array, "*n _h _w _c"]]

@@ -1,9 +1,10 @@
 """Square roots of symmetric positive definite matrices, ``[*n, c, c]``.
 
 Products are taken in full float32, or float64, also on devices whose default is less.
-Gradients are in reverse mode only.
+Derivatives are those of the true roots, by equations: in forward and in reverse mode.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -12,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxstyle.kernels.factorizations import eigh, product, singular_values, svd
+from jaxstyle.kernels.gaussians import transport_map
 
 Matrix = Float[Array, "*n c c"]
 
@@ -19,7 +21,7 @@ Matrix = Float[Array, "*n c c"]
 # --- by iterations ------------------------------------------------------------------
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def newton_schulz_root(matrix: Matrix, iterations: int = 12) -> Matrix:
     """Compute the square root by Newton-Schulz iterations.
 
@@ -54,12 +56,24 @@ def newton_schulz_root(matrix: Matrix, iterations: int = 12) -> Matrix:
     return jnp.where(sound, y * jnp.sqrt(norm), 0)
 
 
-def _newton_schulz_forward(matrix: Matrix, iterations: int) -> tuple[Matrix, Matrix]:
+@newton_schulz_root.defjvp
+def _newton_schulz_jvp(
+    iterations: int, primals: tuple[Matrix], tangents: tuple[Matrix]
+) -> tuple[Matrix, Matrix]:
+    """Solve root x + x root = tangent, which is its own transpose."""
+    (matrix,), (tangent,) = primals, tangents
     root = newton_schulz_root(matrix, iterations)
-    return root, root
+
+    def square(x: Matrix) -> Matrix:
+        return product(root, x) + product(x, root)
+
+    def solve(_: Callable[[Matrix], Matrix], g: Matrix) -> Matrix:
+        return _solve_lyapunov(root, g, iterations)
+
+    return root, lax.custom_linear_solve(square, tangent, solve, symmetric=True)
 
 
-def _newton_schulz_backward(iterations: int, root: Matrix, g: Matrix) -> tuple[Matrix]:
+def _solve_lyapunov(root: Matrix, g: Matrix, iterations: int) -> Matrix:
     """Compute the x of which root x + x root = g."""
     norm, eye = _or_infinity(_norm(root)), _eye(root)
 
@@ -70,13 +84,10 @@ def _newton_schulz_backward(iterations: int, root: Matrix, g: Matrix) -> tuple[M
         return product(a, e) / 2, (product(q, e) - product(a.mT, commutator)) / 2
 
     q: Array = lax.fori_loop(0, iterations, improve, (root / norm, g / norm))[1]
-    return (q / 2,)
+    return q / 2
 
 
-newton_schulz_root.defvjp(_newton_schulz_forward, _newton_schulz_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def trace_of_newton_schulz_root(
     matrix: Matrix, iterations: int = 12
 ) -> Float[Array, "*n"]:
@@ -88,17 +99,18 @@ def trace_of_newton_schulz_root(
     return trace(newton_schulz_root(matrix, iterations))
 
 
-def _trace_of_newton_schulz_forward(
-    matrix: Matrix, iterations: int
-) -> tuple[Array, Matrix]:
+@trace_of_newton_schulz_root.defjvp
+def _trace_of_newton_schulz_jvp(
+    iterations: int, primals: tuple[Matrix], tangents: tuple[Matrix]
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    (matrix,), (tangent,) = primals, tangents
     root = newton_schulz_root(matrix, iterations)
-    return trace(root), root
+    gradient = _half_inverse(root, iterations)
+    return trace(root), jnp.sum(gradient * tangent, (-2, -1))
 
 
-def _trace_of_newton_schulz_backward(
-    iterations: int, root: Matrix, g: Float[Array, "*n"]
-) -> tuple[Matrix]:
-    """Compute the x of which root x + x root = g I, which commutes with the root."""
+def _half_inverse(root: Matrix, iterations: int) -> Matrix:
+    """Compute the x of which root x + x root = I, which commutes with the root."""
     norm, eye = _or_infinity(_norm(root)), _eye(root)
 
     def improve(_: int, pair: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -107,12 +119,7 @@ def _trace_of_newton_schulz_backward(
         return product(a, e) / 2, product(q, e) / 2
 
     q: Array = lax.fori_loop(0, iterations, improve, (root / norm, eye / norm))[1]
-    return (g[..., None, None] * q / 2,)
-
-
-trace_of_newton_schulz_root.defvjp(
-    _trace_of_newton_schulz_forward, _trace_of_newton_schulz_backward
-)
+    return q / 2
 
 
 def _norm(matrix: Matrix) -> Float[Array, "*n 1 1"]:
@@ -152,14 +159,14 @@ def trace_of_root_of_product(
     It is the sum of the singular values of ``b^½ a^½``. Rounding weighs far less on
     these than on the eigenvalues of ``b^½ a b^½``, which are their squares.
 
-    The gradients need none of singular vectors, which would not be finite where values
+    Derivatives need none of singular vectors, which would not be finite where values
     coincide. That of ``b`` assumes that its root follows it. No eigenvalue of either
     is below ``least``.
     """
     return _trace_of_root(*jnp.broadcast_arrays(a, b, root_of_b), least)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _trace_of_root(
     a: Matrix, b: Matrix, root_of_b: Matrix, least: float
 ) -> Float[Array, "*n"]:
@@ -167,24 +174,40 @@ def _trace_of_root(
     return jnp.sum(jnp.maximum(values, least), -1)
 
 
-def _trace_of_root_forward(
+@_trace_of_root.defjvp
+def _trace_of_root_jvp(
+    least: float, primals: tuple[Matrix, ...], tangents: tuple[Matrix, ...]
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    value, *gradients = _value_and_gradients(*primals, least)
+    terms = [(g * x).sum((-2, -1)) for g, x in zip(gradients, tangents, strict=False)]
+    return value, terms[0] + terms[1]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _value_and_gradients(
     a: Matrix, b: Matrix, root_of_b: Matrix, least: float
-) -> tuple[Array, tuple[Matrix, Matrix]]:
+) -> tuple[Float[Array, "*n"], Matrix, Matrix]:
+    """Compute the trace of the root of ``a b``, and its gradients to ``a`` and ``b``.
+
+    They are 1/2 b^½ U S^-1 U' b^½ and 1/2 a^½ V S^-1 V' a^½.
+    """
     root_of_a = eigen_root(a, least=least)
     left, values, right = svd(product(root_of_b, root_of_a))
     values = jnp.maximum(values, least)
-    # The gradients are 1/2 b^½ U S^-1 U' b^½ and 1/2 a^½ V S^-1 V' a^½.
     scale = lax.rsqrt(2 * values)[..., None, :]
     to_a = product(root_of_b, left * scale)
     to_b = product(root_of_a, right.mT * scale)
-    return values.sum(-1), (to_a, to_b)
+    return values.sum(-1), product(to_a, to_a.mT), product(to_b, to_b.mT)
 
 
-def _trace_of_root_backward(
-    _: float, saved: tuple[Matrix, Matrix], g: Float[Array, "*n"]
-) -> tuple[Matrix, Matrix, Matrix]:
-    to_a, to_b = (g[..., None, None] * product(x, x.mT) for x in saved)
-    return to_a, to_b, jnp.zeros_like(to_b)
-
-
-_trace_of_root.defvjp(_trace_of_root_forward, _trace_of_root_backward)
+@_value_and_gradients.defjvp
+def _value_and_gradients_jvp(
+    least: float, primals: tuple[Matrix, ...], tangents: tuple[Matrix, ...]
+) -> tuple[tuple[Array, Matrix, Matrix], tuple[Array, Matrix, Matrix]]:
+    """Differentiate the gradients, which are half the maps between a and b."""
+    (a, b, _), (a_dot, b_dot, _) = primals, tangents
+    value, of_a, of_b = _value_and_gradients(*primals, least)
+    _, value_dot = jax.jvp(partial(_trace_of_root, least=least), primals, tangents)
+    _, to_b = jax.jvp(transport_map, (a, b), (a_dot, b_dot))
+    _, to_a = jax.jvp(transport_map, (b, a), (b_dot, a_dot))
+    return (value, of_a, of_b), (value_dot, to_b / 2, to_a / 2)

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -119,7 +120,17 @@ def perceptual_loss(
 def _check_targets(
     network: BoundExtractor, images: Images, targets: Targets, weights: Weights
 ) -> None:
-    """Raise unless there is a target for each layer, of the features' size."""
+    """Raise unless there is a target for each layer, of the features' size.
+
+    A TypeError says if a weight is an integer: one with a point would compile again.
+    """
+    for path, weight in jax.tree.leaves_with_path(weights):
+        if not jnp.issubdtype(jnp.result_type(weight), jnp.floating):
+            where = jax.tree_util.keystr(path)
+            raise TypeError(
+                f"weights must be floating-point, got {weight} for weights{where}; "
+                "write 1.0 instead of 1"
+            )
     shapes = network.shapes(images)
     absent = [layer for layer in weights.content if layer not in targets.content]
     absent += [layer for layer in weights.style if layer not in targets.style]

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 from jax import lax, nn
 from jaxtyping import Array, Float
 
+from jaxstyle.images.arrays import Params as Params
 from jaxstyle.kernels.convolutions import Geometry
-
-Params: TypeAlias = Mapping[str, Any]
 
 Own: TypeAlias = Mapping[str, Array]
 """The parameters of one convolution or norm."""

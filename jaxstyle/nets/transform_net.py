@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.images.arrays import Images, check_images, check_params
 from jaxstyle.kernels.convolutions import convolve
 from jaxstyle.nets.net_layers import (
     NORMS as NORMS,
@@ -215,7 +215,16 @@ def count_taps(params: Params) -> int:
 
 
 def net_layers(params: Params) -> Layers:
-    """Make the table of the net that parameters belong to."""
+    """Make the table of the net that parameters belong to.
+
+    A TypeError or a ValueError says if they are no net's.
+    """
+    check_params(
+        params,
+        name="conv1",
+        expected="a transform net",
+        loader='jaxstyle.load_style("great-wave")',
+    )
     return make_layers(
         width=net_width(params),
         norm=net_norm(params),

@@ -168,6 +168,10 @@ class Keeper(NamedTuple):
     update: Callable[[Kept, Image, Float[Array, ""], Image], Kept]
     picture: Callable[[Kept], Image]
 
+    def __repr__(self) -> str:
+        """Name the rule: in signatures, addresses of functions tell nothing."""
+        return f"<{self.init.__qualname__.partition('.')[0]}>"
+
 
 class Best(NamedTuple):
     """The image with the lowest loss so far, and that loss; at first the initial."""

@@ -8,7 +8,7 @@ resumed run follow from it.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxstyle.losses.config import (
     JOHNSON_STYLE,
@@ -33,10 +33,20 @@ class OptimizeConfig:
     """All that shapes a picture except the images and the seed.
 
     Examples:
+        >>> from functools import partial
         >>> config = jaxstyle.optimize.PRESETS["default"]
         >>> sizes = jaxstyle.optimize.pyramid_sizes
         >>> sizes(512, smallest=config.coarsest, ratio=config.ratio)
         (128, 256, 512)
+
+        The picture that the command line makes by default, for a VGG that is normalized
+        and has all layers; `dataclasses.replace` changes a setting:
+
+        >>> paint = partial(jaxstyle.optimize_image, **config.arguments())
+        >>> vgg16 = jaxstyle.vgg.normalize(jaxstyle.load_vgg())
+        >>> picture, _ = jax.eval_shape(paint, vgg16, photo, [painting])
+        >>> picture.shape
+        (512, 512, 3)
     """
 
     summary: str = setting("", "what the preset is, in one line")
@@ -131,6 +141,32 @@ class OptimizeConfig:
         factor = 100 ** (2 * self.strength - 1)
         style = {layer: factor * x for layer, x in self.loss.style.items()}
         return replace(self.loss, style=style).weights()
+
+    def arguments(self) -> dict[str, Any]:
+        """List the arguments by which `jaxstyle.optimize_image` makes this picture.
+
+        All but the network, the images and what is made of these: ``init`` is the
+        content, and colors are neither preserved nor matched.
+        """
+        from jaxstyle.losses.extractor import Execution
+        from jaxstyle.optimize.optimizers import KEEPERS, OPTIMIZERS
+        from jaxstyle.optimize.pyramid import pyramid_sizes
+
+        given = {"learning_rate": self.learning_rate, "memory_size": self.history}
+        options = {name: value for name, value in given.items() if value is not None}
+        smallest = self.size if self.coarsest is None else self.coarsest
+        return {
+            "weights": self.weights(),
+            "objective": self.loss.objective(),
+            "steps": self.steps,
+            "sizes": pyramid_sizes(self.size, smallest=smallest, ratio=self.ratio),
+            "last_scale_factor": self.last_scale_factor,
+            "style_scale": self.relative_style_size,
+            "style_weights": self.loss.blend,
+            "optimizer": OPTIMIZERS[self.optimizer](**options),
+            "keeper": KEEPERS[self.keep](),
+            "execution": Execution(precision=self.precision),
+        }
 
 
 _DEFAULT = OptimizeConfig(

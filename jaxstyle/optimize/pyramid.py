@@ -6,6 +6,9 @@ along and an optimizer that is handed over as in Crowson's style-transfer-pytorc
 the content's details come in with every scale is our own.
 """
 
+# Signatures are shown as they are written here, not as what their types stand for.
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -15,8 +18,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxstyle.images.arrays import Image
-from jaxstyle.losses.extractor import DEFAULT_EXECUTION, Execution, ExtractorParams
+from jaxstyle.images.arrays import Image, Params
+from jaxstyle.losses.extractor import DEFAULT_EXECUTION, Execution
 from jaxstyle.losses.objective import (
     DEFAULT_OBJECTIVE,
     Objective,
@@ -127,7 +130,7 @@ def change_scale(
 
 
 def optimize_image(
-    params: ExtractorParams,
+    params: Params,
     content: Image,
     styles: Sequence[Image],
     *,

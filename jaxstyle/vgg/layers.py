@@ -6,12 +6,14 @@ parameters, so VGG-16, VGG-19 and any of them cut short run through the same cod
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-VGGParams: TypeAlias = Mapping[str, Any]
+from jaxstyle.images.arrays import Params, check_params
+
+VGGParams: TypeAlias = Params
 """The parameters of a VGG; see `jaxstyle.vgg.network`."""
 
 NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -49,7 +51,11 @@ def layer_names(params: VGGParams) -> tuple[str, ...]:
 
 
 def convolutions(params: VGGParams) -> tuple[str, ...]:
-    """List the names of the convolutions in ``params``, in order."""
+    """List the names of the convolutions in ``params``, in order.
+
+    A TypeError or a ValueError says if these are no VGG's.
+    """
+    check_params(params, name="conv1_1", expected="a VGG", loader="jaxstyle.load_vgg()")
     return tuple(sorted(name for name in params if name.startswith("conv")))
 
 

@@ -12,7 +12,7 @@ parameters.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -54,7 +55,7 @@ def _correlate(
     )
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def convolve(
     x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c d"]
 ) -> Float[Array, "n h w d"]:
@@ -67,17 +68,21 @@ def convolve(
     return _correlate(x, kernel)
 
 
-def _convolve_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _correlate(x, kernel), (x, kernel)
-
-
-def _convolve_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    return _correlate(g, flipped), jax.vjp(lambda k: _correlate(x, k), kernel)[1](g)[0]
-
-
-convolve.defvjp(_convolve_forward, _convolve_backward)
+@partial(convolve.defjvp, symbolic_zeros=True)
+def _convolve_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, ...]
+) -> tuple[Array, Array]:
+    """Write what follows ``x`` as the transpose of the gradient that is wanted."""
+    (x, kernel), (x_dot, kernel_dot) = primals, tangents
+    y = _correlate(x, kernel)
+    change = []
+    if not isinstance(x_dot, SymbolicZero):
+        flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+        gradient = jax.linear_transpose(lambda g: _correlate(g, flipped), y)
+        change += gradient(x_dot)
+    if not isinstance(kernel_dot, SymbolicZero):
+        change.append(_correlate(x, kernel_dot))
+    return y, reduce(jnp.add, change)
 
 
 class Convolution(nn.Module):

@@ -46,9 +46,9 @@ def normalize(params: VGGParams, *, per: str = "layer") -> VGGParams:
     """
     if per not in GRANULARITIES:
         raise ValueError(f"mean activations are per layer or per filter, not {per!r}")
-    normalized = dict(params)
+    names, normalized = convolutions(params), dict(params)
     scale_in = jnp.ones(3)
-    for name in convolutions(params):
+    for name in names:
         layer = params[name]
         if "winograd_kernel" in layer:
             raise ValueError("normalize the parameters before prepare_for_cpu")
