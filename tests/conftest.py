@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from stylize_samples import make_net, save_photo
 from training_runs import make_nets_small, save_data
 
 import jaxstyle
+from jaxstyle.cli import runtime
+from jaxstyle.cli.optimize import optimize_command, picture_run
 from jaxstyle.data.sources import Source, open_source
 from jaxstyle.kernels import convolutions
 from jaxstyle.nets import transform_net
@@ -138,6 +141,20 @@ def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- the command line ---------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands say that they compile also where it takes no time."""
+
+    @contextmanager
+    def at_once(say: Callable[[str], object], line: str) -> Iterator[None]:
+        say(line)
+        yield
+
+    for module in (runtime, optimize_command, picture_run):
+        monkeypatch.setattr(module, "if_slow", at_once)
+    monkeypatch.setattr(runtime, "PATIENCE", 0.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -65,6 +65,17 @@ def test_the_file_has_the_name_in_the_address(
     assert list(parse_mixture(server.url(path))) == [found]
 
 
+def test_mixtures_may_have_addresses(server: FileServer) -> None:
+    sea, view = map(server.url, ("sea.png?width=3+4", "view"))
+    first, second = map(web_images.local_image, (sea, view))
+    files = [first, second]
+    assert list(parse_mixture(f"{sea}+{view}")) == files
+    assert parse_mixture(f"{sea}=3+{view}=1") == dict(zip(files, (3, 1), strict=True))
+    shares = parse_mixture(f"{view}=2+hokusai-poppies+{sea}")
+    assert list(shares.values()) == [2, 1, 1]
+    assert [path.stem for path in shares] == ["view", "hokusai-poppies", "sea"]
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [

@@ -14,6 +14,7 @@ from jaxstyle.files.style_files import (
     find_style,
     find_styles,
     is_painting,
+    is_shipped,
     load_style_file,
 )
 from jaxstyle.files.web_images import is_address, local_image
@@ -68,12 +69,16 @@ def parse_mixture(text: str) -> Shares:
     """Parse ``STYLE``, ``STYLE+STYLE`` or ``STYLE=NUMBER+STYLE=NUMBER``.
 
     A file whose own name looks like a mixture is read as that file. A style given twice
-    counts twice.
+    counts twice. What follows a ``+`` in an address is part of it, unless it begins
+    another address or is the name of a style or of a file.
     """
-    if "+" not in text or Path(text).exists() or is_address(text):
+    parts = _split_mixture(text)
+    if len(parts) == 1 and (is_address(text) or "+" not in text):
+        return {_find(text): 1.0}
+    if Path(text).exists():
         return {_find(text): 1.0}
     shares: dict[Path, float] = {}
-    for part in text.split("+"):
+    for part in parts:
         path, share = _parse_part(part)
         shares[path] = shares.get(path, 0.0) + share
     if not any(shares.values()):
@@ -81,9 +86,26 @@ def parse_mixture(text: str) -> Shares:
     return shares
 
 
+def _split_mixture(text: str) -> list[str]:
+    """Split at each ``+`` that is not within an address."""
+    parts: list[str] = []
+    for part in text.split("+"):
+        within = parts and is_address(parts[-1]) and not is_address(part)
+        name = part.rpartition("=")[0] or part
+        if within and not is_shipped(name) and not Path(name).exists():
+            parts[-1] += f"+{part}"
+        else:
+            parts.append(part)
+    return parts
+
+
 def _parse_part(part: str) -> tuple[Path, float]:
     style, equals, number = part.rpartition("=")
-    if not equals or Path(part).exists():
+    if (
+        not equals
+        or Path(part).exists()
+        or (is_address(part) and not _is_share(number))
+    ):
         style, number = part, "1"
     if not style:
         raise ValueError(
@@ -94,6 +116,11 @@ def _parse_part(part: str) -> tuple[Path, float]:
         return _find(style), nonnegative_float(number)
     except ValueError as error:
         raise ValueError(f"the share of {style}: {error}") from error
+
+
+def _is_share(text: str) -> bool:
+    """Test whether a text is a number, and no part of an address."""
+    return text.replace(".", "", 1).isdecimal()
 
 
 def _find(style: str) -> Path:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import textwrap
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,11 @@ from typing import Any, NoReturn
 
 from jaxstyle import __version__
 from jaxstyle.cli.commands import COMMANDS
+from jaxstyle.cli.completion import SHELLS, PrintCompletion
 from jaxstyle.cli.options import Options, add_options, read_options
+
+VERBOSE = "verbose"
+"""The name of an option of all commands."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,16 +32,28 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 for bad input."""
-    command, options = parse(argv)
+    given = vars(build_parser().parse_args(argv))
+    verbose, (command, options) = given.pop(VERBOSE), read(given)
     if isinstance(sys.stdout, io.TextIOWrapper):  # which may be ASCII, unlike names
         sys.stdout.reconfigure(errors="backslashreplace")
     # Styles are small: bars of huggingface_hub would only stand between our lines.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    return report(f"jaxstyle {command}", lambda: load_command(command)(options))
+    if verbose:
+        import jax
+
+        jax.config.update("jax_log_compiles", True)
+    return report(
+        f"jaxstyle {command}",
+        lambda: load_command(command)(options),
+        verbose=verbose,
+    )
 
 
-def report(program: str, run: Callable[[], int]) -> int:
-    """Run a program and return its exit code; print errors and warnings in one line."""
+def report(program: str, run: Callable[[], int], *, verbose: bool = False) -> int:
+    """Run a program and return its exit code; print errors and warnings in one line.
+
+    If verbose, what led to an error is printed before it.
+    """
     try:
         with own_warnings(program):
             code = run()
@@ -46,6 +63,8 @@ def report(program: str, run: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:
+        if verbose:
+            traceback.print_exc()
         code, message = 2, f"error: {' '.join(str(error).split())}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
@@ -74,6 +93,12 @@ def own_warnings(program: str) -> Iterator[None]:
 def parse(argv: Sequence[str] | None = None) -> tuple[str, Any]:
     """Parse a command line into the command's name and its options."""
     given = vars(build_parser().parse_args(argv))
+    del given[VERBOSE]
+    return read(given)
+
+
+def read(given: dict[str, Any]) -> tuple[str, Any]:
+    """Make a command's name and its options of what a command line gives."""
     command = given.pop("command")
     return command, read_options(COMMANDS[command].options, given)
 
@@ -94,6 +119,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"jaxstyle {__version__}"
     )
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        metavar="|".join(SHELLS),
+        help="print a script by which a shell completes what is typed, for bash: "
+        'eval "$(jaxstyle --print-completion bash)"',
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(
@@ -105,4 +137,9 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         add_options(subparser, command.options)
+        subparser.add_argument(
+            f"--{VERBOSE}",
+            action="store_true",
+            help="say what JAX compiles, and what led to an error",
+        )
     return parser

@@ -137,10 +137,12 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
     if info.repeated:
         how["action"] = "append"
     if info.positional:
-        target.add_argument(option.name, **how)
-        return
-    names = [option.flag] if info.short is None else [info.short, option.flag]
-    target.add_argument(*names, dest=option.name, required=option.required, **how)
+        action = target.add_argument(option.name, **how)
+    else:
+        how |= {"dest": option.name, "required": option.required}
+        names = [option.flag] if info.short is None else [info.short, option.flag]
+        action = target.add_argument(*names, **how)
+    action.info = info  # for `jaxstyle.cli.completion`
 
 
 def _checked(

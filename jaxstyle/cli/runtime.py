@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,9 @@ PACKAGES = ("jaxstyle", "jax", "jaxlib", "flax", "optax", "numpy")
 SLOW = 0.5
 """How many seconds a program must take to compile to be kept."""
 
+PATIENCE = 1.0
+"""How many seconds a program may take before a line says that it compiles."""
+
 SECONDS_PER_CALL = 0.5
 """About how long a call of the device takes, once its speed is known."""
 
@@ -43,6 +47,27 @@ def use_compilation_cache() -> None:
         folder = cache_folder() / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", SLOW)
+
+
+@contextmanager
+def if_slow(say: Callable[[str], object], line: str) -> Iterator[None]:
+    """Say what takes more time than `PATIENCE`, such as to compile, when it does.
+
+    A program that is read from the cache does not.
+    """
+    done = threading.Event()
+
+    def wait() -> None:
+        if not done.wait(PATIENCE):
+            say(line)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def versions() -> dict[str, str]:

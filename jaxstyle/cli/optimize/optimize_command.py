@@ -25,6 +25,7 @@ from jaxstyle.cli.runtime import (
     check_kept,
     check_strategy,
     explain_lack_of_memory,
+    if_slow,
     make_say,
     use_compilation_cache,
 )
@@ -141,8 +142,11 @@ def make_runs(
 def check_memory(run: picture_outputs.Run) -> None:
     """Begin to compile what a run needs; raise a TooLargeError if it does not fit."""
     run.programs.compile_ahead(max(find_checkpoints(run.checkpoints), default=0))
-    compiling, quiet = f"{run.inputs.sizes[-1]} px, compiling", run.arguments.quiet
-    with tqdm(bar_format=compiling, leave=False, disable=quiet or None):
+    line, quiet = f"{run.inputs.sizes[-1]} px, compiling", run.arguments.quiet
+    with (
+        tqdm(bar_format="{desc}", leave=False, disable=quiet or None) as bar,
+        if_slow(bar.set_description_str, line),
+    ):
         run.programs.check_memory()
 
 

@@ -41,7 +41,7 @@ class OptimizeOptions(Options):
 
     content: str = option(
         REQUIRED,
-        "the photo to keep",
+        "the photo to keep, or its http(s) address",
         positional=True,
         metavar="CONTENT",
         parse=file_name,
@@ -49,7 +49,7 @@ class OptimizeOptions(Options):
     )
     styles: Sequence[str] = option(
         REQUIRED,
-        "the painting, or several",
+        "the painting, or several; each a file or an http(s) address",
         name="style",
         positional=True,
         metavar="STYLE",

@@ -21,7 +21,12 @@ from jaxstyle.cli.optimize.picture_outputs import (
 from jaxstyle.cli.optimize.programs import ScaleProgram
 from jaxstyle.cli.optimize.scales import CAPACITY
 from jaxstyle.cli.optimize.scene_inputs import resize
-from jaxstyle.cli.runtime import SECONDS_PER_CALL, Interrupts, until_halt
+from jaxstyle.cli.runtime import (
+    SECONDS_PER_CALL,
+    Interrupts,
+    if_slow,
+    until_halt,
+)
 from jaxstyle.files import checkpoints
 from jaxstyle.losses.perceptual import Problem
 
@@ -81,8 +86,8 @@ def drive(
         if progress.step >= end or progress.failed:
             continue
         size = run.inputs.sizes[scale]
-        say(f"{size} px, compiling")
-        enter = run.programs.compiled[scale].enter
+        with if_slow(say, f"{size} px, compiling"):
+            enter = run.programs.compiled[scale].enter
         say(f"{size} px, {run.programs.needed_memory(scale) / 1e9:.1f} GB")
         if enter is not None and progress.step == begin:
             detail = resize(run.inputs, scale).content if detailed else None

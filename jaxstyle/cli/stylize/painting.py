@@ -19,6 +19,7 @@ from jax.stages import Compiled
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from jaxstyle.cli import runtime
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.stylize.full_size import Finish, Picture
 from jaxstyle.cli.stylize.photos import LoadedPhoto, Photo, Size
@@ -256,8 +257,7 @@ class Painter:
             what += f", {number} photos at a time,"
         elif strategy != WHOLE:
             what += f" {strategy}"
-        self.say(f"compiling for {what} on {jax.devices()[0].device_kind} ...")
-        started = time.perf_counter()
+        line = f"compiling for {what} on {jax.devices()[0].device_kind} ..."
         mesh = Strategy((self.options.devices or 1) if number > 1 else 1).mesh
         shardings = None
         if mesh is not None:
@@ -265,8 +265,11 @@ class Painter:
             shardings = (whole, shared, shared, whole)
         jitted = jax.jit(paint, static_argnums=(0, 1, 2, 3), in_shardings=shardings)
         how = network, strategy, choose_finish(self.options), self.options.passes
-        program = jitted.lower(*how, *arguments).compile()
-        self.say(f"compiled in {time.perf_counter() - started:.1f} s")
+        started = time.perf_counter()
+        with runtime.if_slow(self.say, line):
+            program = jitted.lower(*how, *arguments).compile()
+        if (seconds := time.perf_counter() - started) > runtime.PATIENCE:
+            self.say(f"compiled in {seconds:.1f} s")
         check_memory(program, devices=strategy.devices)
         return program
 
