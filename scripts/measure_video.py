@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--style", action="append", required=True, help="as jaxstyle stylize takes it")
     add("--size", type=int, default=256, help="the longer side of frames")
     add("--frames", type=int, default=8, help="frames of each film")
-    add("--blend", default="0.6", help="the share of the frame before")
+    add("--blend", default="0.5", help="the share of the frame before")
     add("--keep", type=Path, help="a folder for the last frames, as sheets")
     return parser
 

@@ -8,6 +8,7 @@ import pytest
 from command_line import SHALLOW, TWO_SCALES, loss, make, offer, optimize, run, settings
 from decoder_samples import fit_decoder, make_vgg
 from stylize_samples import STYLE, assert_picture, expected, save_photo
+from video_samples import shot, write_clip
 
 from jaxstyle import load_image
 from jaxstyle.cli import painted_styles
@@ -176,6 +177,17 @@ def test_a_photo_that_is_too_large_for_one_device_is_divided(
     assert "continuing sharded across 3 devices" in said
     assert "compiling for 36x20 pixels sharded across 3 devices on " in said
     assert_picture("out.png", expected(nets["wave"], "photo.png"))
+
+
+@in_styles
+def test_devices_share_the_frames_of_a_film() -> None:
+    write_clip("clip.mkv", shot((200, 60, 40), 7))
+    for name, options in {"one": (), "three": ("--devices", "3")}.items():
+        command = ("video", "clip.mkv", *STYLE, "-o", f"{name}/", "--blend", "0")
+        assert run([*command, *options]) == 0
+    for index in range(1, 8):
+        picture = load_image(f"one/{index:06d}.png")
+        assert_picture(f"three/{index:06d}.png", picture, within=1.1 / 255)
 
 
 @in_pictures

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxstyle.images.arrays import Image
 from jaxstyle.video.motion import Motion, warp
 
-SHARE = 0.6
+SHARE = 0.5
 """The share of the picture before in the next one, where its motion can be trusted."""
 
 

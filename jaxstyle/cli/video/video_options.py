@@ -13,7 +13,7 @@ from jaxstyle.losses.config import (
     setting,
 )
 
-DEFAULT_SHARE = 0.6
+DEFAULT_SHARE = 0.5
 """`jaxstyle.video.blend`'s; a test holds that they are equal."""
 
 
