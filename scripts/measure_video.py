@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--style", action="append", required=True, help="as jaxstyle stylize takes it")
     add("--size", type=int, default=256, help="the longer side of frames")
     add("--frames", type=int, default=8, help="frames of each film")
-    add("--blend", default="0.5", help="the share of the frame before")
+    add("--blend", help="the share of the frame before (default: that of the style)")
     add("--keep", type=Path, help="a folder for the last frames, as sheets")
     return parser
 
@@ -160,7 +160,10 @@ def make_all(
         ways = {
             "by frame": ("stylize",),
             "held": ("video", "--blend", "0"),
-            "flow": ("video", "--blend", arguments.blend),
+            "flow": (
+                "video",
+                *(("--blend", arguments.blend) if arguments.blend else ()),
+            ),
         }
         for way, (command, *options) in ways.items():
             output = f"{name}/{way}/"

@@ -23,7 +23,9 @@ from video_samples import (
 )
 
 from jaxstyle import load_image, save_style
-from jaxstyle.cli.video import film_outputs, shots, video_options
+from jaxstyle.cli.loading import Style
+from jaxstyle.cli.video import film_outputs, shots, video_command, video_options
+from jaxstyle.cli.video.video_options import VideoOptions
 from jaxstyle.nets import NETWORKS
 from jaxstyle.video import frames as video_frames
 
@@ -304,8 +306,17 @@ def test_an_interrupt_ends_at_the_last_whole_segment(
 # --- options ------------------------------------------------------------------------
 
 
-def test_the_default_share_is_that_of_the_library() -> None:
-    assert video_options.DEFAULT_SHARE == video_frames.SHARE
+def test_nets_and_paintings_have_shares_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def blend_of(**params: float) -> float | None:
+        style = Style("balance", (), {**GRAY, **params}, BALANCE)
+        monkeypatch.setattr(video_command, "load_style", lambda _: [style])
+        given = VideoOptions(video="clip.mkv", style="x", output="out.mp4")
+        return video_command.make_job(given).options.blend
+
+    assert blend_of() == video_frames.SHARE
+    assert blend_of(strength=1.0) == video_options.PAINTING_SHARE
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import chain, islice
@@ -22,7 +23,11 @@ from jaxstyle.cli.video.film_outputs import FRAMES_EACH, Output
 from jaxstyle.cli.video.film_painting import FilmPainter
 from jaxstyle.cli.video.optical_flow import check_flow
 from jaxstyle.cli.video.shots import SAMPLES
-from jaxstyle.cli.video.video_options import VideoOptions
+from jaxstyle.cli.video.video_options import (
+    NET_SHARE,
+    PAINTING_SHARE,
+    VideoOptions,
+)
 from jaxstyle.files.image_files import write_pixels
 from jaxstyle.files.video_reader import Frame
 from jaxstyle.files.video_writer import write_segment
@@ -74,11 +79,14 @@ def make_job(options: VideoOptions) -> Job:
     runtime.check_strategy(options.devices, options.tile)
     if options.blend == 1:
         raise ValueError("--blend 1 would show the first frame only; give less")
-    if options.blend:
+    if options.blend != 0:
         check_flow()
     film = open_film(options)
     output = film_outputs.plan_output(film, options.output, crf=options.crf)
     (style,) = load_style(options)
+    if options.blend is None:
+        painted = "strength" in style.params  # as only paintings' are
+        options = replace(options, blend=PAINTING_SHARE if painted else NET_SHARE)
     runtime.check_kept(style.paths, [output.path], what="video")
     say = runtime.make_say(quiet=options.quiet)
     for line in film_outputs.describe_left_out(film, output):

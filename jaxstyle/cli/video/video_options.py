@@ -13,8 +13,9 @@ from jaxstyle.losses.config import (
     setting,
 )
 
-DEFAULT_SHARE = 0.5
-"""`jaxstyle.video.blend`'s; a test holds that they are equal."""
+NET_SHARE, PAINTING_SHARE = 0.5, 0.7
+"""The default of ``--blend``: the small strokes of nets fade with a larger share, those
+of paintings hardly do."""
 
 
 def time(text: str) -> float:
@@ -115,10 +116,11 @@ class VideoOptions(Options):
     preserve_color: bool = option(
         False, "keep the video's colors: only its brightness is stylized"
     )
-    blend: float = option(
-        DEFAULT_SHARE,
+    blend: float | None = option(
+        None,
         "the share of the frame before, moved along by optical flow, in a frame: more "
-        "is steadier, 0 needs no flow and no OpenCV",
+        "is steadier and softer, 0 needs no flow and no OpenCV (default: 0.5 for nets, "
+        "0.7 for paintings)",
         metavar="S",
         parse=fraction,
     )
