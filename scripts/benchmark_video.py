@@ -9,6 +9,8 @@ seconds are in frames per second: without optical flow, and with it.
 """
 
 import argparse
+import contextlib
+import io
 import tempfile
 import time
 from fractions import Fraction
@@ -64,7 +66,8 @@ def make_film(
     output = folder / f"{count}-painted.mp4"
     command = ["video", str(folder / f"{count}.mp4"), "-o", str(output), "--quiet"]
     started = time.perf_counter(), time.process_time()
-    assert run_jaxstyle([*command, *options]) == 0
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert run_jaxstyle([*command, *options]) == 0
     output.unlink()
     return time.perf_counter() - started[0], time.process_time() - started[1]
 
