@@ -161,6 +161,22 @@ class DataOptions(Options):
     quiet: bool = option(False, "show no progress")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AppOptions(Options):
+    """The options of ``jaxstyle app``."""
+
+    host: str = option(
+        "127.0.0.1",
+        "the address to serve at, at which by default only this computer is; 0.0.0.0 "
+        "lets others in, without a password",
+        metavar="ADDRESS",
+    )
+    port: int | None = option(
+        None, "the port to serve at (default: the first free one from 7860 on)"
+    )
+    open: bool = option(False, "open the page in the browser")
+
+
 COMMANDS: Mapping[str, Command] = {
     "stylize": Command(
         options=StylizeOptions,
@@ -196,6 +212,14 @@ COMMANDS: Mapping[str, Command] = {
         help="train a net that turns any photo into a picture in one pass",
         description="Train a transform net for the style of one or more paintings "
         "(Johnson et al., 2016; Ulyanov et al., 2016).",
+    ),
+    "app": Command(
+        options=AppOptions,
+        run="app.app_command:run",
+        help="paint in the browser: drop a photo, click a style",
+        description="Serve a page to paint photos with in the browser, on this "
+        "computer alone: drop a photo, click a style or drop a painting, and see the "
+        "picture come about. Needs gradio (pip install 'jaxstyle[app]').",
     ),
     "styles": Command(
         options=StylesOptions,

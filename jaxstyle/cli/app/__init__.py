@@ -1,0 +1,1 @@
+"""``jaxstyle app``: a page in the browser to paint photos with."""
