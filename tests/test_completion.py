@@ -2,11 +2,14 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from threading import Event
 
 import pytest
 from command_line import run
+from image_samples import noise
+from PIL import Image
 
 from jaxstyle.cli import runtime
 from jaxstyle.cli.completion import SHELLS
@@ -83,3 +86,35 @@ def test_what_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "PATIENCE", 0.0)
     with if_slow(lambda _: told.set(), "compiling"):
         assert told.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("library", "command", "extra"),
+    [
+        ("matplotlib", "optimize photo.png photo.png -o a.png --plot b.png", "plots"),
+        ("av", "optimize photo.png photo.png -o a.png --film b.mp4", "video"),
+        (
+            "tensorflow_datasets",
+            "train --style photo.png --data coco/2014 --output run --steps 1",
+            "train",
+        ),
+    ],
+)
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    library: str,
+    command: str,
+    extra: str,
+    capsys: Captured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(noise(64, 64, 3)).save("photo.png")
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    assert run(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    missing = f"{library} is not installed: pip install 'jaxstyle[{extra}]'"
+    assert line.endswith(f"error: {missing}")
+    assert not list(tmp_path.glob("[ab].*"))

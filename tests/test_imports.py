@@ -45,6 +45,7 @@ CORE_LIBRARIES = {"jax", "flax", "optax", "numpy", "jaxtyping"}
 
 SHELL_LIBRARIES = {
     *("PIL", "av", "cv2", "h5py", "huggingface_hub", "onnx", "safetensors", "tqdm"),
+    *("gradio", "shtab"),
     *("array_record", "grain", "matplotlib", "orbax", "tensorboardX", "tensorflow"),
     *("tensorflow_datasets", "torch", "urllib.request"),
 }

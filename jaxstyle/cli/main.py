@@ -22,6 +22,15 @@ VERBOSE = "verbose"
 """The name of an option of all commands."""
 
 
+EXTRAS = {
+    **dict.fromkeys(("grain", "tensorboardX", "tensorflow_datasets"), "train"),
+    **dict.fromkeys(("array_record", "importlib_resources"), "train"),
+    **dict.fromkeys(("av", "cv2"), "video"),
+    "matplotlib": "plots",
+}
+"""What to install, by the libraries that not all need."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line."""
 
@@ -66,6 +75,12 @@ def report(program: str, run: Callable[[], int], *, verbose: bool = False) -> in
         if verbose:
             traceback.print_exc()
         code, message = 2, f"error: {' '.join(str(error).split())}"
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in EXTRAS:
+            raise
+        advice = f"pip install 'jaxstyle[{EXTRAS[library]}]'"
+        code, message = 2, f"error: {library} is not installed: {advice}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
     print(f"{program}: {message}", file=sys.stderr)

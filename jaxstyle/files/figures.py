@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -104,8 +105,10 @@ def _choose_font(text: str, size: int) -> "tuple[str, ImageFont.FreeTypeFont]":
     default: Any = ImageFont.load_default(size)
     if text.isascii():
         return text, default
-    from matplotlib import font_manager, get_data_path
-
+    try:
+        from matplotlib import font_manager, get_data_path
+    except ImportError:  # without it, no other font is known
+        return text.encode("ascii", "backslashreplace").decode(), default
     shipped = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     for path in (str(shipped), *sorted(map(str, font_manager.findSystemFonts()))):
         with suppress(OSError):  # not a font that FreeType scales
@@ -200,8 +203,12 @@ def _curve(metrics: Sequence[Mapping[str, Any]], name: str) -> Curve:
 
 
 def check_plot_path(path: str | Path) -> None:
-    """Raise, before any long work, as `check_output_path` does for a plot."""
+    """Raise, before any long work, as `check_output_path` does for a plot.
+
+    A ModuleNotFoundError says if there is no Matplotlib.
+    """
     check_output_path(path, kind="plot", suffixes=SUFFIXES)
+    import_module("matplotlib")
 
 
 def _check_curve(name: str, curve: Curve) -> tuple[np.ndarray, np.ndarray]:

@@ -81,6 +81,8 @@ def check_film_path(path: str | Path) -> None:
     """Raise, before any long work, unless a film can be written to ``path``."""
     path = Path(path)
     check_output_path(path, kind="film", suffixes=_WRITERS.keys())
+    if path.suffix.lower() == ".mp4":
+        import av  # noqa: F401  (whose lack is no lack of an encoder)
     with explained(f"cannot write the film {path}"):
         _check_encoder(path.suffix.lower())
 
