@@ -127,7 +127,8 @@ def _follow(
         yield Update(_newest(output), "stopped")
         return
     seconds = time.monotonic() - started
-    yield Update(output, line if process.returncode else f"done in {seconds:.0f} s")
+    stopped = line.partition(";")[0]  # to resume is for the command line
+    yield Update(output, stopped if process.returncode else f"done in {seconds:.0f} s")
 
 
 def _newest(output: Path) -> Path | None:
