@@ -121,7 +121,7 @@ PAGES: Mapping[str, Page] = {
             *("make_problem", "init_state", "make_step", "Step", "State"),
             *("take_batch", "evaluate", "measure_stylized"),
             *("init_many", "make_many_problem", "make_many_step", "evaluate_many"),
-            *("Pairs", "predict_net"),
+            *("aim", "Aims", "Pairs", "predict_net"),
             *("TRAINING_PRESETS", "TrainConfig"),
         ),
         module="jaxstyle.training",

@@ -25,6 +25,7 @@ from jaxstyle.nets import (
 from jaxstyle.nets.conditional import predictor_shapes
 from jaxstyle.training import (
     Pairs,
+    aim,
     evaluate,
     evaluate_many,
     init_many,
@@ -165,7 +166,7 @@ def test_the_loss_is_that_of_each_predicted_net(
 ) -> None:
     photos = (255 * jnp.stack([blots(8, 24, 20), blots(9, 24, 20)])).astype(jnp.uint8)
     problem = make_many_problem(shallow, WEIGHTS, objective=OBJECTIVE)
-    pairs = Pairs(photos, paintings[:2])
+    pairs = Pairs(photos, aim(paintings[:2], problem))
     found = jax.jit(evaluate_many)(many, pairs, problem)
     alone = []
     for photo, painting in zip(photos, paintings[:2] / 255, strict=True):
@@ -191,8 +192,9 @@ def test_training_lowers_the_loss(
     problem = make_many_problem(shallow, WEIGHTS, objective=OBJECTIVE)
     step = jax.jit(partial(make_many_step(optimizer)))
     state, losses = init_state(many, optimizer), []
+    pairs = Pairs(photos, aim(paintings, problem))
     for _ in range(25):
-        state, metrics = step(state, Pairs(photos, paintings), problem)
+        state, metrics = step(state, pairs, problem)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.9 * losses[0]
     changed = jax.tree.map(lambda x, y: bool((x != y).any()), state.params, many)
@@ -248,8 +250,9 @@ def test_kernels_are_trained_pair_by_pair(
     problem = make_many_problem(shallow, WEIGHTS, objective=OBJECTIVE)
     step = jax.jit(make_many_step(optimizer))
     state, losses = init_state(kernels, optimizer), []
+    pairs = Pairs(photos, aim(paintings[1:], problem))
     for _ in range(25):
-        state, metrics = step(state, Pairs(photos, paintings[1:]), problem)
+        state, metrics = step(state, pairs, problem)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.9 * losses[0]
 

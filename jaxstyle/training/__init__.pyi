@@ -8,7 +8,9 @@ from .loop import (
     measure_stylized as measure_stylized,
 )
 from .many_styles import (
+    Aims as Aims,
     Pairs as Pairs,
+    aim as aim,
     evaluate_many as evaluate_many,
     init_many as init_many,
     make_many_problem as make_many_problem,

@@ -1,15 +1,19 @@
 """Training a net of many styles: a trunk, and what predicts styles from paintings.
 
-Each photo of a batch is painted like a painting of its own, whose crop comes with it:
-nothing is kept of paintings, so there may be any number of them. The loop is that of
-`jaxstyle.training.loop`, with pairs of photos and paintings as batches.
+Each photo of a batch is painted like a painting of its own, which comes with it as what
+is compared. `aim` measures that, apart from the steps: paintings may be larger than
+photos, and stay for a few steps. Nothing else is kept of them, so there may be any
+number. The loop is that of `jaxstyle.training.loop`, with pairs of photos and paintings
+as batches.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, UInt8
 
@@ -20,6 +24,7 @@ from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Targets
 from jaxstyle.nets.conditional import (
     NORMS,
+    Descriptor,
     describe_style,
     init_predictor,
     join_style,
@@ -33,12 +38,24 @@ from jaxstyle.training import loop
 from jaxstyle.training.loop import State, Step
 
 
+class Aims(NamedTuple):
+    """What paintings are to a training, from `aim`.
+
+    Attributes:
+        descriptors: what styles are predicted from, ``[n, d]``.
+        targets: what the style loss compares with, by layer.
+    """
+
+    descriptors: Any
+    targets: Any
+
+
 class Pairs(NamedTuple):
     """Photos, each with what it is to be painted like.
 
     Attributes:
         photos: 8-bit RGB, ``[n, h, w, 3]``.
-        paintings: as many, of any one size.
+        paintings: as many, from `aim`.
     """
 
     photos: Any
@@ -79,7 +96,9 @@ def init_many(
         ['net', 'predictor']
     """
     _, style = split_style(net, part=part)
-    descriptors = describe_style(params, paintings / jnp.float32(255))
+    descriptors = lax.map(
+        lambda painting: describe_style(params, painting / jnp.float32(255)), paintings
+    )
     return {
         "net": dict(net),
         "predictor": init_predictor(key, descriptors, style, hidden=hidden),
@@ -108,7 +127,7 @@ def predict_net(
         >>> jnp.array_equal(found["norm1"]["scale"], net["norm1"]["scale"])
         Array(True, dtype=bool)
     """
-    return join_style(*_predict(many, params, painting))
+    return join_style(*_predict(many, describe_style(params, painting)))
 
 
 def make_many_problem(
@@ -133,6 +152,34 @@ def make_many_problem(
         {}
     """
     return Problem(params, Targets({}, {}, objective=objective), weights)
+
+
+def aim(
+    paintings: UInt8[Array, "n height width 3"],
+    problem: Problem,
+    *,
+    dtype: DTypeLike = jnp.float32,
+) -> Aims:
+    """Measure what photos are to be painted like.
+
+    Args:
+        paintings: 8-bit RGB, of any one size.
+        problem: from `make_many_problem`.
+        dtype: the precision of the network's activations.
+
+    Returns:
+        What `Pairs` hold of them.
+
+    Examples:
+        >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
+        >>> images = jnp.zeros((2, 16, 16, 3), jnp.uint8)
+        >>> jaxstyle.training.aim(images, problem).descriptors.shape
+        (2, 384)
+    """
+    images = (paintings / jnp.float32(255)).astype(dtype)
+    params, targets, weights = problem
+    aimed = loop.make_problem(params, [images], weights, objective=targets.objective)
+    return Aims(describe_style(params, images), aimed.targets.style)
 
 
 def make_many_step(
@@ -162,21 +209,21 @@ def make_many_step(
         >>> state = jaxstyle.training.init_state(many, optimizer)
         >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
         >>> step = jax.jit(jaxstyle.training.make_many_step(optimizer))
-        >>> pairs = jaxstyle.training.Pairs(photos=images, paintings=images)
+        >>> paintings = jax.eval_shape(jaxstyle.training.aim, images, problem)
+        >>> pairs = jaxstyle.training.Pairs(images, paintings)
         >>> state, metrics = jax.eval_shape(step, state, pairs, problem)
         >>> sorted(metrics)
         ['content', 'gradient_norm', 'loss', 'style', 'total_variation']
     """
 
     def step(state: State, pairs: Pairs, problem: Problem) -> tuple[State, Metrics]:
-        paint, aimed = _bind(pairs, problem, dtype)
+        def apply(many: ManyParams, photos: Images) -> tuple[Images, ManyParams]:
+            return stylize_pairs(many, pairs._replace(photos=photos)), many
+
         improve = loop.make_step(
-            optimizer,
-            apply=lambda many, photos: (paint(many, photos), many),
-            dtype=dtype,
-            stability=stability,
+            optimizer, apply=apply, dtype=dtype, stability=stability
         )
-        return improve(state, pairs.photos, aimed)
+        return improve(state, pairs.photos, _aim_at(problem, pairs))
 
     return step
 
@@ -203,45 +250,33 @@ def evaluate_many(
         >>> images = jnp.zeros((2, 16, 16, 3), jnp.uint8)
         >>> many = jaxstyle.training.init_many(jax.random.key(0), net, vgg, images)
         >>> problem = jaxstyle.training.make_many_problem(vgg, weights)
-        >>> pairs = jaxstyle.training.Pairs(photos=images, paintings=images)
+        >>> paintings = jax.jit(jaxstyle.training.aim)(images, problem)
+        >>> pairs = jaxstyle.training.Pairs(images, paintings)
         >>> found = jax.jit(jaxstyle.training.evaluate_many)(many, pairs, problem)
         >>> found["loss"].shape
         ()
     """
-    paint, aimed = _bind(pairs, problem, dtype)
-    return loop.evaluate(many, pairs.photos, aimed, apply=paint, dtype=dtype)
+
+    def apply(many: ManyParams, photos: Images) -> Images:
+        return stylize_pairs(many, pairs._replace(photos=photos))
+
+    aimed = _aim_at(problem, pairs)
+    return loop.evaluate(many, pairs.photos, aimed, apply=apply, dtype=dtype)
 
 
-def stylize_pairs(
-    many: ManyParams, params: ExtractorParams, photos: Images, paintings: Images
-) -> Images:
-    """Paint each photo like the painting of the same place, both in [0, 1]."""
-    return stylize_each(*_predict(many, params, paintings), photos)
+def stylize_pairs(many: ManyParams, pairs: Pairs) -> Images:
+    """Paint each photo, in [0, 1], like the painting of the same place."""
+    parts = _predict(many, pairs.paintings.descriptors)
+    return stylize_each(*parts, pairs.photos)
 
 
-def _predict(
-    many: ManyParams, params: ExtractorParams, paintings: Images
-) -> tuple[Params, Params]:
-    """Predict the styles of paintings, beside the trunk."""
+def _predict(many: ManyParams, descriptors: Descriptor) -> tuple[Params, Params]:
+    """Predict styles, beside the trunk."""
     predictor = many["predictor"]
     trunk, style = split_style(many["net"], part=predicted_part(predictor))
-    descriptors = describe_style(params, paintings)
     return trunk, predict_style(predictor, descriptors, style)
 
 
-def _bind(
-    pairs: Pairs, problem: Problem, dtype: DTypeLike
-) -> tuple[Callable[[ManyParams, Images], Images], Problem]:
-    """Make what paints photos like their paintings, and the problem of doing so."""
-    paintings = (pairs.paintings / jnp.float32(255)).astype(dtype)
-    aimed = loop.make_problem(
-        problem.params,
-        [paintings],
-        problem.weights,
-        objective=problem.targets.objective,
-    )
-
-    def paint(many: ManyParams, photos: Images) -> Images:
-        return stylize_pairs(many, problem.params, photos, paintings)
-
-    return paint, aimed
+def _aim_at(problem: Problem, pairs: Pairs) -> Problem:
+    targets = replace(problem.targets, style=pairs.paintings.targets)
+    return problem._replace(targets=targets)

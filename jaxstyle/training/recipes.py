@@ -57,6 +57,9 @@ class TrainConfig:
         "the kernels of all inner layers",
         choices=("norms", "kernels"),
     )
+    hold: int = setting(
+        10, "steps for which a batch of paintings stays the same, if there are many"
+    )
     only: str = option(
         "net",
         "what is trained: the net, or its norms alone, so that it keeps the trunk that "

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,13 +42,16 @@ from jaxstyle.nets.transform_net import (
     net_upsampling,
     net_width,
 )
-from jaxstyle.training.many_styles import Pairs, predict_net
+from jaxstyle.training.many_styles import Aims, Pairs, predict_net
 from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import layers, network
 
 CHECKPOINTS, PICTURES = "checkpoints", "pictures"
 SETTINGS, PLOT = "settings.json", "loss.png"
 """The contents of the folder of a run, beside the logs and the result."""
+
+PART_OF_PAINTING = 5 / 8
+"""The side of squares of paintings beside the longer side of whole ones."""
 
 RESULTS = tuple(kind.result for kind in KINDS)
 
@@ -217,13 +220,15 @@ class Inputs(NamedTuple):
             return None
         return Examples(self.params, self.squares)
 
-    def take_held_out(self, start: int, stop: int) -> Squares | Pairs:
+    def take_held_out(
+        self, start: int, stop: int, aim: Callable[[Squares], Aims]
+    ) -> Squares | Pairs:
         """Make a batch of held-out photos, of pairs if paintings are styles."""
         photos = self.held_out[start:stop]
         if self.paintings is None:
             return photos
         places = np.arange(start, start + len(photos)) % len(self.squares)
-        return Pairs(photos, self.squares[places])
+        return Pairs(photos, aim(self.squares[places]))
 
 
 def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
@@ -238,11 +243,11 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
         )
     report, size = Report(), settings.size
     kind = choose_kind(settings.loss, len(arguments.styles))
-    styles, paintings, squares = [], None, np.zeros((0, size, size, 3), np.uint8)
+    styles, paintings, squares = [], None, np.zeros((0, 1, 1, 3), np.uint8)
     if kind is MANY:
         files = [(path, Path(path)) for path in arguments.styles]
         paintings = FileSource(f"{len(files)} paintings", files)
-        squares = read_paintings(paintings, size=size)
+        squares = read_paintings(paintings, size=painting_side(settings))
     else:
         styles = load_paintings(
             arguments.styles, settings.style_size, settings.loss, params
@@ -279,6 +284,11 @@ def read_centers(source: Source, *, size: int, report: Report) -> Squares:
     return np.concatenate(
         list(validation_batches(source, size=size, batch=1, report=report))
     )
+
+
+def painting_side(settings: TrainConfig) -> int:
+    """Choose the side of squares of paintings: most of a painting, or as of photos."""
+    return max(settings.size, int(PART_OF_PAINTING * settings.style_size))
 
 
 def read_paintings(paintings: Source, *, size: int) -> Squares:

@@ -16,7 +16,7 @@ from jaxstyle.images.arrays import Images
 from jaxstyle.losses.config import LossConfig
 from jaxstyle.nets.transform_net import stylize
 from jaxstyle.training import loop, many_styles
-from jaxstyle.training.many_styles import Pairs
+from jaxstyle.training.many_styles import Aims, Pairs
 from jaxstyle.vgg.layers import VGGParams
 
 Squares: TypeAlias = UInt8[np.ndarray, "n size size 3"]
@@ -36,9 +36,8 @@ class Kind(NamedTuple):
         result: the name of the file with what was trained.
         make_step: as `jaxstyle.training.make_step`.
         evaluate: as `jaxstyle.training.evaluate`.
-        paint: ``paint(params, vgg, batch)``, what pictures show of held-out photos.
+        paint: ``paint(params, batch)``, what pictures show of held-out photos.
         save: ``save(params, path, metadata=metadata)`` writes what was trained.
-        shapes: ``shapes(shape)`` of a batch, for photos of this shape.
     """
 
     result: str
@@ -46,24 +45,15 @@ class Kind(NamedTuple):
     evaluate: Callable[..., Any]
     paint: Callable[[Any, Any, Any], Images]
     save: Callable[..., None]
-    shapes: Callable[[tuple[int, ...]], Any]
 
 
-def _shape_one(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.uint8)
-
-
-def _shape_pairs(shape: tuple[int, ...]) -> Pairs:
-    return Pairs(_shape_one(shape), _shape_one(shape))
-
-
-def _paint_one(params: Any, _: Any, photos: Squares) -> Images:
+def _paint_one(params: Any, photos: Squares) -> Images:
     return stylize(params, photos / jnp.float32(255))
 
 
-def _paint_pairs(params: Any, vgg: Any, pairs: Pairs) -> Images:
-    photos, paintings = (x / jnp.float32(255) for x in pairs)
-    return many_styles.stylize_pairs(params, vgg, photos, paintings)
+def _paint_pairs(params: Any, pairs: Pairs) -> Images:
+    photos = pairs.photos / jnp.float32(255)
+    return many_styles.stylize_pairs(params, pairs._replace(photos=photos))
 
 
 ONE = Kind(
@@ -72,7 +62,6 @@ ONE = Kind(
     loop.evaluate,
     jax.jit(_paint_one),
     save_style,
-    _shape_one,
 )
 
 MANY = Kind(
@@ -81,7 +70,6 @@ MANY = Kind(
     many_styles.evaluate_many,
     jax.jit(_paint_pairs),
     save_trunk,
-    _shape_pairs,
 )
 
 KINDS = (ONE, MANY)
@@ -92,8 +80,26 @@ def choose_kind(loss: LossConfig, paintings: int) -> Kind:
     return MANY if paintings > 1 and loss.blend is None else ONE
 
 
-def pair_batches(photos: Batches, paintings: Batches) -> Generator[Pairs, None, None]:
-    """Yield batches of photos and of paintings together; ``close`` closes both."""
+def pair_batches(
+    photos: Batches,
+    paintings: Batches,
+    aim: Callable[[Squares], Aims],
+    *,
+    start: int,
+    hold: int,
+) -> Generator[Pairs, None, None]:
+    """Yield batches of photos with what paintings give; ``close`` closes both.
+
+    Args:
+        photos: the batches from step ``start`` on.
+        paintings: those from the ``start // hold``-th on.
+        aim: measures paintings.
+        start: the number of steps made.
+        hold: the number of steps that a batch of paintings stays.
+    """
+    aims = None
     with closing(photos), closing(paintings):
-        for pair in zip(photos, paintings, strict=True):
-            yield Pairs(*pair)
+        for step, batch in enumerate(photos, start):
+            if aims is None or step % hold == 0:
+                aims = aim(next(paintings))
+            yield Pairs(batch, aims)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.sharding import Sharding
 from jax.typing import ArrayLike
 from jaxtyping import Array, UInt8
 from tqdm import tqdm
@@ -19,8 +20,8 @@ from jaxstyle.cli.loss_inputs import prepare
 from jaxstyle.cli.runtime import explain_lack_of_memory
 from jaxstyle.cli.train.processes import is_quiet, say
 from jaxstyle.cli.train.train_options import TrainOptions
-from jaxstyle.cli.train.training_inputs import Inputs
-from jaxstyle.cli.train.training_kinds import ONE, Examples, Kind
+from jaxstyle.cli.train.training_inputs import Inputs, painting_side
+from jaxstyle.cli.train.training_kinds import MANY, ONE, Examples, Kind, Squares
 from jaxstyle.data.batches import read_squares
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses.config import LossConfig
@@ -31,9 +32,9 @@ from jaxstyle.nets.conditional import label_norms
 from jaxstyle.optimize.steps import run_steps
 from jaxstyle.scaling import memory
 from jaxstyle.scaling.sharding import Placement, put_replicated
-from jaxstyle.training import loop
+from jaxstyle.training import loop, many_styles
 from jaxstyle.training.loop import Problem, State
-from jaxstyle.training.many_styles import init_many, make_many_problem
+from jaxstyle.training.many_styles import Aims, Pairs, init_many, make_many_problem
 from jaxstyle.training.photo_cache import cached_side, take_batch
 from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg.layers import VGGParams
@@ -65,10 +66,14 @@ class Programs(NamedTuple):
         step: as from `jaxstyle.training.make_step`, or with cached photos ``step(state,
             cached, problem, count)``; it reuses the memory of its state.
         evaluate: the metrics of parameters on one photo ``[1, size, size, 3]``.
+        aim: measures paintings for steps, if batches have any.
+        aim_held_out: the same for held-out photos.
     """
 
     step: Any
     evaluate: Any
+    aim: Callable[[Squares], Aims]
+    aim_held_out: Callable[[Squares], Aims]
 
 
 def make_problem(
@@ -163,8 +168,7 @@ def compile_programs(
     )
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
     batch, photo = (
-        kind.shapes((count, settings.size, settings.size, 3))
-        for count in (settings.batch, 1)
+        _batch_shapes(kind, settings, problem, count) for count in (settings.batch, 1)
     )
     options = REPEATABLE.get(jax.default_backend())
     whole, divided = placement.replicated, placement.batches
@@ -181,7 +185,25 @@ def compile_programs(
     lowered_evaluate = jitted_evaluate.lower(state.params, photo, problem)
     compiled = lowered_step.compile(options)
     memory.check_memory(compiled)
-    return Programs(compiled, lowered_evaluate.compile(options))
+    aim, aim_held_out = (
+        partial(_jit_aim(settings.precision, sharding), problem=problem)
+        for sharding in (divided, whole)
+    )
+    return Programs(compiled, lowered_evaluate.compile(options), aim, aim_held_out)
+
+
+def _batch_shapes(
+    kind: Kind, settings: TrainConfig, problem: Problem, count: int
+) -> Any:
+    """Find the shapes of a batch of ``count`` photos."""
+    photos, paintings = (
+        jax.ShapeDtypeStruct((count, side, side, 3), jnp.uint8)
+        for side in (settings.size, painting_side(settings))
+    )
+    if kind is not MANY:
+        return photos
+    aim = partial(many_styles.aim, dtype=jnp.dtype(settings.precision))
+    return Pairs(photos, jax.eval_shape(aim, paintings, problem))
 
 
 # JAX compiles anew for each function that is made: equal settings get the same one.
@@ -209,6 +231,12 @@ def _make_step(
 @lru_cache(maxsize=8)
 def _choose_evaluate(evaluate: Callable[..., Any], precision: str) -> Any:
     return partial(evaluate, dtype=jnp.dtype(precision))
+
+
+@lru_cache(maxsize=8)
+def _jit_aim(precision: str, sharding: Sharding) -> Any:
+    aim = partial(many_styles.aim, dtype=jnp.dtype(precision))
+    return jax.jit(aim, out_shardings=sharding)
 
 
 @lru_cache(maxsize=8)

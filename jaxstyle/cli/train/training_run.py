@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,10 +13,16 @@ from tqdm import tqdm
 from jaxstyle.cli import runtime
 from jaxstyle.cli.train.processes import agree_on_steps, is_first, is_quiet, say
 from jaxstyle.cli.train.train_options import TrainOptions
-from jaxstyle.cli.train.training_inputs import CHECKPOINTS, PICTURES, Inputs
+from jaxstyle.cli.train.training_inputs import (
+    CHECKPOINTS,
+    PICTURES,
+    Inputs,
+    painting_side,
+)
 from jaxstyle.cli.train.training_kinds import pair_batches
 from jaxstyle.cli.train.training_programs import MOST_STEPS, CachedPhotos, Programs
 from jaxstyle.data.batches import make_batches, prefetch_to_device
+from jaxstyle.data.sources import Source
 from jaxstyle.files.checkpoints import save_checkpoint
 from jaxstyle.files.figures import make_sheet
 from jaxstyle.files.image_files import save_image
@@ -32,6 +37,9 @@ Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
 
 ROWS = 4
 """How many held-out photos a sheet of pictures shows."""
+
+LARGEST_PAINTING = 1.4
+"""The largest shorter side of paintings beside the squares that are cut of them."""
 
 
 class Run(NamedTuple):
@@ -89,25 +97,31 @@ def open_photos(run: Run, step: int) -> Iterator[Advance]:
     if run.cached is not None:
         yield lambda state, count: make(state, run.cached, problem, count)
         return
-    draw = partial(
-        make_batches,
-        size=run.settings.size,
-        batch=run.settings.batch,
-        seed=run.arguments.seed,
-        start=step,
-        report=run.inputs.report,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    batches: Generator[Any, None, None] = draw(run.inputs.photos)
+
+    def draw(source: Source, **options: Any) -> Generator[Any, None, None]:
+        batches = make_batches(
+            source,
+            batch=run.settings.batch,
+            seed=run.arguments.seed,
+            report=run.inputs.report,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            **options,
+        )
+        return prefetch_to_device(batches, sharding=run.placement.batches)
+
+    batches = draw(run.inputs.photos, size=run.settings.size, start=step)
     if run.inputs.paintings is not None:
-        longest = run.settings.style_size
-        sides = (longest // 2, longest)
-        paintings = draw(run.inputs.paintings, shorter_side=sides)
-        batches = pair_batches(batches, paintings)
-    ahead = prefetch_to_device(batches, sharding=run.placement.batches)
-    with closing(ahead) as photos:
-        yield lambda state, _: make(state, next(photos), problem)
+        side, hold = painting_side(run.settings), run.settings.hold
+        sides = (side, int(LARGEST_PAINTING * side))
+        paintings = draw(
+            run.inputs.paintings, size=side, start=step // hold, shorter_side=sides
+        )
+        batches = pair_batches(
+            batches, paintings, run.programs.aim, start=step, hold=hold
+        )
+    with closing(batches) as examples:
+        yield lambda state, _: make(state, next(examples), problem)
 
 
 def train(run: Run, state: State, session: Session) -> State:
@@ -208,7 +222,9 @@ def validate(run: Run, state: State) -> dict[str, float]:
     measured = jax.device_get(
         [
             run.programs.evaluate(
-                state.params, run.inputs.take_held_out(index, index + 1), run.problem
+                state.params,
+                run.inputs.take_held_out(index, index + 1, run.programs.aim_held_out),
+                run.problem,
             )
             for index in range(len(run.inputs.held_out))
         ]
@@ -225,9 +241,9 @@ def validate(run: Run, state: State) -> dict[str, float]:
 def save_pictures(run: Run, state: State) -> None:
     """Write rows of a painting, a held-out photo, and the stylized photo."""
     inputs, kind = run.inputs, run.inputs.kind
-    batch = inputs.take_held_out(0, ROWS)
-    params, vgg = jax.tree.map(np.asarray, (state.params, inputs.params))  # of no mesh
-    outputs = np.clip(kind.paint(params, vgg, batch), 0, 1)
+    batch = inputs.take_held_out(0, ROWS, run.programs.aim_held_out)
+    on_host = jax.tree.map(np.asarray, (state.params, batch))  # of no mesh
+    outputs = np.clip(kind.paint(*on_host), 0, 1)
     styles = [np.asarray(style) for style in inputs.styles]
     styles += [square / np.float32(255) for square in inputs.squares]
     rows = [
