@@ -36,8 +36,9 @@ from jaxstyle.files.transport_files import (
 )
 from jaxstyle.files.trunk_files import load_trunk, save_trunk
 from jaxstyle.kernels.gaussians import Gaussian
-from jaxstyle.nets.conditional import predictor_shapes, split_style
+from jaxstyle.nets.conditional import split_style
 from jaxstyle.nets.net_layers import NORMS
+from jaxstyle.nets.prediction import predictor_shapes
 from jaxstyle.nets.transform_net import net_shapes
 from jaxstyle.transport.decoder import init_decoder
 from jaxstyle.transport.encoder import LEVELS

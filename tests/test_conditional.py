@@ -22,7 +22,7 @@ from jaxstyle.nets import (
     split_style,
     stylize_each,
 )
-from jaxstyle.nets.conditional import predictor_shapes
+from jaxstyle.nets.prediction import predictor_shapes
 from jaxstyle.training import (
     Pairs,
     aim,

@@ -23,6 +23,9 @@ PAINTING = {"format": "jaxstyle-painting", "format_version": "1"}
 TRUNK = {"format": "jaxstyle-trunk", "format_version": "1"}
 """The mark of files with a net of many styles."""
 
+ITS_TRUNK = "trunk"
+"""The metadata with the digest of the trunk that a style needs, or a trunk file has."""
+
 MAKERS = "jaxstyle train or jaxstyle import"
 """The commands that make styles."""
 
@@ -34,7 +37,11 @@ SMALLER = re.compile(r".+-\d+")
 
 
 def save_style(
-    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+    params: Mapping[str, Any],
+    path: str | Path,
+    *,
+    metadata: Mapping[str, str],
+    trunk: str | Path | None = None,
 ) -> None:
     """Write a net's parameters to a new or replaced file.
 
@@ -44,6 +51,10 @@ def save_style(
         metadata: facts about the net; ``format`` and ``format_version`` are added.
             ``net`` names its network in `jaxstyle.nets.NETWORKS`, unless it is a
             transform net.
+        trunk: the file of a net of many styles that the net has the trunk of. What is
+            written are the scales and biases of norms alone, 13 kB for a net of width
+            32; to be read, the file needs that trunk: a shipped one, or
+            ``trunk.safetensors`` beside it.
 
     Examples:
         >>> jaxstyle.save_style(net, "mine.safetensors", metadata={"title": "Noise"})
@@ -52,6 +63,9 @@ def save_style(
         Array(True, dtype=bool)
     """
     _check_params(params, metadata, path=path)
+    if trunk is not None:
+        params, digest = _without_trunk(params, trunk)
+        metadata = {**metadata, ITS_TRUNK: digest}
     param_files.save_params(params, path, metadata={**metadata, **FORMAT})
 
 
@@ -97,6 +111,8 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             f"jaxstyle train --style PAINTING --init {path}"
         )
     param_files.check_format(metadata, FORMAT, path=path, made_by=MAKERS)
+    if ITS_TRUNK in metadata:
+        params = _with_trunk(params, metadata.pop(ITS_TRUNK), path=Path(path))
     _check_params(params, metadata, path=path)
     return params, metadata
 
@@ -115,6 +131,47 @@ def load_style_header(path: str | Path) -> tuple[int | None, dict[str, str]]:
         return None, metadata
     channels = {name: shape[-1] for name, shape in shapes.items() if shape}
     return likely_width(channels), metadata
+
+
+def _with_trunk(style: Mapping[str, Any], digest: str, *, path: Path) -> dict[str, Any]:
+    """Join a style to the trunk that it needs, which ships or lies beside its file."""
+    from jaxstyle.nets.conditional import join_style
+
+    beside = path.with_name(f"{ITS_TRUNK}.safetensors")
+    for place in (*_find_shipped("weights").values(), beside):
+        if place.exists() and _trunk_digest(place) == digest:
+            return join_style(_load_trunk_part(place), style)
+    raise ValueError(
+        f"{path} needs the trunk {digest}: put the {beside.name} that it was made with "
+        "beside it"
+    )
+
+
+def _without_trunk(
+    params: Mapping[str, Any], trunk: str | Path
+) -> tuple[dict[str, Any], str]:
+    """Split off what a net has besides a trunk; return the trunk's digest, too."""
+    from jaxstyle.nets.conditional import split_style
+
+    digest = _trunk_digest(Path(trunk))
+    own, style = split_style(params)
+    if digest != param_files.digest_params(own):
+        raise ValueError(f"the net has another trunk than {trunk}")
+    return style, str(digest)
+
+
+def _trunk_digest(path: Path) -> str | None:
+    """Read the digest of a trunk from the head of a file, if it is one."""
+    _, metadata = param_files.load_header(path)
+    return metadata.get(ITS_TRUNK) if is_trunk(metadata) else None
+
+
+def _load_trunk_part(path: Path) -> dict[str, Any]:
+    """Read the trunk of a net of many styles."""
+    from jaxstyle.nets.conditional import split_style
+
+    many, _ = param_files.load_params(path)
+    return split_style(many["net"])[0]
 
 
 def is_painting(metadata: Mapping[str, str]) -> bool:

@@ -7,12 +7,15 @@ from typing import Any
 from jaxstyle.files.param_files import (
     check_format,
     check_params,
+    digest_params,
     leaves,
     load_params,
     not_positive,
     save_params,
 )
-from jaxstyle.files.style_files import TRUNK, check_net
+from jaxstyle.files.style_files import ITS_TRUNK, TRUNK, check_net
+from jaxstyle.nets.conditional import NORMS, split_style
+from jaxstyle.nets.prediction import predicted_part, predictor_shapes
 
 
 def save_trunk(
@@ -31,6 +34,9 @@ def save_trunk(
         >>> jaxstyle.files.save_trunk(many, "trunk.safetensors", metadata={})
     """
     _check(many, path=path)
+    if predicted_part(many["predictor"]) == NORMS:
+        trunk, _ = split_style(many["net"])
+        metadata = {**metadata, ITS_TRUNK: digest_params(trunk)}
     save_params(many, path, metadata={**metadata, **TRUNK})
 
 
@@ -62,12 +68,6 @@ def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _check(many: Mapping[str, Any], *, path: str | Path) -> None:
     """Raise a ValueError unless there are a net and a predictor that fits it."""
-    from jaxstyle.nets.conditional import (
-        predicted_part,
-        predictor_shapes,
-        split_style,
-    )
-
     for name in ("net", "predictor"):
         if not isinstance(many.get(name), Mapping):
             raise ValueError(f"wrong parameters in {path}: {name} is missing")

@@ -22,18 +22,15 @@ from jaxstyle.losses.extractor import ExtractorParams
 from jaxstyle.losses.objective import DEFAULT_OBJECTIVE, Objective, Weights
 from jaxstyle.losses.perceptual import Metrics, Problem
 from jaxstyle.losses.targets import Targets
-from jaxstyle.nets.conditional import (
-    NORMS,
+from jaxstyle.nets.conditional import NORMS, join_style, split_style, stylize_each
+from jaxstyle.nets.net_layers import Params
+from jaxstyle.nets.prediction import (
     Descriptor,
     describe_style,
     init_predictor,
-    join_style,
     predict_style,
     predicted_part,
-    split_style,
-    stylize_each,
 )
-from jaxstyle.nets.net_layers import Params
 from jaxstyle.training import loop
 from jaxstyle.training.loop import State, Step
 
