@@ -174,7 +174,10 @@ def test_a_run_that_lost_a_process_goes_on(folder: Path) -> None:
     assert [each.code for each in done] == [130, 130]
     (line,) = done[0].err.splitlines()
     step = int(line.split()[3])
-    assert line == f"interrupted after step {step} of 100000; go on with --resume"
+    assert line == (
+        f"interrupted after step {step} of 100000; go on with: jaxstyle train --resume "
+        "lost"
+    )
     assert done[1].err == ""
     assert step == checkpoints(folder / "lost")[-1] >= last + 8
     assert [x["step"] for x in lines(folder / "lost") if "loss" in x] == [

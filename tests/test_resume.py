@@ -119,7 +119,8 @@ def test_an_interrupt_saves_what_there_is(ends: Ends) -> None:
     last = done.err.splitlines()[-1]
     step = int(last.split()[3])
     assert done.err == (
-        f"interrupted after step {step} of {STEPS}; go on with --resume\n"
+        f"interrupted after step {step} of {STEPS}; go on with: jaxstyle train "
+        "--resume parts\n"
     )
     assert 0 < step < STEPS
     assert done.out.startswith(f"parts/style.safetensors: {step} steps, loss ")

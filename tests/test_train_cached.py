@@ -206,7 +206,8 @@ def test_a_run_that_was_killed_and_interrupted_ends_with_the_same_bytes(
     assert len(losses(folder)) == step
     assert done.code == 130
     assert done.err == (
-        f"interrupted after step {step} of {STEPS}; go on with --resume\n"
+        f"interrupted after step {step} of {STEPS}; go on with: jaxstyle train "
+        "--resume parts\n"
     )
     assert train(*command, "--resume").code == 0
     assert_same_run(folder, cached)

@@ -49,12 +49,21 @@ def copied(finished: Finished, data: Path, tmp_path: Path) -> Path:
 
 def test_a_run_says_what_it_does(finished: Finished) -> None:
     assert finished.code == 0
-    first, second, bar, end = finished.err.split("\n")
-    assert first.startswith("compiling for 2x16x16 pixels on ")
-    assert second.startswith("compiled in ")
+    found, *compiling, stopping, left, bar, advice, end = finished.err.split("\n")
+    assert found == "training on 9 photos of photos; 3 others are held out"
+    assert compiling[0].startswith("compiling for 2x16x16 pixels on ")
+    assert compiling[1].startswith("compiled in ")
+    assert stopping == (
+        "Ctrl-C stops after the step under way and saves all; go on with: jaxstyle "
+        "train --resume run"
+    )
+    assert left.endswith("about 1 min left; pictures are in run/pictures")
     assert "5/5" in bar
     assert "loss=" in bar
     assert "images/s=" in bar
+    assert advice == (
+        "next: jaxstyle stylize PHOTO --style run/style.safetensors -o picture.png"
+    )
     assert end == ""
 
 
@@ -62,8 +71,9 @@ def test_in_a_log_validations_are_lines(data: Path) -> None:
     options = ("--steps", "2", "--validate-every", "1", "-o", "logged")
     done = train(*options, terminal=False)
     assert done.code == 0
-    *_, first, second, third = done.err.splitlines()
-    for number, line in enumerate((first, second, third)):
+    told = [line for line in done.err.splitlines() if line.startswith("step ")]
+    assert len(told) == 3
+    for number, line in enumerate(told):
         assert line.startswith(f"step {number} of 2: validation loss ")
     assert "\r" not in done.err
 
@@ -115,7 +125,9 @@ def test_the_folder_holds_everything(finished: Finished, data: Path) -> None:
     assert pictures == ["step_00003.png", "step_00005.png"]
 
 
-def test_a_sheet_shows_style_content_and_output(finished: Finished, data: Path) -> None:
+def test_a_sheet_shows_the_painting_photos_and_pictures(
+    finished: Finished, data: Path
+) -> None:
     sheet = load_image(data / "run" / "pictures" / "step_00005.png")
     params, _ = load_style_file(data / "run" / "style.safetensors")
     _, held_out = hold_out(open_source("photos"), 3)
@@ -152,6 +164,7 @@ def test_the_net_carries_all_about_itself(finished: Finished, data: Path) -> Non
     assert about["losses"]["loss"] == lines(data / "run")[-2]["loss"]
     assert "07.png" in about["data_report"]
     recorded = json.loads((data / "run" / "settings.json").read_text())
+    assert recorded.pop("directory") == str(data)
     assert recorded == {name: about[name] for name in recorded}
     assert recorded.keys() == {"arguments", "settings", "data", "start", "versions"}
 

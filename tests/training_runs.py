@@ -13,6 +13,7 @@ from command_line import run
 from image_samples import noise, smooth
 from PIL import Image
 
+from jaxstyle.cli.train import training_inputs
 from jaxstyle.kernels import convolutions
 from jaxstyle.nets.transform_net import init_net
 
@@ -66,9 +67,19 @@ class Terminal(io.StringIO):
 
 def train(*options: str, terminal: bool = True) -> Finished:
     """Run ``jaxstyle train`` in this process, in the folder of the data."""
+    return run_train(*TINY, *options, terminal=terminal)
+
+
+def run_train(*options: str, terminal: bool = True) -> Finished:
+    """Run it with these options alone; its sheets show pictures of 16 pixels."""
     out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(["train", *TINY, *options])
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(training_inputs, "SHOWN_SIDE", 16)
+        code = run(["train", *options])
     return Finished(code, out.getvalue(), err.getvalue())
 
 

@@ -115,7 +115,12 @@ def parse(argv: Sequence[str] | None = None) -> tuple[str, Any]:
 def read(given: dict[str, Any]) -> tuple[str, Any]:
     """Make a command's name and its options of what a command line gives."""
     command = given.pop("command")
-    return command, read_options(COMMANDS[command].options, given)
+    options = COMMANDS[command].options
+    try:
+        return command, read_options(options, options.complete(given))
+    except ValueError as error:
+        print(f"jaxstyle {command}: error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def load_command(name: str) -> Callable[[Options], int]:

@@ -27,6 +27,11 @@ class Options:
 
     given: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def complete(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add to what the command line gives; a ValueError if something is missing."""
+        return given
+
 
 SomeOptions = TypeVar("SomeOptions", bound=Options)
 
@@ -127,11 +132,13 @@ def _add_option(target: Any, option: Option, cls: type[Options]) -> None:
     info = option.info
     how: dict[str, Any] = {"help": make_help(option, cls)}
     how["default"] = argparse.SUPPRESS
-    if option.field.type is bool:
+    if option.field.type is bool and info.nargs is None:
         how["action"] = "store_true"
     else:
         parse = option.parse if info.parse_for is None else info.parse_for(cls)
         how["type"], how["nargs"] = _checked(parse, info.choices), info.nargs
+        if option.field.type is bool:
+            how["const"] = True
         standard = "N" if option.field.type in WHOLE_NUMBERS else None
         how["metavar"] = info.metavar or "|".join(info.choices) or standard
     if info.repeated:

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
-from jaxstyle.cli.runtime import Interrupts
+from jaxstyle.cli.runtime import Interrupts, make_say
 from jaxstyle.cli.train.train_options import TrainOptions
 from jaxstyle.scaling.sharding import Placement
 
@@ -65,8 +65,7 @@ def is_quiet(arguments: TrainOptions) -> bool:
 
 def say(arguments: TrainOptions, line: str) -> None:
     """Print progress to standard error, unless this process is quiet."""
-    if not is_quiet(arguments):
-        print(line, file=sys.stderr)
+    make_say(quiet=is_quiet(arguments))(line)
 
 
 @contextmanager

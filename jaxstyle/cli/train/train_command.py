@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ from jaxstyle.cli.runtime import (
 )
 from jaxstyle.cli.train import processes
 from jaxstyle.cli.train.processes import failing_together, is_first, say
-from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
+from jaxstyle.cli.train.train_options import NO_CACHE, SETTINGS, TrainOptions
 from jaxstyle.cli.train.training_inputs import (
     CHECKPOINTS,
     PLOT,
-    SETTINGS,
     Inputs,
     check_arguments,
     choose_settings,
@@ -124,6 +124,12 @@ def prepare(
     state: State,
 ) -> Run:
     """Compile, and read all photos into memory if they are to be cached."""
+    photos, held_out = inputs.photos, len(inputs.held_out)
+    say(
+        arguments,
+        f"training on {len(photos):,} photos of {photos.name}; {held_out} others are "
+        "held out",
+    )
     shape = f"{settings.batch}x{settings.size}x{settings.size}"
     devices = processes.describe_devices(placement)
     say(arguments, f"compiling for {shape} pixels on {devices} ...")
@@ -148,8 +154,14 @@ def drive(run: Run, state: State) -> int:
     record = make_record(run.arguments, run.settings, run.inputs)
     if is_first():
         with atomic_path(run.folder / SETTINGS) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")
+            settings = {**record, "directory": str(Path.cwd())}
+            temporary.write_text(json.dumps(settings, indent=2) + "\n")
     try:
+        say(
+            run.arguments,
+            "Ctrl-C stops after the step under way and saves all; go on with: jaxstyle "
+            f"train --resume {run.folder}",
+        )
         with open_session(run, state) as session:
             state = train(run, state, session)
     except NotFiniteError as error:
@@ -161,19 +173,30 @@ def drive(run: Run, state: State) -> int:
     step, steps = int(state.step), run.settings.steps
     if is_first():
         losses = save_results(run, state, record)
-        shown = [f"{name.replace('_', ' ')} {x:.5g}" for name, x in losses.items()]
         result = run.folder / run.inputs.kind.result
-        print(f"{result}: {', '.join([f'{step} steps', *sorted(shown)])}")
+        print(f"{result}: {step} steps, {describe_losses(losses, step)}")
     if report := run.inputs.report.summary():
         print(f"{run.inputs.photos.name}: {report}")
     if step == steps:
+        say(run.arguments, f"next: {run.inputs.kind.advice.format(result)}")
         return 0
     if is_first():
         print(
-            f"interrupted after step {step} of {steps}; go on with --resume",
+            f"interrupted after step {step} of {steps}; go on with: jaxstyle train "
+            f"--resume {run.folder}",
             file=sys.stderr,
         )
     return 130
+
+
+def describe_losses(losses: Mapping[str, float], step: int) -> str:
+    """Tell the last losses, and the step of that on held-out photos if it is older."""
+    text = f"loss {losses['loss']:.5g}" if "loss" in losses else ""
+    if "validation_loss" in losses:
+        measured = int(losses["validation_step"])
+        older = f" at step {measured}" if measured != step else ""
+        text += f", validation loss {losses['validation_loss']:.5g}{older}"
+    return text.removeprefix(", ")
 
 
 def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, float]:
@@ -183,6 +206,8 @@ def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, fl
     losses: dict[str, float] = {}
     for line in metrics:
         losses |= {key: line[key] for key in line if key in ("loss", "validation_loss")}
+        if "validation_loss" in line:
+            losses["validation_step"] = line["step"]
     result = {
         "steps": int(state.step),
         "losses": losses,

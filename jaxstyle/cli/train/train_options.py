@@ -1,11 +1,17 @@
 """The options of ``jaxstyle train``: the net's settings, data, and the run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from jaxstyle.cli.options import Options
-from jaxstyle.losses.config import REQUIRED, option, seed_number
+from jaxstyle.cli.options import PRESET, Options, find_options
+from jaxstyle.files.json_files import parse_object
+from jaxstyle.losses.config import option, seed_number
 from jaxstyle.training.recipes import TRAINING_PRESETS, TrainConfig
+
+SETTINGS = "settings.json"
+"""The file in the folder of a run that tells how it was started."""
 
 NO_CACHE = "none"
 """The choice of ``--data-cache`` by which photos are read as they are needed."""
@@ -20,16 +26,18 @@ class TrainOptions(Options):
     """The options of ``jaxstyle train``."""
 
     styles: Sequence[str] = option(
-        REQUIRED,
-        "the painting; several make a net of many styles, which predicts nets for "
+        (),
+        "the painting, required except with --resume DIR (default: that of the run); "
+        "several make a net of many styles, which predicts nets for "
         "other paintings too, or by --blend a net of their blend",
         name="style",
         metavar="IMAGE",
         nargs="+",
     )
     output: str = option(
-        REQUIRED,
-        "the folder of the run: the net, checkpoints, metrics, pictures",
+        "",
+        "the folder of the run: the net, checkpoints, metrics, pictures; required "
+        "except with --resume DIR (default: that)",
         short="-o",
         metavar="DIR",
     )
@@ -62,17 +70,27 @@ class TrainOptions(Options):
     validation: int = option(
         32, "how many photos are held out to measure the loss on", group="run"
     )
-    validate_every: int = option(
-        500, "measure the loss on them every N steps, and at the end"
+    validate_every: int | None = option(
+        None,
+        "measure the loss on them every N steps, besides at the start and the end "
+        "(default: a twentieth of the steps, at least 500)",
     )
-    picture_every: int = option(
-        500, "write a sheet of pictures every N steps, and at the end"
+    picture_every: int | None = option(
+        None,
+        "write a sheet of pictures every N steps, besides in the first minute and at "
+        "the end (default: a fifteenth of the steps)",
     )
-    checkpoint_every: int = option(
-        500, "write a checkpoint every N steps, and at the end"
+    checkpoint_every: int | None = option(
+        None,
+        "write a checkpoint every N steps, besides every few minutes and at the end "
+        "(default: none)",
     )
     resume: bool = option(
-        False, "continue from the last checkpoint in the folder of the run"
+        False,
+        "continue from the last checkpoint in the folder of the run; --resume DIR "
+        "alone is enough, whose settings are known",
+        nargs="?",
+        metavar="DIR",
     )
     quiet: bool = option(False, "show no progress")
     coordinator: str | None = option(
@@ -88,3 +106,52 @@ class TrainOptions(Options):
     process_id: int | None = option(
         None, "which of them this is, from 0", metavar="I", parse=int
     )
+
+    @classmethod
+    def complete(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add the options that the run in the folder of ``--resume DIR`` has."""
+        folder = given.get("resume")
+        if isinstance(folder, str):
+            return {**_read_given(Path(folder)), **given, "resume": True}
+        required = {"--style": "style", "-o": "output"}
+        if missing := [flag for flag, name in required.items() if name not in given]:
+            raise ValueError(
+                f"the following are required: {', '.join(missing)}; or --resume DIR "
+                "alone, to go on with a run"
+            )
+        return given
+
+
+def _read_given(folder: Path) -> dict[str, Any]:
+    """Read the options that a run was started with; a ValueError if there is none."""
+    path = folder / SETTINGS
+    try:
+        record = parse_object(path.read_bytes())
+        recorded, place = record["arguments"], Path(record["directory"])
+        known = {PRESET, *(each.name for each in find_options(TrainOptions))} - {
+            "quiet"
+        }
+        given = {
+            key: value
+            for key, value in recorded.items()
+            if key in known - {"quiet"} and value is not None
+        }
+        given["style"] = [_find(x, place) for x in recorded["styles"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"cannot go on with a run in {folder}: {path} is missing, damaged, or of "
+            "another version of jaxstyle; give --style, -o and all that it had, and "
+            "--resume"
+        ) from error
+    moved = {key: _find(given[key], place) for key in FILES if key in given}
+    return {**given, **moved, "output": str(folder)}
+
+
+FILES = ("data", "data_dir", "init", "vgg")
+"""The options that may name files, besides paintings."""
+
+
+def _find(name: str, place: Path) -> str:
+    """Find a file that was named in a working directory, if it is there alone."""
+    there = place / name
+    return str(there) if there.exists() and not Path(name).exists() else name

@@ -2,8 +2,10 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,7 @@ from jaxstyle.cli.loss_inputs import (
 )
 from jaxstyle.cli.options import describe_config, describe_options
 from jaxstyle.cli.runtime import versions
-from jaxstyle.cli.train.train_options import NO_CACHE, TrainOptions
+from jaxstyle.cli.train.train_options import NO_CACHE, SETTINGS, TrainOptions
 from jaxstyle.cli.train.training_kinds import (
     KINDS,
     MANY,
@@ -47,8 +49,11 @@ from jaxstyle.training.recipes import TrainConfig
 from jaxstyle.vgg import layers, network
 
 CHECKPOINTS, PICTURES = "checkpoints", "pictures"
-SETTINGS, PLOT = "settings.json", "loss.png"
+PLOT = "loss.png"
 """The contents of the folder of a run, beside the logs and the result."""
+
+SHOWN, SHOWN_SIDE = 4, 384
+"""How many held-out photos a sheet of pictures shows, and their least side."""
 
 PART_OF_PAINTING = 5 / 8
 """The side of squares of paintings beside the longer side of whole ones."""
@@ -198,6 +203,7 @@ class Inputs(NamedTuple):
         start: the parameters to start from, unless they are new ones.
         photos: what to train on.
         held_out: what to measure the loss on.
+        shown: the first of these, larger, for pictures.
         report: which photos were repaired or skipped so far.
         configuration: all that shapes the numbers, for checkpoints.
     """
@@ -210,6 +216,7 @@ class Inputs(NamedTuple):
     start: Params | None
     photos: Source
     held_out: Squares
+    shown: Squares
     report: Report
     configuration: Mapping[str, Any]
 
@@ -220,15 +227,17 @@ class Inputs(NamedTuple):
             return None
         return Examples(self.params, self.squares)
 
-    def take_held_out(
-        self, start: int, stop: int, aim: Callable[[Squares], Aims]
-    ) -> Squares | Pairs:
-        """Make a batch of held-out photos, of pairs if paintings are styles."""
-        photos = self.held_out[start:stop]
-        if self.paintings is None:
-            return photos
-        places = np.arange(start, start + len(photos)) % len(self.squares)
-        return Pairs(photos, aim(self.squares[places]))
+    def make_batches(
+        self, photos: Squares, aim: Callable[[Squares], Aims]
+    ) -> Iterator[Squares | Pairs]:
+        """Yield batches of one photo, of a pair if paintings are styles, in turns."""
+        for index in range(len(photos)):
+            photo = photos[index : index + 1]
+            if self.paintings is None:
+                yield photo
+            else:
+                place = index % len(self.squares)
+                yield Pairs(photo, aim(self.squares[place : place + 1]))
 
 
 def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
@@ -273,17 +282,20 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
         "init": init and digest_params(init),
     }
     held_out = read_centers(validation, size=size, report=report)
+    shown = read_centers(validation, size=max(size, SHOWN_SIDE), most=SHOWN)
     return Inputs(
         *(kind, styles, paintings, squares, params, start),
-        *(photos, held_out, report, configuration),
+        *(photos, held_out, shown, report, configuration),
     )
 
 
-def read_centers(source: Source, *, size: int, report: Report) -> Squares:
-    """Read the center square of every image."""
-    return np.concatenate(
-        list(validation_batches(source, size=size, batch=1, report=report))
-    )
+def read_centers(
+    source: Source, *, size: int, report: Report | None = None, most: int | None = None
+) -> Squares:
+    """Read the center square of every image, or of the first few."""
+    squares = validation_batches(source, size=size, batch=1, report=report)
+    with closing(squares):
+        return np.concatenate(list(islice(squares, most)))
 
 
 def painting_side(settings: TrainConfig) -> int:

@@ -38,13 +38,15 @@ class Kind(NamedTuple):
         evaluate: as `jaxstyle.training.evaluate`.
         paint: ``paint(params, batch)``, what pictures show of held-out photos.
         save: ``save(params, path, metadata=metadata)`` writes what was trained.
+        advice: what to do with the result, for `str.format`.
     """
 
     result: str
     make_step: Callable[..., loop.Step]
     evaluate: Callable[..., Any]
-    paint: Callable[[Any, Any, Any], Images]
+    paint: Callable[[Any, Any], Images]
     save: Callable[..., None]
+    advice: str
 
 
 def _paint_one(params: Any, photos: Squares) -> Images:
@@ -62,6 +64,7 @@ ONE = Kind(
     loop.evaluate,
     jax.jit(_paint_one),
     save_style,
+    "jaxstyle stylize PHOTO --style {} -o picture.png",
 )
 
 MANY = Kind(
@@ -70,6 +73,7 @@ MANY = Kind(
     many_styles.evaluate_many,
     jax.jit(_paint_pairs),
     save_trunk,
+    "jaxstyle train --style PAINTING --init {} -o FOLDER",
 )
 
 KINDS = (ONE, MANY)

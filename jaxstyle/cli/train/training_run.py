@@ -1,5 +1,6 @@
 """A training as it runs: steps, and what is scheduled between them."""
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -35,8 +36,8 @@ from jaxstyle.training.recipes import TrainConfig
 Advance: TypeAlias = Callable[[State, int], tuple[State, Metrics]]
 """Makes ``n`` steps from a state on; returns their metrics too, ``[n]``."""
 
-ROWS = 4
-"""How many held-out photos a sheet of pictures shows."""
+FIRST_PICTURES, CHECKPOINT_SECONDS = 40, 240
+"""After how many seconds the first sheet is due, and always another checkpoint."""
 
 LARGEST_PAINTING = 1.4
 """The largest shorter side of paintings beside the squares that are cut of them."""
@@ -66,6 +67,48 @@ class Session(NamedTuple):
     log: RunLog | None
     bar: Any
     interrupts: runtime.Interrupts
+    schedule: "Schedule"
+
+
+class Schedule:
+    """What is due, by steps and, in the process that writes files, by the clock."""
+
+    def __init__(self, run: Run, start: int) -> None:
+        steps, given = run.settings.steps, run.arguments
+        self.start, self.last = start, steps
+        self.validate_every = given.validate_every or max(500, steps // 20)
+        self.picture_every = given.picture_every or max(1, steps // 15)
+        self.checkpoint_every = given.checkpoint_every or steps
+        self.begun = self.saved = time.monotonic()
+        self.first_pictures = self.saved + FIRST_PICTURES if start == 0 else math.inf
+
+    @property
+    def intervals(self) -> tuple[int, int, int]:
+        """The numbers of steps between what is due by steps."""
+        return self.validate_every, self.picture_every, self.checkpoint_every
+
+    def left(self, step: int) -> str:
+        """Estimate the time that is left after a step, in words."""
+        pace = (time.monotonic() - self.begun) / max(1, step - self.start)
+        minutes = pace * (self.last - step) / 60
+        if minutes > 90:
+            return f"about {minutes / 60:.1f} hours left"
+        return f"about {max(1, round(minutes))} min left"
+
+    def wants_validation(self, step: int) -> bool:
+        """Test whether the loss on held-out photos is due after a step."""
+        return step == self.last or step % self.validate_every == 0
+
+    def wants_pictures(self, step: int) -> bool:
+        """Test whether a sheet of pictures is due."""
+        by_steps = step == self.last or step % self.picture_every == 0
+        return is_first() and (by_steps or time.monotonic() > self.first_pictures)
+
+    def wants_checkpoint(self, step: int) -> bool:
+        """Test whether a checkpoint is due."""
+        by_steps = step == self.last or step % self.checkpoint_every == 0
+        late = is_first() and time.monotonic() > self.saved + CHECKPOINT_SECONDS
+        return by_steps or late
 
 
 class PendingSteps(NamedTuple):
@@ -87,7 +130,7 @@ def open_session(run: Run, start: State) -> Iterator[Session]:
         open_photos(run, step) as advance,
         tqdm(total=steps, initial=step, unit="step", disable=hidden) as bar,
     ):
-        yield Session(advance, log, bar, interrupts)
+        yield Session(advance, log, bar, interrupts, Schedule(run, step))
 
 
 @contextmanager
@@ -134,19 +177,14 @@ def train(run: Run, state: State, session: Session) -> State:
     A NotFiniteError names the step; no checkpoint holds anything that came of it.
     """
     step, steps = int(state.step), run.settings.steps
-    most = 1 if run.cached is None else MOST_STEPS
-    schedule = (
-        run.arguments.validate_every,
-        run.arguments.picture_every,
-        run.arguments.checkpoint_every,
-    )
+    most, schedule = 1 if run.cached is None else MOST_STEPS, session.schedule
     count, requested, pending = 1, 1, None
     if step == 0:
         log_validation(run, state, session)
         session.bar.unpause()
     while step < steps:
         started = time.perf_counter()
-        count = min(count, runtime.until_halt(step, steps, schedule))
+        count = min(count, runtime.until_halt(step, steps, schedule.intervals))
         next_count = agree_on_steps(session.interrupts, requested, run.placement)
         state, metrics = session.advance(state, count)
         if pending is not None:
@@ -155,18 +193,18 @@ def train(run: Run, state: State, session: Session) -> State:
             requested = max(1, min(int(runtime.SECONDS_PER_CALL * pace), most))
         pending = PendingSteps(step, count, metrics)
         step, count = step + count, next_count()
-        if count == 0 or step == steps or is_due(step, *schedule):
+        due = (
+            schedule.wants_validation(step),
+            schedule.wants_pictures(step) or (count == 0 and is_first()),
+            schedule.wants_checkpoint(step) or count == 0,
+        )
+        if any(due):
             log_metrics(run, session, pending)
             pending = None
-            run_scheduled(run, state, session, interrupted=count == 0)
+            run_scheduled(run, state, session, *due)
         if count == 0:
             break
     return state
-
-
-def is_due(step: int, *intervals: int) -> bool:
-    """Test whether a step is a multiple of an interval."""
-    return any(step % interval == 0 for interval in intervals)
 
 
 def log_metrics(run: Run, session: Session, pending: PendingSteps) -> None:
@@ -193,19 +231,27 @@ def write_log(session: Session, step: int, values: Mapping[str, float]) -> None:
 
 
 def run_scheduled(
-    run: Run, state: State, session: Session, *, interrupted: bool
+    run: Run,
+    state: State,
+    session: Session,
+    validation: bool,
+    pictures: bool,
+    checkpoint: bool,
 ) -> None:
-    """Do what is due after a step: validation, pictures, a checkpoint."""
-    step, every = int(state.step), run.arguments
-    last = step == run.settings.steps
-    if last or is_due(step, every.validate_every):
+    """Do what is due after a step."""
+    if validation:
         log_validation(run, state, session)
-    if is_first() and (last or is_due(step, every.picture_every)):
+    if pictures:
         save_pictures(run, state)
-    if last or interrupted or is_due(step, every.checkpoint_every):
+        if math.isfinite(session.schedule.first_pictures):
+            session.schedule.first_pictures = math.inf
+            left = session.schedule.left(int(state.step))
+            say(run.arguments, f"{left}; pictures are in {run.folder / PICTURES}")
+    if checkpoint:
         if session.log is not None:
             session.log.sync()
         save(run, state)
+        session.schedule.saved = time.monotonic()
 
 
 def log_validation(run: Run, state: State, session: Session) -> None:
@@ -214,19 +260,18 @@ def log_validation(run: Run, state: State, session: Session) -> None:
     write_log(session, step, means)
     if session.bar.disable:
         loss = f"validation loss {means['validation_loss']:.5g}"
-        say(run.arguments, f"step {step} of {run.settings.steps}: {loss}")
+        schedule = session.schedule
+        left = f", {schedule.left(step)}" if 0 < step < schedule.last else ""
+        say(run.arguments, f"step {step} of {run.settings.steps}: {loss}{left}")
 
 
 def validate(run: Run, state: State) -> dict[str, float]:
     """Average the metrics of held-out photos; a NotFiniteError names the loss."""
+    inputs, programs = run.inputs, run.programs
     measured = jax.device_get(
         [
-            run.programs.evaluate(
-                state.params,
-                run.inputs.take_held_out(index, index + 1, run.programs.aim_held_out),
-                run.problem,
-            )
-            for index in range(len(run.inputs.held_out))
+            programs.evaluate(state.params, batch, run.problem)
+            for batch in inputs.make_batches(inputs.held_out, programs.aim_held_out)
         ]
     )
     means = {
@@ -239,22 +284,22 @@ def validate(run: Run, state: State) -> dict[str, float]:
 
 
 def save_pictures(run: Run, state: State) -> None:
-    """Write rows of a painting, a held-out photo, and the stylized photo."""
-    inputs, kind = run.inputs, run.inputs.kind
-    batch = inputs.take_held_out(0, ROWS, run.programs.aim_held_out)
-    on_host = jax.tree.map(np.asarray, (state.params, batch))  # of no mesh
-    outputs = np.clip(kind.paint(*on_host), 0, 1)
-    styles = [np.asarray(style) for style in inputs.styles]
-    styles += [square / np.float32(255) for square in inputs.squares]
-    rows = [
-        (styles[index % len(styles)], photo, output)
-        for index, (photo, output) in enumerate(
-            zip(inputs.held_out / np.float32(255), outputs, strict=False)
-        )
-    ]
-    sheet = make_sheet(rows, column_labels=("style", "content", "output"))
+    """Write held-out photos, each beside what the net makes of it, and paintings.
+
+    One painting is at the top; if there are many, each is beside its photo.
+    """
+    inputs, params = run.inputs, jax.tree.map(np.asarray, state.params)  # of no mesh
+    squares = inputs.squares / np.float32(255)
+    rows: list[list[Any]] = [[np.asarray(style) for style in inputs.styles]]
+    batches = inputs.make_batches(inputs.shown, run.programs.aim_held_out)
+    for index, (photo, batch) in enumerate(zip(inputs.shown, batches, strict=True)):
+        on_host = jax.tree.map(np.asarray, batch)
+        picture = np.clip(inputs.kind.paint(params, on_host)[0], 0, 1)
+        own = [] if rows[0] else [squares[index % len(squares)]]
+        rows.append([*own, photo / np.float32(255), picture])
     pictures = run.folder / PICTURES
     pictures.mkdir(exist_ok=True)
+    sheet = make_sheet([row for row in rows if row])
     save_image(sheet, pictures / f"step_{int(state.step):05d}.png")
 
 
