@@ -31,6 +31,8 @@ PHOTOS = sorted((Path(jaxstyle.__file__).parent / "examples").glob("*.jpg"))
 
 EQUAL = "relu1_1=1,relu2_1=1,relu3_1=1,relu4_1=1"
 
+SHALLOW = "relu1_1=3.01,relu2_1=0.753,relu3_1=0.188,relu4_1=0.047"
+
 RECIPES: Mapping[str, Sequence[str]] = {
     "base": (),
     "bilinear": ("--upsampling", "bilinear"),
@@ -43,9 +45,14 @@ RECIPES: Mapping[str, Sequence[str]] = {
         *("--style-weight", EQUAL, "--content-weight", "relu4_1=1"),
     ),
 }
-"""What differs from the default preset at small batches, by name."""
+"""What differs from `COMMON`, by name."""
 
-COMMON = ("--batch", "2", "--validation", "8", "--steps", "1000000", "--quiet")
+COMMON = (
+    *("--preset", "alone", "--upsampling", "nearest", "--noise", "0", "--scales", "1"),
+    *("--style-weight", SHALLOW, "--content-weight", "relu3_3=0.25"),
+    *("--batch", "2", "--validation", "8", "--steps", "1000000", "--quiet"),
+)
+"""A net as those that ship were trained, and small batches."""
 
 FEW = 10**9
 """Pictures and validations every so many steps: at the end alone."""

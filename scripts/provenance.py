@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle.data import hold_out, open_source
-from jaxstyle.files import digest_params, find_style, load_style_file
+from jaxstyle.files import (
+    digest_params,
+    find_style,
+    load_params,
+    load_style_file,
+    load_trunk,
+)
 
 STYLE, METRICS = "style.safetensors", "metrics.jsonl"
 """The net and the losses in the folder of a run."""
@@ -47,7 +53,12 @@ Record = Mapping[str, Any]
 
 
 def describe_training(
-    run: Path, name: str, *, data: str | None = None, start: str | None = None
+    run: Path,
+    name: str,
+    *,
+    data: str | None = None,
+    start: str | None = None,
+    result: str = STYLE,
 ) -> dict[str, Any]:
     """Describe a run of ``jaxstyle train``, without any path.
 
@@ -56,16 +67,17 @@ def describe_training(
         name: what the folder is called in the command.
         data: where the photos are now, if they moved.
         start: where the net is now that the run started from, if it moved.
+        result: the file in the folder with what was trained.
 
     Raises:
         ValueError: something is missing, or is not what the run had.
     """
-    _, metadata = load_style_file(run / STYLE)
-    record = read_record(metadata, path=run / STYLE)
+    _, metadata = load_params(run / result)
+    record = read_record(metadata, path=run / result)
     given = record["arguments"]
     found = describe_data(record, data or given["data"])
     trained = portable_arguments(record, output=name, data=found["name"])
-    start = start or given.get("init")
+    start = start or record["settings"].get("init")
     earlier = find_earlier(record, find_style(start)) if start else []
     made_by = [*(each[COMMAND] for each in earlier), make_command(trained)]
     *commands, command = link_commands(made_by, name)
@@ -139,11 +151,9 @@ def describe_data(record: Record, data: str) -> dict[str, Any]:
 def portable_settings(record: Record) -> dict[str, Any]:
     """Return the settings as the net was made with them."""
     settings = record["settings"]
-    return {
-        **settings,
-        "steps": record["steps"],
-        "vgg": Path(settings["vgg"]).name,
-    }
+    files = {key: settings[key] for key in ("vgg", "init") if settings.get(key)}
+    names = {key: Path(path).name for key, path in files.items()}
+    return {**settings, **names, "steps": record["steps"]}
 
 
 def find_earlier(record: Record, start: Path) -> list[dict[str, Any]]:
@@ -156,7 +166,7 @@ def find_earlier(record: Record, start: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: it is not that net, or nothing is known about it.
     """
-    params, metadata = load_style_file(start)
+    params, metadata = load_net(start)
     if (found := digest_params(params)) != record["start"]:
         raise ValueError(
             f"{start} is not the net that the training started from: its digest is "
@@ -165,8 +175,15 @@ def find_earlier(record: Record, start: Path) -> list[dict[str, Any]]:
     if COMMAND in metadata:
         facts = {key: json.loads(metadata[key]) for key in (*KEPT, BEFORE)}
     else:
-        facts = describe_training(start.parent, start.parent.name)
+        facts = describe_training(start.parent, start.parent.name, result=start.name)
     return [*facts[BEFORE], {key: facts[key] for key in KEPT}]
+
+
+def load_net(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read a net, or a net of many styles, and the metadata of its file."""
+    _, metadata = load_params(path)
+    load = load_trunk if metadata.get("format") == "jaxstyle-trunk" else load_style_file
+    return load(path)
 
 
 # --- commands -----------------------------------------------------------------------

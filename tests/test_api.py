@@ -406,7 +406,11 @@ def save_painting(
 ) -> None: ...
 
 def save_style(
-    params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+    params: Mapping[str, Any],
+    path: str | Path,
+    *,
+    metadata: Mapping[str, str],
+    trunk: str | Path | None = None,
 ) -> None: ...
 
 def style_loss(

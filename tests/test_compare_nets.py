@@ -84,7 +84,7 @@ def changed(folder: Path, **facts: Any) -> Path:
 
 def test_settings_are_read_back(net: Net) -> None:
     expected = replace(
-        TRAINING_PRESETS["default"],
+        TRAINING_PRESETS["alone"],
         summary="",
         loss=LossConfig(
             content={"relu1_2": 1.0},

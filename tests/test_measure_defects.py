@@ -120,7 +120,7 @@ def save_net(folder: Path, **settings: object) -> None:
     (folder / "photos" / "07.png").unlink()
     arguments = {"styles": ["elsewhere/style.png"], "blend": None, "validation": 3}
     record = {
-        "settings": describe_config(TRAINING_PRESETS["default"])
+        "settings": describe_config(TRAINING_PRESETS["alone"])
         | {"style_size": 48}
         | settings,
         "arguments": arguments,

@@ -22,7 +22,7 @@ from run_notebooks import (
 )
 
 import jaxstyle
-from jaxstyle.training.recipes import TRAINING_PRESETS
+from jaxstyle.losses.config import weigh_shallow
 
 LARGEST = 600_000
 """How many bytes a notebook may have."""
@@ -210,7 +210,6 @@ def test_stylizing_and_training() -> None:
     assert found["change"][-1] > 0.02
     assert found["alone"] < 1e-3
     assert 0 < found["far"] < 0.1 * found["near"]
-    preset = TRAINING_PRESETS["default"]
     content, style = found["weights"]
-    assert content == pytest.approx(preset.loss.content, rel=0.02)
-    assert style == pytest.approx(preset.loss.style, rel=0.02)
+    assert content == {"relu3_3": 0.25}
+    assert style == pytest.approx(weigh_shallow(style), rel=0.02)

@@ -105,7 +105,7 @@ def test_photos_are_read_once_and_counted(
 ) -> None:
     done, _ = finished
     assert done.code == 0
-    _, second, third, reading, training_bar, end = done.err.split("\n")
+    _, _, second, third, reading, _, training_bar, _, end = done.err.split("\n")
     assert second.startswith("compiled in ")
     assert third == "9 photos of 18x18 pixels take 0.00 GB on each device"
     assert "reading: 100%" in reading
@@ -145,7 +145,7 @@ def test_the_losses_are_those_of_single_steps_on_the_batches(cached: Path) -> No
     # Later ones drift: Adam makes steps of gradients that are rounding alone.
     np.testing.assert_allclose(losses(cached)[:2], found[:2], rtol=1e-4)
     np.testing.assert_allclose(losses(cached)[:6], found, rtol=0.05)
-    assert np.ptp(found) > 0.2 * np.mean(found)
+    assert np.ptp(found) > 0.1 * np.mean(found)
 
 
 # --- many steps at a time -----------------------------------------------------------

@@ -284,7 +284,7 @@ def test_a_loss_that_never_was_finite_is_named_too(data: Path) -> None:
 
 
 def test_a_state_that_is_not_finite_is_named() -> None:
-    optimizer = make_optimizer(TRAINING_PRESETS["default"])
+    optimizer = make_optimizer(TRAINING_PRESETS["alone"])
     state = init_state({"conv1": {"bias": jnp.zeros(3)}}, optimizer)
     check_finite(state)
     broken = state._replace(params={"conv1": {"bias": jnp.array([0, jnp.inf, 0])}})

@@ -72,7 +72,8 @@ def test_it_goes_on_with_the_same_net_only(first: Path) -> None:
 def test_another_kind_of_net_is_refused(first: Path, option: str, value: str) -> None:
     code, message = from_first("-o", "refused", option, value)
     assert code == 2
-    assert f"{option} {value}, but first/style.safetensors has" in message
+    start = "first/style.safetensors, where training starts,"
+    assert f"{option} {value}, but {start} has" in message
     assert message.count("\n") == 1
     assert not Path("refused").exists()
 

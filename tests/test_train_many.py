@@ -113,6 +113,22 @@ def test_a_blend_is_a_style_as_before() -> None:
     assert Path("blend/style.safetensors").exists()
 
 
+def test_a_blend_starts_from_the_mean_of_its_styles(whole: Path) -> None:
+    start = ("--init", str(whole / "trunk.safetensors"), "--quiet", "--steps", "1")
+    rate = ("--learning-rate", "1e-9")
+    for name, painting in (("one", "style.png"), ("two", "style2.png")):
+        options = ("--style", painting, "-o", name)
+        assert train(*start, *rate, *options).code == 0
+    blend = (*TWO, "--blend", "3,1", "-o", "mean")
+    assert train(*blend, *start, *rate).code == 0
+    one, two, mean = (
+        load_style_file(f"{name}/style.safetensors")[0]["norm2"]["scale"]
+        for name in ("one", "two", "mean")
+    )
+    np.testing.assert_allclose(mean, (3 * one + two) / 4, atol=1e-6)
+    assert np.abs(one - two).max() > 1e-4
+
+
 def test_kernels_may_be_predicted_instead() -> None:
     options = ("--predict", "kernels", "--norm", "instance", "--steps", "1")
     assert train(*TWO, *options, "-o", "kernels").code == 0
@@ -125,18 +141,13 @@ def test_kernels_may_be_predicted_instead() -> None:
 
 
 REFUSED = {
-    "a trunk for a blend": (
-        ("--blend", "1,1", "--init", "whole/trunk.safetensors"),
-        "whole/trunk.safetensors is a net of many styles, which predicts a net for one "
-        "painting, not for a blend",
-    ),
     "a cache": (
         ("--data-cache", "device"),
         "--data-cache device goes with one style or a blend",
     ),
     "another width": (
         ("--init", "whole/trunk.safetensors", "--width", "3"),
-        "--width 3, but whole/trunk.safetensors has 2",
+        "--width 3, but whole/trunk.safetensors, where training starts, has 2",
     ),
     "norms alone": (
         ("--only", "norms"),

@@ -18,6 +18,7 @@ from jaxstyle.kernels import convolutions
 from jaxstyle.nets.transform_net import init_net
 
 TINY = (
+    *("--preset", "alone", "--scales", "1"),
     *("--style", "style.png", "--style-size", "24", "--data", "photos"),
     *("--size", "16", "--batch", "2", "--width", "2", "--validation", "3"),
     *("--content-weight", "relu1_2=1", "--style-weight", "relu1_1=10"),

@@ -138,7 +138,7 @@ def _with_trunk(style: Mapping[str, Any], digest: str, *, path: Path) -> dict[st
     from jaxstyle.nets.conditional import join_style
 
     beside = path.with_name(f"{ITS_TRUNK}.safetensors")
-    for place in (*_find_shipped("weights").values(), beside):
+    for place in (*shipped_trunks().values(), beside):
         if place.exists() and _trunk_digest(place) == digest:
             return join_style(_load_trunk_part(place), style)
     raise ValueError(
@@ -202,7 +202,7 @@ def find_style(name_or_path: str | Path) -> Path:
         return pull_style(str(name_or_path))
     shipped = _find_shipped("styles") | shipped_paintings()
     name = str(name_or_path).replace("_", "-")
-    path = shipped.get(name, Path(name_or_path))
+    path = (shipped | shipped_trunks()).get(name, Path(name_or_path))
     if not path.exists():
         near = get_close_matches(name.lower(), shipped)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -261,6 +261,12 @@ def shipped_paintings() -> dict[str, Path]:
         'arcimboldo-librarian'
     """
     return _find_shipped("paintings")
+
+
+def shipped_trunks() -> dict[str, Path]:
+    """Find the files of the nets of many styles that ship, such as ``trunk-32``."""
+    found = _find_shipped("weights").items()
+    return {name: path for name, path in found if name.startswith(f"{ITS_TRUNK}-")}
 
 
 def _find_shipped(folder: str) -> dict[str, Path]:

@@ -12,12 +12,21 @@ from jaxstyle.losses.config import (
     option,
     positive_float,
     setting,
-    weigh_shallow,
 )
 
 # The layers of the presets of style optimization except relu5_1, which adds little and
 # takes a third of the time.
 _STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+
+# Between a photo and a painting, distances are of one size in all layers, in units of
+# the layers' own activations, so that equal weights are balanced.
+_BALANCED = LossConfig(
+    content={"relu4_1": 1.0},
+    style=dict.fromkeys(_STYLE, 1.0),
+    style_loss="wasserstein",
+    scales=2,
+    padding="replicate",
+)
 
 
 @documented
@@ -33,6 +42,13 @@ class TrainConfig:
         group="net and pictures",
     )
     size: int = option(256, "the side of the square crops of photos", metavar="PIXELS")
+    init: str | None = option(
+        None,
+        "start from the net of another style, shipped, a file or "
+        "hf:USER/REPO[@REVISION], which takes far fewer steps than a new net; or from "
+        "the net that a net of many styles predicts for the painting",
+        metavar="STYLE",
+    )
     width: int = option(32, "channels of the net's first layer")
     norm: str = option(
         "affine", "how the net normalizes", choices=("affine", "instance", "batch")
@@ -92,14 +108,23 @@ _SEED_VARIATION = 1e-6 * 4 * 3 * 255 * 256 / 0.226
 
 TRAINING_PRESETS: Mapping[str, TrainConfig] = {
     "default": TrainConfig(
-        summary="Wasserstein distances instead of Gram matrices: lively colors",
-        loss=LossConfig(
-            content={"relu3_3": 0.25},
-            style=weigh_shallow(_STYLE),
-            style_loss="wasserstein",
-            padding="replicate",
-        ),
+        summary="minutes on two CPU cores: from what the shipped trunk predicts",
+        loss=_BALANCED,
+        init="trunk-32",
         style_size=512,
+        size=160,
+        upsampling="bilinear",
+        noise=2,
+        steps=120,
+        learning_rate=5e-4,
+        halve_every=60,
+    ),
+    "alone": TrainConfig(
+        summary="a new net of one style, or of many: 40,000 steps",
+        loss=_BALANCED,
+        style_size=512,
+        upsampling="bilinear",
+        noise=2,
     ),
     "johnson2016": TrainConfig(
         summary="Johnson et al. (2016) with instance norm: 40,000 steps",

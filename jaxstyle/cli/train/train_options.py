@@ -56,13 +56,6 @@ class TrainOptions(Options):
         "shorter side",
         choices=(NO_CACHE, "device"),
     )
-    init: str | None = option(
-        None,
-        "start from the net of another style, shipped, a file or "
-        "hf:USER/REPO[@REVISION], which takes far fewer steps than a new net; or from "
-        "a net of many styles",
-        metavar="STYLE",
-    )
     config: TrainConfig = field(
         default=TRAINING_PRESETS["default"], metadata={"presets": TRAINING_PRESETS}
     )

@@ -36,6 +36,8 @@ from jaxstyle.files.atomic import explained
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.param_files import digest_params, load_header
 from jaxstyle.images.arrays import Image
+from jaxstyle.losses.config import LossConfig
+from jaxstyle.nets.mixtures import mix_styles
 from jaxstyle.nets.transform_net import (
     SMALLEST_SIDE,
     Params,
@@ -72,8 +74,8 @@ def choose_settings(arguments: TrainOptions) -> TrainConfig:
     something does not go with many styles.
     """
     settings = arguments.config
-    if arguments.init:
-        settings = replace(settings, **_describe_start(arguments, arguments.init))
+    if settings.init:
+        settings = replace(settings, **_describe_start(arguments, settings.init))
     if settings.size < SMALLEST_SIDE:
         raise ValueError(
             f"--size {settings.size} is too small: nets need {SMALLEST_SIDE} pixels or "
@@ -103,8 +105,8 @@ def _describe_start(arguments: TrainOptions, init: str) -> dict[str, Any]:
         wanted = arguments.given.get(name, value)
         if wanted != value:
             raise ValueError(
-                f"--{name} {wanted}, but {init} has {value}; leave out --{name} or "
-                "--init"
+                f"--{name} {wanted}, but {init}, where training starts, has {value}; "
+                f"leave out --{name}, or choose another --init or --preset"
             )
     return {**found, "negative_slope": float(net["negative_slope"])}
 
@@ -153,7 +155,7 @@ def check_arguments(arguments: TrainOptions) -> None:
     loss = arguments.config.loss
     check_blend(loss, arguments.styles)
     folder = Path(arguments.output)
-    for path in (*arguments.styles, loss.vgg, arguments.init or ""):
+    for path in (*arguments.styles, loss.vgg, arguments.config.init or ""):
         resolved = Path(path).resolve()
         for name in OUTPUTS:
             if (folder / name).resolve() in (resolved, *resolved.parents):
@@ -261,8 +263,8 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
         styles = load_paintings(
             arguments.styles, settings.style_size, settings.loss, params
         )
-    init = None if arguments.init is None else _load_start(arguments.init)
-    start = init and choose_start(init, arguments, params, styles)
+    init = None if settings.init is None else _load_start(settings.init)
+    start = init and choose_start(init, params, styles, settings.loss)
     source = open_source(arguments.data, data_dir=arguments.data_dir)
     if len(source) < settings.batch + arguments.validation:
         raise ValueError(
@@ -282,7 +284,7 @@ def load_inputs(arguments: TrainOptions, settings: TrainConfig) -> Inputs:
         "init": init and digest_params(init),
     }
     held_out = read_centers(validation, size=size, report=report)
-    shown = read_centers(validation, size=max(size, SHOWN_SIDE), most=SHOWN)
+    shown = choose_shown(validation, held_out)
     return Inputs(
         *(kind, styles, paintings, squares, params, start),
         *(photos, held_out, shown, report, configuration),
@@ -296,6 +298,15 @@ def read_centers(
     squares = validation_batches(source, size=size, batch=1, report=report)
     with closing(squares):
         return np.concatenate(list(islice(squares, most)))
+
+
+def choose_shown(source: Source, held_out: Squares) -> Squares:
+    """Choose the photos of sheets: larger than held-out squares if photos are large."""
+    side = max(SHOWN_SIDE, held_out.shape[1])
+    try:
+        return read_centers(source, size=side, most=SHOWN)
+    except ValueError:  # all have far too few pixels
+        return held_out[:SHOWN]
 
 
 def painting_side(settings: TrainConfig) -> int:
@@ -315,22 +326,21 @@ def read_paintings(paintings: Source, *, size: int) -> Squares:
 
 def choose_start(
     init: Params,
-    arguments: TrainOptions,
     params: network.VGGParams,
     styles: Sequence[Image],
+    loss: LossConfig,
 ) -> Params:
     """Choose the parameters that training starts from, given those of ``--init``.
 
-    A net of many styles goes on as one, or predicts a net for a painting.
+    A net of many styles goes on as one, or predicts a net for a painting; for a blend,
+    the mean of those of its paintings.
     """
     if "predictor" not in init or not styles:
         return init
-    if len(styles) > 1:
-        raise ValueError(
-            f"{arguments.init} is a net of many styles, which predicts a net for one "
-            "painting, not for a blend; choose another --init"
-        )
-    return jax.jit(predict_net)(init, params, styles[0])
+    predict = jax.jit(predict_net)
+    nets = [predict(init, params, style) for style in styles]
+    shares = loss.blend if isinstance(loss.blend, Sequence) else [1.0] * len(nets)
+    return nets[0] if len(nets) == 1 else mix_styles(nets, shares)
 
 
 def make_record(

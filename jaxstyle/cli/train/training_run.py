@@ -243,10 +243,13 @@ def run_scheduled(
         log_validation(run, state, session)
     if pictures:
         save_pictures(run, state)
-        if math.isfinite(session.schedule.first_pictures):
-            session.schedule.first_pictures = math.inf
-            left = session.schedule.left(int(state.step))
-            say(run.arguments, f"{left}; pictures are in {run.folder / PICTURES}")
+        step, schedule = int(state.step), session.schedule
+        if math.isfinite(schedule.first_pictures) and step < schedule.last:
+            say(
+                run.arguments,
+                f"{schedule.left(step)}; pictures are in {run.folder / PICTURES}",
+            )
+        schedule.first_pictures = math.inf
     if checkpoint:
         if session.log is not None:
             session.log.sync()
