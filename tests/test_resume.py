@@ -174,6 +174,7 @@ def test_the_log_is_that_of_a_run_without_interruptions(
 def test_the_pictures_are_those_of_a_run_without_interruptions(
     ends: Ends, data: Path, whole: Path
 ) -> None:
-    (got,) = (data / "parts" / "pictures").iterdir()
+    *interrupted, got = sorted((data / "parts" / "pictures").iterdir())
+    assert len(interrupted) == SIGNALS.count(signal.SIGTERM)
     assert got.name == f"step_000{STEPS}.png"
     assert got.read_bytes() == (whole / "pictures" / got.name).read_bytes()

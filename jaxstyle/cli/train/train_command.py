@@ -171,9 +171,9 @@ def drive(run: Run, state: State) -> int:
             print(f"jaxstyle train: error: {message}", file=sys.stderr)
         return 1
     step, steps = int(state.step), run.settings.steps
+    result = run.folder / run.inputs.kind.result
     if is_first():
         losses = save_results(run, state, record)
-        result = run.folder / run.inputs.kind.result
         print(f"{result}: {step} steps, {describe_losses(losses, step)}")
     if report := run.inputs.report.summary():
         print(f"{run.inputs.photos.name}: {report}")
