@@ -94,9 +94,7 @@ def _iterate(matrix: Matrix) -> Pair:
     unit = matrix / _or_infinity(norm)
     start = first * (3 * eye - first**2 * unit) / 2
 
-    def improve(
-        pair: tuple[Array, Array], s: Array
-    ) -> tuple[tuple[Array, Array], None]:
+    def improve(pair: Pair, s: Array) -> tuple[Pair, None]:
         y, z = pair
         t = s * (3 * eye - s**2 * product(z, y)) / 2
         return (product(y, t), product(t, z)), None
@@ -113,9 +111,7 @@ def _solve_lyapunov(root: Matrix, g: Matrix) -> Matrix:
     """Compute the x of which root x + x root = g."""
     norm, eye = _or_infinity(_norm(root)), _eye(root)
 
-    def improve(
-        pair: tuple[Array, Array], s: Array
-    ) -> tuple[tuple[Array, Array], None]:
+    def improve(pair: Pair, s: Array) -> tuple[Pair, None]:
         a, q = pair
         e = 3 * eye - s**2 * product(a, a)
         commutator = product(a.mT, q) - product(q, a)
