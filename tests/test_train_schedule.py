@@ -52,7 +52,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Finished:
 
 def test_sheets_come_a_few_times_and_at_the_end() -> None:
     assert train("-o", "sheets", "--steps", "30", "--quiet").code == 0
-    expected = [f"step_{step:05d}" for step in range(2, 31, 2)]
+    expected = [f"step_{step:05d}" for step in range(3, 31, 3)]
     assert pictures("sheets") == expected
     logged = lines(Path("sheets"))
     assert [x["step"] for x in logged if "validation_loss" in x] == [0, 30]

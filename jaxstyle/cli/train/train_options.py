@@ -71,7 +71,7 @@ class TrainOptions(Options):
     picture_every: int | None = option(
         None,
         "write a sheet of pictures every N steps, besides in the first minute and at "
-        "the end (default: a fifteenth of the steps)",
+        "the end (default: a tenth of the steps)",
     )
     checkpoint_every: int | None = option(
         None,

@@ -54,7 +54,7 @@ CHECKPOINTS, PICTURES = "checkpoints", "pictures"
 PLOT = "loss.png"
 """The contents of the folder of a run, beside the logs and the result."""
 
-SHOWN, SHOWN_SIDE = 4, 384
+SHOWN, SHOWN_SIDE = 3, 384
 """How many held-out photos a sheet of pictures shows, and their least side."""
 
 PART_OF_PAINTING = 5 / 8

@@ -77,7 +77,7 @@ class Schedule:
         steps, given = run.settings.steps, run.arguments
         self.start, self.last = start, steps
         self.validate_every = given.validate_every or max(500, steps // 20)
-        self.picture_every = given.picture_every or max(1, steps // 15)
+        self.picture_every = given.picture_every or max(1, steps // 10)
         self.checkpoint_every = given.checkpoint_every or steps
         self.begun = self.saved = time.monotonic()
         self.first_pictures = self.saved + FIRST_PICTURES if start == 0 else math.inf
