@@ -77,7 +77,7 @@ def describe_training(
     given = record["arguments"]
     found = describe_data(record, data or given["data"])
     trained = portable_arguments(record, output=name, data=found["name"])
-    start = start or record["settings"].get("init")
+    start = start or record["settings"].get("init") or given.get("init")
     earlier = find_earlier(record, find_style(start)) if start else []
     made_by = [*(each[COMMAND] for each in earlier), make_command(trained)]
     *commands, command = link_commands(made_by, name)

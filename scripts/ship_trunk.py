@@ -4,7 +4,7 @@
     python scripts/ship_trunk.py RUN --paintings FOLDER FOLDER --names lion poppies
 
 The first writes ``jaxstyle/weights/trunk-WIDTH.safetensors``: the net and its predictor
-in float16, and what it takes to train them again, without any path of this machine. The
+in 8 bits, and what it takes to train them again, without any path of this machine. The
 second also writes ``jaxstyle/styles/NAME.safetensors`` for each name of `STYLES`, by
 the scales and biases of norms alone, 13 kB for a net of width 32: titles are those of
 paintings that ship, and their images are found in the folders by their digests.
@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 from provenance import check_no_paths, describe_training
-from ship_style import PACKAGE, STYLES as FOLDER, to_half
+from ship_style import PACKAGE, STYLES as FOLDER
 
 import jaxstyle
 from jaxstyle.files import load_params, load_trunk, save_trunk, shipped_paintings
@@ -64,7 +64,7 @@ def ship_trunk(arguments: argparse.Namespace) -> Path:
     check_no_paths(facts)
     texts = {key: json.dumps(value) for key, value in facts.items()}
     path = arguments.weights / f"{name}.safetensors"
-    save_trunk(jax.tree.map(to_half, many), path, metadata=texts)
+    save_trunk(many, path, metadata=texts, compact=True)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     return path
 

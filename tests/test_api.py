@@ -338,7 +338,11 @@ def stylize_each(trunk: Params, styles: Params, images: Images) -> Images: ...
 def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]: ...
 
 def save_trunk(
-    many: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+    many: Mapping[str, Any],
+    path: str | Path,
+    *,
+    metadata: Mapping[str, str],
+    compact: bool = False,
 ) -> None: ...
 
 def mix_styles(

@@ -14,6 +14,9 @@ import numpy as np
 
 from jaxstyle.files.atomic import atomic_path, explained
 
+STEPS = 127
+"""The largest of the whole numbers that stand for others."""
+
 
 def save_params(
     params: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
@@ -87,6 +90,32 @@ def _open(path: str | Path) -> Iterator[Any]:
     failure = f"cannot read the parameter file {path}: damaged or not safetensors"
     with explained(failure), safe_open(path, framework="numpy") as file:
         yield file
+
+
+def quantize(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace kernels by whole numbers of 8 bits, and a scale for each channel."""
+    found: dict[str, Any] = {
+        name: quantize(value) if isinstance(value, Mapping) else np.asarray(value)
+        for name, value in tree.items()
+    }
+    if "kernel" in found:
+        kernel = found["kernel"]
+        scale = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(0) / STEPS
+        found["scale"] = np.maximum(scale, np.finfo(np.float32).tiny)
+        found["kernel"] = np.rint(kernel / found["scale"]).astype(np.int8)
+    return found
+
+
+def restore(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `quantize`, where a scale has the shape that it gives."""
+    found: dict[str, Any] = {
+        name: restore(value) if isinstance(value, Mapping) else value
+        for name, value in tree.items()
+    }
+    kernel, scale = np.asarray(found.get("kernel")), np.asarray(found.get("scale"))
+    if kernel.shape and scale.shape == kernel.shape[-1:]:
+        found["kernel"] = kernel * found.pop("scale")
+    return found
 
 
 def check_params(

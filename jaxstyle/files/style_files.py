@@ -155,9 +155,15 @@ def _without_trunk(
 
     digest = _trunk_digest(Path(trunk))
     own, style = split_style(params)
-    if digest != param_files.digest_params(own):
+    if digest != digest_trunk(own):
         raise ValueError(f"the net has another trunk than {trunk}")
     return style, str(digest)
+
+
+def digest_trunk(trunk: Mapping[str, Any]) -> str:
+    """Digest a trunk, in whatever order its parts come."""
+    arrays = dict(sorted(param_files.leaves(trunk)))
+    return param_files.digest_params(arrays)
 
 
 def _trunk_digest(path: Path) -> str | None:
@@ -171,7 +177,7 @@ def _load_trunk_part(path: Path) -> dict[str, Any]:
     from jaxstyle.nets.conditional import split_style
 
     many, _ = param_files.load_params(path)
-    return split_style(many["net"])[0]
+    return split_style(param_files.restore(many["net"]))[0]
 
 
 def is_painting(metadata: Mapping[str, str]) -> bool:

@@ -16,10 +16,13 @@ import numpy as np
 
 from jaxstyle.files.atomic import explained
 from jaxstyle.files.param_files import (
+    STEPS,
     check_format,
     check_params,
     load_params,
     package_file,
+    quantize,
+    restore,
     save_params,
 )
 from jaxstyle.files.style_files import PAINTING, find_style
@@ -32,9 +35,6 @@ from jaxstyle.vgg import params as vgg_params
 from jaxstyle.vgg.layers import width
 
 DECODER = {"format": "jaxstyle-decoder", "format_version": "1"}
-
-STEPS = 127
-"""The largest of the whole numbers that stand for others."""
 
 SHIPPED = package_file("weights", "decoder.safetensors")
 """The decoder of the package."""
@@ -81,14 +81,14 @@ def save_decoder(params: Params, path: Path, *, metadata: Mapping[str, str]) -> 
     about = {**DECODER, **ORIGIN, **metadata}
     about["channels"] = " ".join(map(str, channels))
     about["hidden"] = " ".join(map(str, hidden))
-    save_params(_quantize(params), path, metadata=about)
+    save_params(quantize(params), path, metadata=about)
 
 
 def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a decoder in float32, and its metadata."""
     arrays, metadata = load_params(path)
     check_format(metadata, DECODER, path=path, made_by="scripts/train_decoder.py")
-    params = _restore(arrays)
+    params = restore(arrays)
     with explained(f"cannot tell the channels of the decoder {path}"):
         channels = [int(count) for count in metadata["channels"].split()]
         hidden = [int(count) for count in metadata["hidden"].split()]
@@ -96,32 +96,6 @@ def load_decoder(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         like = jax.eval_shape(init, jax.random.key(0))
     check_params(params, jax.tree.map(lambda x: x.shape, like), path=path)
     return params, metadata
-
-
-def _quantize(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace kernels by whole numbers, and a scale for each channel they return."""
-    found: dict[str, Any] = {
-        name: _quantize(value) if isinstance(value, Mapping) else np.asarray(value)
-        for name, value in tree.items()
-    }
-    if "kernel" in found:
-        kernel = found["kernel"]
-        scale = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(0) / STEPS
-        found["scale"] = np.maximum(scale, np.finfo(np.float32).tiny)
-        found["kernel"] = np.rint(kernel / found["scale"]).astype(np.int8)
-    return found
-
-
-def _restore(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `_quantize`, where a scale has the shape that it gives."""
-    found: dict[str, Any] = {
-        name: _restore(value) if isinstance(value, Mapping) else value
-        for name, value in tree.items()
-    }
-    kernel, scale = np.asarray(found.get("kernel")), np.asarray(found.get("scale"))
-    if kernel.shape and scale.shape == kernel.shape[-1:]:
-        found["kernel"] = kernel * found.pop("scale")
-    return found
 
 
 # --- paintings ----------------------------------------------------------------------

@@ -7,19 +7,24 @@ from typing import Any
 from jaxstyle.files.param_files import (
     check_format,
     check_params,
-    digest_params,
     leaves,
     load_params,
     not_positive,
+    quantize,
+    restore,
     save_params,
 )
-from jaxstyle.files.style_files import ITS_TRUNK, TRUNK, check_net
+from jaxstyle.files.style_files import ITS_TRUNK, TRUNK, check_net, digest_trunk
 from jaxstyle.nets.conditional import NORMS, split_style
 from jaxstyle.nets.prediction import predicted_part, predictor_shapes
 
 
 def save_trunk(
-    many: Mapping[str, Any], path: str | Path, *, metadata: Mapping[str, str]
+    many: Mapping[str, Any],
+    path: str | Path,
+    *,
+    metadata: Mapping[str, str],
+    compact: bool = False,
 ) -> None:
     """Write the parameters of a net of many styles to a new or replaced file.
 
@@ -27,6 +32,8 @@ def save_trunk(
         many: a tree of ``net`` and ``predictor``, from `jaxstyle.training.init_many`.
         path: the file.
         metadata: facts about the net; ``format`` and ``format_version`` are added.
+        compact: round kernels to whole numbers of 8 bits, with a scale for each
+            channel: a quarter of the size.
 
     Examples:
         >>> key, paintings = jax.random.key(0), jnp.zeros((2, 16, 16, 3), jnp.uint8)
@@ -34,10 +41,14 @@ def save_trunk(
         >>> jaxstyle.files.save_trunk(many, "trunk.safetensors", metadata={})
     """
     _check(many, path=path)
+    stored = many
+    if compact:
+        stored = quantize(many)
+        many = restore(stored)
     if predicted_part(many["predictor"]) == NORMS:
         trunk, _ = split_style(many["net"])
-        metadata = {**metadata, ITS_TRUNK: digest_params(trunk)}
-    save_params(many, path, metadata={**metadata, **TRUNK})
+        metadata = {**metadata, ITS_TRUNK: digest_trunk(trunk)}
+    save_params(stored, path, metadata={**metadata, **TRUNK})
 
 
 def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -58,7 +69,8 @@ def load_trunk(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         >>> metadata["painters"]
         'many'
     """
-    many, metadata = load_params(path)
+    arrays, metadata = load_params(path)
+    many = restore(arrays)
     check_format(
         metadata, TRUNK, path=path, made_by="jaxstyle train --style IMAGE IMAGE ..."
     )
