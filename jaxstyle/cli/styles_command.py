@@ -152,6 +152,16 @@ FIRST = ("title", "painter", "year", "steps", "width", "megabytes", "file")
 COMMAND, BEFORE = "command", "before"
 """The command that trained the net, and the records of earlier trainings."""
 
+TRAIN = "jaxstyle train"
+
+EARLIER_DEFAULT = (
+    "--preset alone --upsampling nearest --noise 0 --scales 1 --content-weight "
+    "relu3_3=0.25 --style-weight relu1_1=3.0117647058823529,"
+    "relu2_1=0.75294117647058822,relu3_1=0.18823529411764706,"
+    "relu4_1=0.047058823529411764"
+)
+"""What the default preset was before it started from a trunk."""
+
 
 def describe(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each fact, those that belong together under a heading."""
@@ -175,7 +185,18 @@ def list_commands(facts: Mapping[str, Any]) -> list[str]:
     before = facts.get(BEFORE)
     trainings = [*(before if isinstance(before, list) else []), facts]
     known = (each for each in trainings if isinstance(each, Mapping))
-    return [str(each[COMMAND]) for each in known if COMMAND in each]
+    return [_complete(each) for each in known if COMMAND in each]
+
+
+def _complete(training: Mapping[str, Any]) -> str:
+    """Add what the default preset was to a command from before trunks shipped."""
+    command, settings = str(training[COMMAND]), training.get("settings")
+    if not isinstance(settings, Mapping):
+        return command
+    earlier = "content" in settings and "init" not in settings
+    if earlier and command.startswith(TRAIN) and "--preset" not in command:
+        return f"{TRAIN} {EARLIER_DEFAULT}{command.removeprefix(TRAIN)}"
+    return command
 
 
 def _list_facts(facts: Mapping[str, Any], *, indent: str = "") -> Iterator[str]:
