@@ -127,8 +127,8 @@ def _follow(
         yield Update(_newest(output), "stopped")
         return
     seconds = time.monotonic() - started
-    stopped = line.partition(";")[0]  # to resume is for the command line
-    yield Update(output, stopped if process.returncode else f"done in {seconds:.0f} s")
+    told = line.partition(";")[0]  # to resume is for the command line
+    yield Update(output, told if process.returncode else f"done in {seconds:.0f} s")
 
 
 def _newest(output: Path) -> Path | None:
