@@ -89,7 +89,8 @@ def check_range(images: Any, *, name: str) -> None:
     )
     if not known or not images.size:
         return
-    mean = float(np.mean(jax.device_get(images), dtype=np.float32))
+    # A few values far off are no reason: they are clipped, or told of elsewhere.
+    mean = float(np.clip(jax.device_get(images), -255, 255).mean(dtype=np.float32))
     if mean > TOO_BRIGHT:
         raise ValueError(
             f"{name} must hold values in [0, 1], got a mean of {mean:.4g}; divide "
