@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from training_runs import (
 )
 
 from jaxstyle.cli import runtime
-from jaxstyle.cli.train import training_run
+from jaxstyle.cli.train import train_command, training_run
 from jaxstyle.files.param_files import leaves
 from jaxstyle.files.style_files import load_style_file
 
@@ -72,6 +73,21 @@ def test_checkpoints_come_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert train("-o", "timed", "--steps", "3", "--quiet").code == 0
     assert checkpoints(Path("timed")) == [1, 2, 3]
     assert checkpoints(Path("whole")) == [0, 4]
+
+
+def test_without_matplotlib_there_is_a_net_and_no_plot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def find(name: str) -> object:
+        return None if name == "matplotlib" else find_spec(name)
+
+    monkeypatch.setattr(train_command, "find_spec", find)
+    done = train("-o", "bare", "--steps", "1", terminal=False)
+    assert done.code == 0
+    assert "no plot of losses: pip install 'jaxstyle[plots]'\n" in done.err
+    assert Path("bare/style.safetensors").exists()
+    assert not Path("bare/loss.png").exists()
+    assert Path("whole/loss.png").exists()
 
 
 def test_an_interrupted_run_leaves_a_sheet_and_says_what_is_how_old(

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,6 @@ def describe_losses(losses: Mapping[str, float], step: int) -> str:
 def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, float]:
     """Write the net with its record, and the plot of losses; return the last ones."""
     metrics = run_log.read_metrics(run.folder / run_log.METRICS)
-    plot_losses(metrics, run.folder / PLOT)
     losses: dict[str, float] = {}
     for line in metrics:
         losses |= {key: line[key] for key in line if key in ("loss", "validation_loss")}
@@ -217,4 +217,8 @@ def save_results(run: Run, state: State, record: dict[str, Any]) -> dict[str, fl
     params = jax.tree.map(np.asarray, dict(state.params))
     kind = run.inputs.kind
     kind.save(params, run.folder / kind.result, metadata=metadata)
+    if find_spec("matplotlib") is None:
+        say(run.arguments, "no plot of losses: pip install 'jaxstyle[plots]'")
+    else:
+        plot_losses(metrics, run.folder / PLOT)
     return losses
