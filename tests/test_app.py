@@ -218,10 +218,11 @@ class Page:
 
     def download(self) -> Path:
         folder = self.browser.downloads
-        before = {*folder.glob("*.png")}
+        for path in folder.glob("*.png"):  # a second one may have its name
+            path.unlink()
         self.wait(lambda: self.find("#download").is_enabled())
         self.browser.execute_script("arguments[0].click()", self.find("#download"))
-        (path,) = self.wait(lambda: {*folder.glob("*.png")} - before)
+        (path,) = self.wait(lambda: [*folder.glob("*.png")])
         return Path(path)
 
 
