@@ -36,8 +36,13 @@ def test_every_style_has_a_thumbnail() -> None:
     assert {*shipped_paintings()} < {*found}
     assert "great-wave" in found
     assert "great-wave-8" not in found
-    pictures = [np.asarray(picture).astype(int) for picture in found.values()]
-    assert all(picture.std() > 10 for picture in pictures)  # none is missing
+    pictures = {name: np.asarray(x).astype(int) for name, x in found.items()}
+    assert all(picture.std() > 10 for picture in pictures.values())  # none is missing
+    for blue, red in (("starry-night", "the-scream"), ("great-wave", "wheat-field")):
+        warmth = [
+            (pictures[x][..., 0] - pictures[x][..., 2]).mean() for x in (blue, red)
+        ]
+        assert warmth[0] < warmth[1]
     assert thumbnails.SHEET.stat().st_size < 100_000
 
 

@@ -1,5 +1,6 @@
 """What the styles that ship look like: the same photo in each, on one sheet."""
 
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -10,16 +11,13 @@ from jaxstyle.files.style_files import SMALLER, shipped_paintings, shipped_style
 FOLDER = Path(str(resources.files("jaxstyle") / "examples"))
 
 SHEET = FOLDER / "styles.webp"
-"""The sheet, a tile per style in the order of `list_styles`."""
+"""The sheet that ``scripts/make_thumbnails.py`` makes."""
 
 EXAMPLES = tuple(FOLDER / f"{name}.jpg" for name in ("chelsea", "astronaut", "coffee"))
 """Photos to try."""
 
-COLUMNS = 8
-"""The number of tiles side by side."""
-
-TILE = (112, 75)
-"""The width and height of a tile, in pixels."""
+DESCRIPTION = 0x010E
+"""The EXIF tag that holds the number of columns, and the names of tiles, as JSON."""
 
 
 def list_styles() -> list[str]:
@@ -29,13 +27,18 @@ def list_styles() -> list[str]:
 
 
 def load_thumbnails() -> dict[str, Image.Image]:
-    """Cut the sheet into the pictures of styles, by name."""
-    width, height = TILE
+    """Cut the sheet into the pictures of the styles that ship, by name."""
     with Image.open(SHEET) as sheet:
         sheet.load()
-        found = {}
-        for index, name in enumerate(list_styles()):
-            row, column = divmod(index, COLUMNS)
+        about = json.loads(sheet.getexif()[DESCRIPTION])
+        columns, names = about["columns"], about["names"]
+        width, height = (
+            sheet.width // columns,
+            sheet.height // -(-len(names) // columns),
+        )
+        tiles = {}
+        for index, name in enumerate(names):
+            row, column = divmod(index, columns)
             left, upper = column * width, row * height
-            found[name] = sheet.crop((left, upper, left + width, upper + height))
-    return found
+            tiles[name] = sheet.crop((left, upper, left + width, upper + height))
+    return {name: tiles[name] for name in list_styles()}
