@@ -1,7 +1,6 @@
 """What ``jaxstyle train`` writes between steps, and how it goes on by its folder."""
 
 import json
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from training_runs import (
     Finished,
     checkpoints,
     lines,
-    make_nets_small,
     run_train,
-    save_data,
     timeless,
     train,
 )
@@ -25,15 +22,9 @@ from jaxstyle.files.style_files import load_style_file
 
 
 @pytest.fixture(scope="module", autouse=True)
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Go to a folder with data, and the run ``whole`` of four steps."""
-    folder = tmp_path_factory.mktemp("data")
-    save_data(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        make_nets_small(patch)
-        assert train("-o", "whole", "--steps", "4", "--quiet").code == 0
-        yield folder
+def whole(data: Path) -> None:
+    """Make the run ``whole`` of four steps, in the folder of the data."""
+    assert train("-o", "whole", "--steps", "4", "--quiet").code == 0
 
 
 def pictures(folder: str) -> list[str]:

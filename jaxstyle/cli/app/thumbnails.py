@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from jaxstyle.files.style_files import SMALLER, shipped_paintings, shipped_styles
+from jaxstyle.files.style_files import ALL, find_styles, shipped_paintings
 
 FOLDER = Path(str(resources.files("jaxstyle") / "examples"))
 
@@ -22,8 +22,7 @@ DESCRIPTION = 0x010E
 
 def list_styles() -> list[str]:
     """List the styles to show: paintings, and nets without the smaller ones."""
-    nets = [name for name in shipped_styles() if not SMALLER.fullmatch(name)]
-    return [*shipped_paintings(), *nets]
+    return [*shipped_paintings(), *(path.stem for path in find_styles([ALL]))]
 
 
 def load_thumbnails() -> dict[str, Image.Image]:

@@ -121,13 +121,12 @@ def _read_given(folder: Path) -> dict[str, Any]:
     try:
         record = parse_object(path.read_bytes())
         recorded, place = record["arguments"], Path(record["directory"])
-        known = {PRESET, *(each.name for each in find_options(TrainOptions))} - {
-            "quiet"
-        }
+        known = {PRESET, *(each.name for each in find_options(TrainOptions))}
+        known.discard("quiet")  # which is of a command, not of a run
         given = {
             key: value
             for key, value in recorded.items()
-            if key in known - {"quiet"} and value is not None
+            if key in known and value is not None
         }
         given["style"] = [_find(x, place) for x in recorded["styles"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
