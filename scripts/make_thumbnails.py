@@ -24,8 +24,8 @@ PHOTO, SHEET = EXAMPLES / "chelsea.jpg", EXAMPLES / "styles.webp"
 COLUMNS, TILE = 8, (112, 75)
 """The number of tiles side by side, and their width and height in pixels."""
 
-DESCRIPTION = 0x010E
-"""The EXIF tag of a picture's description."""
+SOFTWARE, DESCRIPTION = 0x0131, 0x010E
+"""The EXIF tags by which `jaxstyle.files.load_settings` reads the names."""
 
 
 def list_styles() -> list[str]:
@@ -49,6 +49,7 @@ def main() -> int:
                 tile = ImageOps.fit(picture, TILE, Image.Resampling.LANCZOS)
             sheet.paste(tile, (column * TILE[0], row * TILE[1]))
     exif = Image.Exif()
+    exif[SOFTWARE] = "jaxstyle"
     exif[DESCRIPTION] = json.dumps({"columns": COLUMNS, "names": names})
     sheet.save(SHEET, quality=68, method=6, exif=exif)
     print(f"{SHEET}: {len(names)} styles, {SHEET.stat().st_size / 1e3:.0f} kB")

@@ -1,11 +1,12 @@
 """What the styles that ship look like: the same photo in each, on one sheet."""
 
-import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from jaxstyle.files.image_files import load_settings
 from jaxstyle.files.style_files import ALL, find_styles, shipped_paintings
 
 FOLDER = Path(str(resources.files("jaxstyle") / "examples"))
@@ -16,9 +17,6 @@ SHEET = FOLDER / "styles.webp"
 EXAMPLES = tuple(FOLDER / f"{name}.jpg" for name in ("chelsea", "astronaut", "coffee"))
 """Photos to try."""
 
-DESCRIPTION = 0x010E
-"""The EXIF tag that holds the number of columns, and the names of tiles, as JSON."""
-
 
 def list_styles() -> list[str]:
     """List the styles to show: paintings, and nets without the smaller ones."""
@@ -27,14 +25,12 @@ def list_styles() -> list[str]:
 
 def load_thumbnails() -> dict[str, Image.Image]:
     """Cut the sheet into the pictures of the styles that ship, by name."""
+    about: Any = load_settings(SHEET)
+    columns, names = about["columns"], about["names"]
+    rows = -(-len(names) // columns)
     with Image.open(SHEET) as sheet:
         sheet.load()
-        about = json.loads(sheet.getexif()[DESCRIPTION])
-        columns, names = about["columns"], about["names"]
-        width, height = (
-            sheet.width // columns,
-            sheet.height // -(-len(names) // columns),
-        )
+        width, height = sheet.width // columns, sheet.height // rows
         tiles = {}
         for index, name in enumerate(names):
             row, column = divmod(index, columns)
