@@ -10,8 +10,8 @@ optical flow too, as means over frames, in units of 1e-4; then the share that is
 the error frame by frame, and of the sharpness, which is the mean gradient.
 
 A last film stands still but for a ball that crosses it. Of it is printed how far at
-most a value of 8 bits changes from one frame to the next where the ball is not:
-anywhere, and far from it.
+most a value of 8 bits changes from one frame to the next where the ball is not, from
+several distances to it on.
 """
 
 import argparse
@@ -30,8 +30,9 @@ from jaxstyle import load_image, save_image
 from jaxstyle.cli.main import main as run_jaxstyle
 from jaxstyle.video import Motion, warp, warping_error
 
-FAR = 100
-"""How many pixels from the ball is far: more than a net sees."""
+DISTANCES = (4, 20, 40, 100)
+"""The distances to the ball, in pixels: where it has just been, and more than a net
+sees."""
 
 Move = Callable[[int], np.ndarray]
 """From the number of a frame to the matrix from its pixels to those of the still."""
@@ -43,16 +44,17 @@ def main() -> None:
     print("| style | motion | film | by frame | held | flow | ratio | sharpness |")
     print("|---|---|---|---|---|---|---|---|")
     for style in arguments.style:
-        for motion, move in MOTIONS.items():
-            print_row(style, motion, move, arguments)
-    print("\n| style | way | largest change | far from the ball |")
-    print("|---|---|---|---|")
+        for motion in arguments.motion or MOTIONS:
+            print_row(style, motion, MOTIONS[motion], arguments)
+    distances = " | ".join(f"from {distance} px on" for distance in DISTANCES)
+    print(f"\n| style | way | {distances} |")
+    print("|---|---|" + "---|" * len(DISTANCES))
     for style in arguments.style:
         for way, pictures in make_all(
             style, list(make_still_film(arguments)), arguments
         ):
-            anywhere, far = largest_changes(pictures)
-            print(f"| {style} | {way} | {anywhere:.0f} | {far:.0f} |", flush=True)
+            told = " | ".join(f"{change:.0f}" for change in largest_changes(pictures))
+            print(f"| {style} | {way} | {told} |", flush=True)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("stills", nargs="+", type=Path, help="photos of 1.3 times the size or more")
     add("--style", action="append", required=True, help="as jaxstyle stylize takes it")
+    add("--motion", action="append", choices=MOTIONS, help="of the stills")
     add("--size", type=int, default=256, help="the longer side of frames")
     add("--frames", type=int, default=8, help="frames of each film")
     add("--blend", help="the share of the frame before (default: that of the style)")
@@ -132,7 +135,8 @@ def make_motion(move: Move, index: int, size: tuple[int, int]) -> Motion:
     found = places @ before[:2, :2].T + before[:2, 2] + center
     pixels = np.moveaxis(np.indices(size), 0, -1)
     inside = ((found >= 2) & (found <= np.array(size) - 3)).all(-1)
-    return Motion(jnp.float32(found - pixels), jnp.float32(inside))
+    flow, trust = jnp.float32(found - pixels), jnp.float32(inside)
+    return Motion(flow, trust, jnp.zeros_like(trust))
 
 
 def make_still_film(arguments: argparse.Namespace) -> Iterator[np.ndarray]:
@@ -210,18 +214,18 @@ def film_error(film: np.ndarray, move: Move) -> float:
     return float(np.mean(found))
 
 
-def largest_changes(pictures: np.ndarray) -> tuple[float, float]:
-    """Measure the largest changes outside the ball, and far from it, of 255."""
+def largest_changes(pictures: np.ndarray) -> list[float]:
+    """Measure the largest changes from each of the distances on, of 255."""
     height, width = pictures.shape[1:3]
     rows, columns = np.mgrid[:height, :width]
-    largest = [0.0, 0.0]
+    largest = [0.0] * len(DISTANCES)
     for index in range(1, len(pictures)):
-        distance = np.hypot(rows - height // 4, columns - 37 - 6 * index)
+        distance = np.hypot(rows - height // 4, columns - 37 - 6 * index) - 20
         change = np.rint(255 * np.abs(pictures[index] - pictures[index - 1])).max(-1)
-        for place, least in enumerate((24, 24 + FAR)):
+        for place, least in enumerate(DISTANCES):
             part = change[distance > least]
             largest[place] = max(largest[place], float(part.max()))
-    return largest[0], largest[1]
+    return largest
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ def test_the_motion_of_films_is_exact(still: Path, motion: str) -> None:
 def test_changes_are_measured_where_the_ball_is_not() -> None:
     pictures = np.zeros((2, 160, 200, 3), np.float32)
     pictures[1, 40, 37 + 6] = 1  # in the ball
-    pictures[1, 70, 37 + 6] = 20 / 255
+    pictures[1, 70, 37 + 6] = 20 / 255  # 10 pixels from it
     pictures[1, 159, 199] = 3 / 255
-    assert largest_changes(pictures) == (20, 3)
+    assert largest_changes(pictures) == [20, 3, 3, 3]
 
 
 def test_a_row_tells_the_errors_of_all_ways(

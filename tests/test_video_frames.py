@@ -19,6 +19,7 @@ from jaxstyle.video import (
     warp,
     warping_error,
 )
+from jaxstyle.video.motion import AROUND
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
@@ -70,6 +71,15 @@ def test_what_stands_still_does_not_flow() -> None:
     np.testing.assert_array_equal(motion.trust, 1)
 
 
+def test_what_stands_still_is_far_from_all_that_changes_ever_so_little() -> None:
+    before, nothing = make_textures(60, 120), shift(60, 120, 0, 0)
+    image = before.at[3, 60].add(1e-6)
+    still = match_flows(image, before, nothing, nothing).still
+    expected = np.ones((60, 120))
+    expected[: 3 + AROUND + 1, 60 - AROUND : 60 + AROUND + 1] = 0
+    np.testing.assert_array_equal(still, expected)
+
+
 def test_flows_that_disagree_are_not_trusted() -> None:
     before, right = make_textures(12, 20), shift(12, 20, 0, 4)
     image, nothing = jnp.roll(before, 4, axis=1), 0 * right
@@ -88,7 +98,8 @@ def test_frames_that_show_other_things_are_not_trusted() -> None:
 def test_the_warping_error_is_that_where_the_motion_is_known() -> None:
     before = jnp.float32(smooth(16, 24))
     image = jnp.roll(before, 2, axis=1)
-    motion = Motion(shift(16, 24, 0, -2), jnp.ones((16, 24)).at[:, :2].set(0))
+    trust = jnp.ones((16, 24)).at[:, :2].set(0)
+    motion = Motion(shift(16, 24, 0, -2), trust, still=0 * trust)
     assert float(warping_error(image, before, motion)) == 0
     assert warping_error(image + 0.1, before, motion) == pytest.approx(0.01, rel=1e-4)
     nothing = motion._replace(trust=jnp.zeros((16, 24)))
@@ -98,24 +109,30 @@ def test_the_warping_error_is_that_where_the_motion_is_known() -> None:
 # --- frames -------------------------------------------------------------------------
 
 
-def test_the_picture_before_is_blended_in_where_it_is_trusted() -> None:
+def test_the_picture_before_is_blended_in_where_trusted_and_kept_where_still() -> None:
     picture, before = jnp.full((4, 6, 3), 0.5), jnp.ones((4, 6, 3))
     trust = jnp.zeros((4, 6)).at[:, :3].set(1)
-    mixed = blend(picture, before, Motion(shift(4, 6, 0, 0), trust), share=0.6)
-    np.testing.assert_allclose(mixed[:, :3], 0.8, rtol=1e-6)
-    np.testing.assert_array_equal(mixed[:, 3:], 0.5)
+    still = jnp.zeros((4, 6)).at[0].set(1)
+    motion = Motion(shift(4, 6, 0, 0), trust, still)
+    mixed = blend(picture, before, motion, share=0.6)
+    np.testing.assert_array_equal(mixed[0], 1)
+    np.testing.assert_allclose(mixed[1:, :3], 0.8, rtol=1e-6)
+    np.testing.assert_array_equal(mixed[1:, 3:], 0.5)
 
 
 def test_a_film_is_a_scan_that_begins_with_the_picture_alone() -> None:
     net, frames = random_net(), random_images(3, 16, 20, 3)
     held = jax.jit(hold)(net, frames)
-    motions = Motion(jnp.zeros((3, 16, 20, 2)), jnp.ones((3, 16, 20)))
+    trust = jnp.ones((3, 16, 20))
+    still = jnp.zeros((3, 16, 20)).at[:, :, :5].set(1)
+    motions = Motion(jnp.zeros((3, 16, 20, 2)), trust, still)
     step = make_step(stylize, share=0.5)
     scan = jax.jit(lambda state, *xs: jax.lax.scan(step, state, xs))
     state, film = scan(init_state(held, frames[0]), frames, motions)
     alone = np.clip(jax.jit(stylize)(held, frames), 0, 1)
     second = (alone[0] + alone[1]) / 2
-    expected = [alone[0], second, (second + alone[2]) / 2]
+    expected = np.array([alone[0], second, (second + alone[2]) / 2])
+    expected[:, :, :5] = alone[0, :, :5]
     np.testing.assert_allclose(film, expected, atol=1e-4)
     np.testing.assert_array_equal(state.picture, film[-1])
     _, unmoved = scan(init_state(held, frames[0]), frames, None)

@@ -72,7 +72,8 @@ def make_step(
     Examples:
         >>> frames = jnp.stack([photo, jnp.roll(photo, 1, axis=1)])
         >>> flow = jnp.zeros((2, 16, 16, 2)).at[..., 1].set(-1)
-        >>> motions = jaxstyle.video.Motion(flow, jnp.ones((2, 16, 16)))
+        >>> trust = jnp.ones((2, 16, 16))
+        >>> motions = jaxstyle.video.Motion(flow, trust, still=0 * trust)
         >>> step = jaxstyle.video.make_step(jaxstyle.stylize)
         >>> state = jaxstyle.video.init_state(jaxstyle.nets.hold(net, frames), photo)
         >>> state, pictures = jax.lax.scan(step, state, (frames, motions))
@@ -84,7 +85,9 @@ def make_step(
         image, motion = frame
         picture = jnp.clip(apply(state.params, image), 0, 1)
         if motion is not None:
-            picture = blend(picture, state.picture, motion, share=share * state.begun)
+            trust, still = (state.begun * x for x in (motion.trust, motion.still))
+            motion = Motion(motion.flow, trust, still)
+            picture = blend(picture, state.picture, motion, share=share)
         return State(state.params, picture, jnp.ones_like(state.begun)), picture
 
     return step
@@ -96,9 +99,9 @@ def blend(
     """Blend the picture before, moved along, into the picture of a frame.
 
     Strokes then go with what they paint, instead of staying where they are on the
-    screen, and what is new appears at once::
+    screen, and what is new appears at once. What stands still is kept as it was::
 
-        picture + share * trust * (warp(before) - picture)
+        (1 - w) picture + w warp(before)    with    w = max(share * trust, still)
 
     Args:
         picture: the stylized frame, in [0, 1], ``[h, w, 3]``.
@@ -110,10 +113,12 @@ def blend(
         The picture, in [0, 1].
 
     Examples:
-        >>> still = jaxstyle.video.Motion(jnp.zeros((16, 16, 2)), jnp.ones((16, 16)))
-        >>> mixed = jaxstyle.video.blend(photo, 0 * photo, still, share=0.25)
+        >>> flow, trust = jnp.zeros((16, 16, 2)), jnp.ones((16, 16))
+        >>> motion = jaxstyle.video.Motion(flow, trust, still=0 * trust)
+        >>> mixed = jaxstyle.video.blend(photo, 0 * photo, motion, share=0.25)
         >>> jnp.allclose(mixed, 0.75 * photo)
         Array(True, dtype=bool)
     """
-    weight = (share * motion.trust)[..., None]
-    return jnp.clip(picture + weight * (warp(before, motion.flow) - picture), 0, 1)
+    weight = jnp.maximum(share * motion.trust, motion.still)[..., None]
+    warped = warp(before, motion.flow)
+    return jnp.clip((1 - weight) * picture + weight * warped, 0, 1)

@@ -20,6 +20,10 @@ WINDOW, DIFFERENCE = 5, 0.01
 """The side of windows, in pixels, in which a frame and the one before are compared, and
 the mean squared difference up to which they show the same."""
 
+AROUND = 48
+"""How many pixels around its own nothing may change where a pixel stands still: with
+fewer, things would leave a trail of what styles make of their surroundings."""
+
 
 class Motion(NamedTuple):
     """The motion of a frame since the one before.
@@ -29,10 +33,13 @@ class Motion(NamedTuple):
             frame before shows the same, ``[h, w, 2]``.
         trust: how far it can be trusted, ``[h, w]`` in [0, 1]; 0 for what has just come
             into view.
+        still: 1 where the frame does not differ at all from the one before, nor for
+            some way around, and 0 elsewhere, ``[h, w]``.
     """
 
     flow: Flow
     trust: Float[Array, "h w"]
+    still: Float[Array, "h w"]
 
 
 def match_flows(image: Image, before: Image, backward: Flow, forward: Flow) -> Motion:
@@ -46,7 +53,8 @@ def match_flows(image: Image, before: Image, backward: Flow, forward: Flow) -> M
         (there + back)^2 < 0.01 (there^2 + back^2) + 0.5
 
     Both frames must then show the same: within windows of 5x5 pixels, their mean
-    squared difference is at most 0.01.
+    squared difference is at most 0.01. What stands still are pixels around which not
+    one differs, up to 48 pixels away, by any amount.
 
     Source: Sundaram et al. (2010), "Dense point trajectories by GPU-accelerated large
     displacement optical flow", as in Ruder et al. (2016), "Artistic style transfer for
@@ -76,7 +84,8 @@ def match_flows(image: Image, before: Image, backward: Flow, forward: Flow) -> M
     trusted = stands | (agree & _is_inside(backward))
     trusted &= jnp.minimum(still, moved) <= DIFFERENCE
     flow = jnp.where(stands[..., None], 0, backward)
-    return Motion(flow, trusted.astype(backward.dtype))
+    fixed = _is_fixed(image, before)
+    return Motion(flow, *(x.astype(backward.dtype) for x in (trusted, fixed)))
 
 
 def _differ(image: Image, other: Image) -> Float[Array, "h w"]:
@@ -86,6 +95,14 @@ def _differ(image: Image, other: Image) -> Float[Array, "h w"]:
         squares, 0.0, lax.add, (WINDOW, WINDOW), (1, 1), padding="SAME"
     )
     return sums / WINDOW**2
+
+
+def _is_fixed(image: Image, before: Image) -> Array:
+    """Find the pixels around which two images are equal."""
+    equal = (image == before).all(-1)
+    for window in ((2 * AROUND + 1, 1), (1, 2 * AROUND + 1)):
+        equal = lax.reduce_window(equal, True, lax.bitwise_and, window, (1, 1), "SAME")
+    return equal
 
 
 def _points(flow: Flow) -> Flow:
@@ -166,8 +183,9 @@ def warping_error(image: Image, before: Image, motion: Motion) -> Float[Array, "
         The error, of pixels in [0, 1]; 0 where nothing can be trusted.
 
     Examples:
-        >>> still = jaxstyle.video.Motion(jnp.zeros((16, 16, 2)), jnp.ones((16, 16)))
-        >>> float(jaxstyle.video.warping_error(photo, photo, still))
+        >>> nothing = jnp.zeros((16, 16, 2))
+        >>> motion = jaxstyle.video.match_flows(photo, photo, nothing, nothing)
+        >>> float(jaxstyle.video.warping_error(photo, photo, motion))
         0.0
     """
     squares = jnp.square(image - warp(before, motion.flow)).mean(-1)
