@@ -15,6 +15,7 @@ from video_samples import (
     GRAY,
     HEIGHT,
     WIDTH,
+    balance,
     packets,
     read,
     shot,
@@ -26,7 +27,7 @@ from jaxstyle import load_image, save_style
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.video import film_outputs, shots, video_command, video_options
 from jaxstyle.cli.video.video_options import VideoOptions
-from jaxstyle.nets import NETWORKS
+from jaxstyle.nets import NETWORKS, Network
 from jaxstyle.video import frames as video_frames
 
 Captured = pytest.CaptureFixture[str]
@@ -111,6 +112,38 @@ def test_what_stands_still_does_not_change() -> None:
     assert np.ptp(np.array(jumping)[:, 38:], axis=0).max() > 3 / 255
 
 
+def test_far_from_all_motion_pictures_are_kept_whatever_a_style_sees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here it sees the mean of the whole frame, which is not held."""
+    monkeypatch.setitem(NETWORKS, "balance", Network(apply=balance))
+    frames = shot((90, 140, 60), 8)
+    for index, frame in enumerate(frames):
+        frame[:12, : 8 * index] = 0
+    write_clip("clip.mkv", np.pad(frames, [(0, 0), (0, 64), (0, 0), (0, 0)], "edge"))
+    changes = {}
+    for blend in ("0", "0.6"):
+        command = ["video", "clip.mkv", "-o", f"out{blend}/", *PLAIN]
+        assert run([*command, "--blend", blend]) == 0
+        made = [load_image(f"out{blend}/{i:06d}.png") for i in range(1, 9)]
+        changes[blend] = np.ptp(np.array(made)[:, -30:], axis=0).max()
+    assert changes["0"] > 3 / 255
+    assert changes["0.6"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("clip.mp4", "mov_text"), ("clip.mkv", "subrip")]
+)
+def test_subtitles_are_copied(name: str, codec: str) -> None:
+    how: dict[str, Any] = {"codec": "libx264", "layout": "yuv420p"}
+    write_clip(name, film(), subtitles=codec, **how)
+    assert run(["video", name, "-o", f"out-{name}", *PLAIN]) == 0
+    for path in (name, f"out-{name}"):
+        found = packets(path, "subtitles")
+        told = [(text.lstrip(b"\0\5\b"), pts) for text, pts in found if len(text) > 2]
+        assert told == [(b"Hello", 100), (b"Good bye", 600)]
+
+
 @pytest.mark.parametrize("name", ["out.gif", "out.mkv", "out.mov", "out.webm"])
 def test_the_suffix_chooses_the_format(name: str) -> None:
     assert run(["video", "clip.mkv", "-o", name, *PLAIN]) == 0
@@ -144,6 +177,13 @@ def test_a_part_in_another_size_with_stills_first(capsys: Captured) -> None:
     video, found = read("out.mkv")
     assert video.size == load_image("out-still-1.png").shape[:2] == (24, 32)
     assert times(found)[0] == 0
+
+
+def test_stills_are_painted_by_the_statistics_of_their_shots() -> None:
+    assert run(["video", "clip.mkv", "-o", "out.mkv", *PLAIN, "--preview"]) == 0
+    stills = [load_image(f"out-still-{number}.png") for number in (1, 2, 3)]
+    pictures = [expected(film()[i : i + 9])[4] for i in (0, 9, 18)]
+    np.testing.assert_allclose(stills, pictures, atol=0.6 / 255)
 
 
 def test_an_odd_size_and_a_single_frame() -> None:
@@ -208,6 +248,14 @@ def test_what_a_gif_is_without_is_told(capsys: Captured) -> None:
     given = [x for x in PLAIN if x != "--quiet"]
     assert run(["video", "sound.mkv", "-o", "a.gif", *given]) == 0
     assert "a.gif is without the sound of sound.mkv\n" in capsys.readouterr().err
+
+
+def test_high_dynamic_range_is_told_and_kept(capsys: Captured) -> None:
+    write_clip("hdr.mkv", film()[:2], layout="yuv420p10le", curve=16)
+    given = [x for x in PLAIN if x != "--quiet"]
+    assert run(["video", "hdr.mkv", "-o", "a.mkv", *given]) == 0
+    assert "hdr.mkv is HDR; its colors are taken as" in capsys.readouterr().err
+    assert read("a.mkv")[0].colors.curve == 16
 
 
 # --- resuming -----------------------------------------------------------------------

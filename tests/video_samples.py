@@ -16,6 +16,14 @@ HEIGHT, WIDTH = 48, 64
 
 COLORS = [(200, 60, 40), (30, 120, 60), (90, 70, 220)]
 
+STYLES = b"""[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+[Events]
+Format: Layer, Start, End, Style, Text
+"""
+"""What FFmpeg wants to know of subtitles before it writes any."""
+
 MILLISECONDS = Fraction(1, 1000)
 
 
@@ -52,12 +60,15 @@ def write_clip(
     codec: str = "ffv1",
     layout: str = "bgr0",
     sound: str | None = None,
+    subtitles: str | None = None,
     rotation: int = 0,
     conversion: tuple[int, int] | None = None,
+    curve: int | None = None,
 ) -> None:
     """Write a clip, with time stamps in milliseconds; every 40 by default.
 
-    The conversion of colors is by a matrix and a range, in the scaler's numbers.
+    The conversion of colors is by a matrix and a range, in the scaler's numbers; the
+    curve has H.273's.
     """
     import av
 
@@ -66,6 +77,10 @@ def write_clip(
         video = container.add_stream(codec, rate=25)
         video.time_base = video.codec_context.time_base = MILLISECONDS
         tone = container.add_stream(sound, rate=44100) if sound else None
+        text = container.add_stream(subtitles) if subtitles else None
+        if text is not None:
+            text.time_base = MILLISECONDS
+            text.codec_context.subtitle_header = STYLES
         if rotation:
             video.set_display_rotation(rotation)
         shown = 0
@@ -81,6 +96,7 @@ def write_clip(
                 context, video.pix_fmt = video.codec_context, layout
                 context.colorspace = frame.colorspace
                 context.color_range = frame.color_range
+                context.color_trc = curve or context.color_trc
             frame.pts, frame.time_base = times[index] if times else shown, MILLISECONDS
             shown = frame.pts + 40
             container.mux(video.encode(frame))
@@ -94,16 +110,26 @@ def write_clip(
                 part.sample_rate, part.pts = 44100, first
                 container.mux(tone.encode(part))
             container.mux(tone.encode())
+        if text is not None:
+            for start, line in ((100, b"Hello"), (600, b"Good bye")):
+                length = (
+                    len(line).to_bytes(2, "big") if subtitles == "mov_text" else b""
+                )
+                packet = av.Packet(length + line)
+                packet.pts = packet.dts = start
+                packet.duration, packet.time_base = 300, MILLISECONDS
+                packet.stream = text
+                container.mux(packet)
 
 
-def packets(path: str | Path) -> list[tuple[bytes, int | None]]:
-    """Return the packets of the sound, with their time stamps."""
+def packets(path: str | Path, kind: str = "audio") -> list[tuple[bytes, int | None]]:
+    """Return the packets of the sound or the subtitles, with their time stamps."""
     import av
 
     with av.open(str(path)) as container:
         return [
             (bytes(packet), packet.pts)
-            for packet in container.demux(audio=0)
+            for packet in container.demux(**{kind: 0})
             if packet.dts is not None
         ]
 

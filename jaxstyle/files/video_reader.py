@@ -40,6 +40,7 @@ HD = 720
 """From this height on, colors are those of BT.709 unless the video tells others."""
 
 _BT709, _BT601, _LIMITED, _FULL = 1, 6, 1, 2
+_PQ, _HLG = 16, 18
 
 # H.273's numbers of matrices -> those of FFmpeg's scaler.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -65,6 +66,11 @@ class Colors(NamedTuple):
     def conversion(self) -> tuple[int, int]:
         """The matrix and the range, by the numbers of FFmpeg's scaler."""
         return _MATRICES.get(self.matrix, 5), self.range
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the curve is one of high dynamic range."""
+        return self.curve in (_PQ, _HLG)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ and one that paints.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,9 +23,9 @@ from jaxstyle.cli import runtime
 from jaxstyle.cli.loading import Style
 from jaxstyle.cli.stylize import painting
 from jaxstyle.cli.stylize.full_size import Picture, painted_size, restore_size
-from jaxstyle.cli.video import shots
 from jaxstyle.cli.video.film_inputs import Film
 from jaxstyle.cli.video.optical_flow import find_motion
+from jaxstyle.cli.video.shots import Shot, divide
 from jaxstyle.cli.video.video_options import VideoOptions
 from jaxstyle.files.image_files import to_8_bit
 from jaxstyle.files.video_reader import Frame
@@ -80,10 +80,8 @@ class FilmPainter:
 
         If there are such, `picture` is that of the last of them.
         """
-        shrink = partial(_resize, size=self.painted_size)
-        read_ahead = (shrink(frame.pixels) for frame in self.film.read())
         frames = self._watch(self.film.read())
-        for shot in shots.divide(read_ahead):
+        for shot in self._divide():
             self.shots += 1
             own = islice(frames, shot.length)
             passed_over = min(skipped, shot.length)
@@ -93,12 +91,22 @@ class FilmPainter:
                 style = self.hold(shot.samples)
                 yield from self._paint_shot(style, own, [*before])
 
-    def paint_still(self, pixels: Pixels) -> Pixels:
-        """Paint a frame by itself."""
-        small = _resize(pixels, size=self.painted_size)
-        style = self.hold([small] * shots.SAMPLES)
-        (picture,) = self.paint_frames(style, [small])
-        return self.finish(_resize(pixels, size=self.size), small, picture)
+    def paint_stills(self, numbers: Collection[int]) -> Iterator[Pixels]:
+        """Yield the pictures of some frames, by the statistics of their shots.
+
+        The frames before are not blended in.
+        """
+        frames = enumerate(self.film.read())
+        for shot in self._divide():
+            own = islice(frames, shot.length)
+            chosen = [frame.pixels for number, frame in own if number in numbers]
+            if not chosen:
+                continue
+            style = self.hold(shot.samples)
+            for pixels in chosen:
+                small = _resize(pixels, size=self.painted_size)
+                (picture,) = self.paint_frames(style, [small])
+                yield self.finish(_resize(pixels, size=self.size), small, picture)
 
     def hold(self, samples: Sequence[Pixels]) -> Style:
         """Make of the style one fixed function, by the statistics of some frames."""
@@ -129,6 +137,11 @@ class FilmPainter:
         photo = np.divide(small, 255, dtype=np.float32)
         finish = painting.choose_finish(self.options)
         return restore_size(pixels, photo, picture, finish)
+
+    def _divide(self) -> Iterator[Shot]:
+        """Divide the film into shots, in the size in which frames are painted."""
+        shrink = partial(_resize, size=self.painted_size)
+        return divide(shrink(frame.pixels) for frame in self.film.read())
 
     def _paint_shot(
         self, style: Style, frames: Iterator[Frame], before: Sequence[Frame]

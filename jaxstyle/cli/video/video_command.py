@@ -91,6 +91,8 @@ def make_job(options: VideoOptions) -> Job:
     say = runtime.make_say(quiet=options.quiet)
     for line in film_outputs.describe_left_out(film, output):
         say(line)
+    if film.colors.is_hdr:
+        say(f"{film.path} is HDR; its colors are taken as they are, not tone-mapped")
     runtime.use_compilation_cache()
     paint = painting.Painter(options, say)
     painter = FilmPainter(film, style, options, paint)
@@ -168,19 +170,14 @@ def paint_segments(
 
 
 def write_stills(job: Job) -> None:
-    """Paint three frames, each by itself, and write them beside the output."""
-    count = job.film.count or 1
-    wanted = sorted({int(share * count) for share in STILLS})
-    output = job.output.path
-    for index, frame in enumerate(job.film.read()):
-        if index in wanted:
-            path = output.with_name(
-                f"{output.stem}-still-{wanted.index(index) + 1}.png"
-            )
-            write_pixels(job.painter.paint_still(frame.pixels), path)
-            print(path, flush=True)
-        if index == wanted[-1]:
-            break
+    """Paint three frames and write them beside the output."""
+    count, output = job.film.count or 1, job.output.path
+    numbers = {int(share * count) for share in STILLS}
+    stills = islice(job.painter.paint_stills(numbers), len(numbers))
+    for number, pixels in enumerate(stills, 1):
+        path = output.with_name(f"{output.stem}-still-{number}.png")
+        write_pixels(pixels, path)
+        print(path, flush=True)
 
 
 def report(job: Job, segments: Sequence[Path]) -> int:

@@ -66,7 +66,9 @@ class VideoOptions(Options):
         metavar="OUT",
     )
     preview: bool = option(
-        False, "first paint three frames, as pictures beside OUT, each by itself"
+        False,
+        "first paint three frames, as pictures beside OUT, by the statistics of their "
+        "shots",
     )
     start: float = option(
         0.0,
