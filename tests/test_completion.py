@@ -1,7 +1,6 @@
 """What helps at the command line: completion, ``--verbose``, and word of waiting."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from threading import Event
@@ -10,13 +9,17 @@ import pytest
 from command_line import run
 from image_samples import noise
 from PIL import Image
+from shells import offer
 
 from jaxstyle.cli import runtime
 from jaxstyle.cli.completion import SHELLS
 from jaxstyle.cli.main import main
 from jaxstyle.cli.runtime import if_slow
+from jaxstyle.training.recipes import TRAINING_PRESETS
 
 Captured = pytest.CaptureFixture[str]
+
+GREAT = ("great-wave", "great-wave-16", "great-wave-8")
 
 
 def print_script(shell: str, capsys: Captured) -> str:
@@ -27,36 +30,29 @@ def print_script(shell: str, capsys: Captured) -> str:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_every_shell_has_a_script(shell: str, capsys: Captured) -> None:
-    script = print_script(shell, capsys)
-    for known in ("stylize", "stroke-size", "covariance"):
-        assert known in script
-    assert ("hokusai-poppies" in script) == (shell != "fish")
-
-
-def complete(script: str, *words: str) -> list[str]:
-    """Return what Bash offers for the last word."""
-    line = " ".join(f"'{word}'" for word in words)
-    asked = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_jaxstyle"
-    code = f"{script}\n{asked}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
-    return done.stdout.split()
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes(
-    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_shell_completes(
+    shell: str, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "script"
+    script.write_text(print_script(shell, capsys))
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    (folder := tmp_path / "photos").mkdir()
+    monkeypatch.chdir(folder)
     Path("great-photo.jpg").touch()
-    script = print_script("bash", capsys)
-    assert complete(script, "jaxstyle", "sty") == ["stylize", "styles"]
-    assert complete(script, "jaxstyle", "stylize", "gr") == ["great-photo.jpg"]
-    style = ("jaxstyle", "stylize", "--style")
-    assert {"great-photo.jpg", "great-wave"} <= {*complete(script, *style, "great-")}
-    assert complete(script, *style, "udnie", "--stro") == ["--stroke-size"]
-    keep = complete(script, "jaxstyle", "optimize", "--keep", "")
-    assert keep == ["best", "average"]
+
+    asked: dict[str, set[str]] = {
+        "jaxstyle sty": {"styles", "stylize"},
+        "jaxstyle stylize great-": {"great-photo.jpg"},
+        "jaxstyle stylize --style great-": {"great-photo.jpg", *GREAT},
+        "jaxstyle styles hokusai-p": {"hokusai-poppies"},
+        "jaxstyle stylize --style udnie --stro": {"--stroke-size"},
+        "jaxstyle optimize --keep ": {"average", "best"},
+        "jaxstyle train --preset ": {*TRAINING_PRESETS},
+        "jaxstyle --print-completion ": {*SHELLS},
+    }
+    found = offer(shell, script, list(asked))
+    assert dict(zip(asked, found, strict=True)) == asked
 
 
 def test_an_unknown_shell_is_refused(capsys: Captured) -> None:

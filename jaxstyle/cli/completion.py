@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jaxstyle.losses.config import OptionInfo
+
 SHELLS = ("bash", "zsh", "fish")
-"""The shells that a script is tested in, or is written for by the same library."""
+"""The shells that a script is tested in."""
 
 NAMES = ("style", "styles")
 """The arguments that take the names of styles besides files."""
@@ -39,19 +41,33 @@ def make_script(parser: argparse.ArgumentParser, shell: str) -> str:
     from jaxstyle.files.style_files import shipped_paintings, shipped_styles
 
     styles = [*shipped_styles(), *shipped_paintings()]
-    zsh = f"{{compadd {' '.join(styles)}; _files}}"
+    names = " ".join(styles)
+    with_styles = {
+        "zsh": f"{{compadd {names}; _files}}",
+        "fish": f"{names} {shtab.FILE['fish']}",
+    }
     for action in _actions(parser):
-        if action.nargs == 0 or isinstance(action, argparse._SubParsersAction):
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action._choices_actions:  # what fits a line tells it apart
+                action.choices[command.dest].description = command.help
+        elif action.nargs == 0:
             continue
-        info: Any = getattr(action, "info", None)
-        if info and info.choices:
-            action.choices = info.choices
+        elif choices := _choices(action):
+            action.choices = choices
         elif action.dest in NAMES and shell == "bash":
             action.choices = [*styles, *shtab.Optional.FILE]
         else:
-            of_styles = {"zsh": zsh} if action.dest in NAMES else {}
+            of_styles = with_styles if action.dest in NAMES else {}
             action.complete = shtab.FILE | of_styles  # type: ignore[attr-defined]
     return str(shtab.complete(parser, shell))
+
+
+def _choices(action: argparse.Action) -> tuple[str, ...]:
+    """List the values that an option takes, if these are few."""
+    if isinstance(action, PrintCompletion):
+        return SHELLS
+    info: OptionInfo | None = getattr(action, "info", None)
+    return info.choices if info else ()
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -116,13 +116,15 @@ def add_options(parser: argparse.ArgumentParser, cls: type[Options]) -> None:
 
 
 def _add_preset(parser: argparse.ArgumentParser, presets: Mapping[str, Any]) -> None:
-    parser.add_argument(
-        "--preset",
+    help, names = "the settings to begin with; see the end of this help", tuple(presets)
+    action: Any = parser.add_argument(
+        f"--{PRESET}",
         metavar="NAME",
-        type=_checked(str, tuple(presets)),
+        type=_checked(str, names),
         default=argparse.SUPPRESS,
-        help="the settings to begin with; see the end of this help",
+        help=help,
     )
+    action.info = OptionInfo(help=help, choices=names)
     width = max(map(len, presets))
     lines = (f"  {name:<{width}} {each.summary}" for name, each in presets.items())
     parser.epilog = "\n".join(("presets:", *lines))
