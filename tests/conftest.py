@@ -41,12 +41,13 @@ Params = dict[str, Any]
 # --- compiling ----------------------------------------------------------------------
 
 
-QUICK = (
+QUICK = [
     "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",  # by way of MLIR, which takes most of it
     "--xla_cpu_parallel_codegen_split_count=1",
     "--xla_llvm_disable_expensive_passes=true",
-)
+]
+if jax.__version_info__ < (0, 11):  # by way of MLIR, which takes most of it
+    QUICK.append("--xla_cpu_use_fusion_emitters=false")
 """What lets XLA compile for the CPU in about a third of the time."""
 
 

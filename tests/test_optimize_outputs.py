@@ -52,6 +52,15 @@ def test_save_every_keeps_pictures_on_the_way(picture_folder: Path) -> None:
     assert loss("out.00002.png") > loss("out.00004.png") > loss("out.png")
 
 
+@pytest.mark.parametrize("keep", ["best", "average"])
+def test_the_loss_of_a_picture_on_the_way_is_that_of_the_picture(keep: str) -> None:
+    """As it is of the last, which one more step from it tells."""
+    kept = ("--optimizer", "adam", "--learning-rate", "0.2", "--keep", keep)
+    make(*kept, "--save-every", "2")
+    make(*kept, "--steps", "2")
+    assert loss("out.00002.png") == pytest.approx(loss(), rel=1e-5)
+
+
 def test_the_photos_transparency_is_kept() -> None:
     with Image.open("content.png") as image:
         image.putalpha(Image.new("L", image.size, 255))

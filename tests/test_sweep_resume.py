@@ -23,6 +23,7 @@ from jaxstyle.cli.optimize.programs import Programs, make_programs
 from jaxstyle.cli.optimize.sweep import LEDGER
 from jaxstyle.files.checkpoints import find_checkpoints
 from jaxstyle.files.image_files import load_image
+from jaxstyle.losses import Problem
 
 Captured = pytest.CaptureFixture[str]
 
@@ -94,8 +95,8 @@ def end(
 ) -> None:
     """Let a sweep end after a step of the picture of a strength."""
 
-    def ending(run: Run, progress: Progress) -> None:
-        run_scheduled(run, progress)
+    def ending(run: Run, progress: Progress, problem: Problem) -> None:
+        run_scheduled(run, progress, problem)
         if run.arguments.config.strength == strength and progress.step == step:
             how()
 

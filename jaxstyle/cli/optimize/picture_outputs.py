@@ -118,14 +118,16 @@ def numbered(path: str, step: int) -> Path:
 # --- results ------------------------------------------------------------------------
 
 
-def run_scheduled(run: Run, progress: Progress) -> None:
+def run_scheduled(run: Run, progress: Progress, problem: Problem) -> None:
     """Write what is due after a step, except after the last: a picture, a frame."""
     step, (pictures, frames) = progress.step, run.intervals
     if step == run.steps:
         return
     if step % pictures == 0:
         path = numbered(run.arguments.output, step)
-        save_picture(make_picture(run, progress), path, run, step, progress.loss)
+        scale = run.programs.scales[run.programs.find_scale(step)]
+        loss = float(scale.measure(progress.state, problem))
+        save_picture(make_picture(run, progress), path, run, step, loss)
     if step % frames == 0:
         add_frame(run, progress)
 

@@ -57,12 +57,12 @@ def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
     with tqdm(
         total=run.steps, initial=start.step, unit="step", disable=quiet or None
     ) as bar:
-        for progress in drive(run, start, bar.set_description_str):
+        for progress, problem in drive(run, start, bar.set_description_str):
             bar.update(progress.step - bar.n)
             bar.set_postfix(loss=f"{progress.loss:.4g}")
             if progress.failed:
                 break
-            run_scheduled(run, progress)
+            run_scheduled(run, progress, problem)
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
             if (interrupts.received or due) and progress.step < run.steps:
                 save_progress(run, progress)
@@ -74,10 +74,10 @@ def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
 
 def drive(
     run: Run, start: Progress, say: Callable[[str], object]
-) -> Iterator[Progress]:
+) -> Iterator[tuple[Progress, Problem]]:
     """Make all steps, scale by scale; yield the progress after each call of the device.
 
-    A call makes as many steps as take about `SECONDS_PER_CALL`, and stops when a file
+    With it comes the loss that is minimized. A call makes as many steps as take about `SECONDS_PER_CALL`, and stops when a file
     is due, at the end of a scale, and at a loss that is not finite, which ends all.
     """
     progress, detailed = start, run.arguments.config.init == "content"
@@ -97,8 +97,8 @@ def drive(
 
 def make_steps(
     run: Run, scale: int, start: Progress, end: int
-) -> Generator[Progress, None, Progress]:
-    """Make the steps of one scale; yield the progress on the way, return the last."""
+) -> Generator[tuple[Progress, Problem], None, Progress]:
+    """Make the steps of one scale as `drive` does; return the last progress."""
     program, problem = run.programs.compiled[scale], run.problem(scale)
     progress, count = start, 1
     while progress.step < end and not progress.failed:
@@ -106,7 +106,7 @@ def make_steps(
         count = min(count, until_halt(before, end, run.intervals))
         progress = advance(program, problem, progress, count)
         pace = (progress.step - before) / (time.perf_counter() - started)
-        yield progress
+        yield progress, problem
         count = max(1, min(int(SECONDS_PER_CALL * pace), CAPACITY))
     return progress
 

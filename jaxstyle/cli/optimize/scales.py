@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import optax
 from jax.stages import Compiled
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from jaxstyle.images.arrays import Image
 from jaxstyle.losses import targets
 from jaxstyle.losses.extractor import Execution
 from jaxstyle.losses.objective import Objective, Weights
-from jaxstyle.losses.perceptual import Metrics, Problem
+from jaxstyle.losses.perceptual import Metrics, Problem, perceptual_loss
 from jaxstyle.optimize import steps
 from jaxstyle.optimize.optimizers import KEEPERS, OPTIMIZERS, Keeper
 from jaxstyle.optimize.presets import OptimizeConfig
@@ -109,6 +110,12 @@ class Scale(NamedTuple):
         out = self.shardings
         return jax.jit(Scale._init, static_argnums=0, out_shardings=out)(self, image)
 
+    def measure(self, state: steps.State, problem: Problem) -> Float[Array, ""]:
+        """Compute the loss of the picture that is kept."""
+        places = self.shardings, self.problem_shardings(problem)
+        jitted = jax.jit(Scale._measure, static_argnums=0, in_shardings=places)
+        return jitted(self, state, problem)
+
     def compile_steps(self, problem: Problem) -> Compiled:
         """Compile ``run_steps(state, problem, count) -> (state, metrics)``.
 
@@ -145,6 +152,15 @@ class Scale(NamedTuple):
     def _init(self, image: Image) -> steps.State:
         optimizer, keeper = self.options.optimizer, self.options.keeper
         return self.layout.shard(steps.init_state(image, optimizer, keeper=keeper))
+
+    def _measure(self, state: steps.State, problem: Problem) -> Float[Array, ""]:
+        _, keeper, _, execution = self.options
+        picture = steps.kept_picture(self.layout.unshard(state), keeper)
+        params, targets, weights = problem
+        loss, _ = perceptual_loss(
+            params, picture, targets, weights, execution=execution
+        )
+        return loss
 
     def _run_steps(
         self, state: steps.State, problem: Problem, count: ArrayLike
