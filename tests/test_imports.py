@@ -29,6 +29,9 @@ PUBLIC_NAMES = {f"jaxstyle.{name}" for name in names_of(jaxstyle)} | {
 }
 """All that may be imported of the package, in each place where it is."""
 
+POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+"""What Windows lacks of the standard library."""
+
 FOLDERS = (
     *("kernels", "images", "scaling", "vgg", "losses", "optimize", "nets", "training"),
     *("transport", "video", "files", "data", "convert", "cli"),
@@ -127,6 +130,11 @@ def test_folders_import_only_those_before_them() -> None:
 def test_no_module_name_is_used_twice() -> None:
     names = Counter(module.rpartition(".")[2] for module in MODULES)
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_nothing_is_needed_that_windows_lacks() -> None:
+    users = {module for module, names in IMPORTS.items() if names & POSIX}
+    assert users == {"data.coco"}  # which does without
 
 
 @pytest.mark.parametrize("module", CORE)

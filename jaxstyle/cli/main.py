@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-import signal
 import sys
 import textwrap
 import traceback
@@ -17,6 +16,9 @@ from jaxstyle import __version__
 from jaxstyle.cli.commands import COMMANDS
 from jaxstyle.cli.completion import SHELLS, PrintCompletion
 from jaxstyle.cli.options import Options, add_options, read_options
+
+BROKEN_PIPE = 128 + 13
+"""The exit code of a process that SIGPIPE ended, which Windows lacks."""
 
 VERBOSE = "verbose"
 """The name of an option of all commands."""
@@ -70,7 +72,7 @@ def report(program: str, run: Callable[[], int], *, verbose: bool = False) -> in
             return code
     except BrokenPipeError:  # who reads the output has seen enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return BROKEN_PIPE
     except (ValueError, OSError) as error:
         if verbose:
             traceback.print_exc()

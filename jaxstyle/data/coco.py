@@ -249,8 +249,11 @@ def _build(builder: Any, kept: Path) -> None:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Lock a folder; the system releases the lock of a killed process."""
-    import fcntl
-
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # on Windows: of two processes, the second one fails
+        yield
+        return
     with (folder / ".jaxstyle.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
