@@ -64,6 +64,8 @@ def perceptual_loss(
     style loss times the mean of its mask, so that each pixel counts about as much as
     without masks.
 
+    Not jitted: jit what calls it, such as its gradient.
+
     Source: Gatys et al. (2016), equation 7, and Johnson et al. (2016), equation 5; each
     elementary loss says how it differs from theirs.
 

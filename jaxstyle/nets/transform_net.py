@@ -240,8 +240,9 @@ def stylize(params: Params, images: Images) -> Images:
     """Repaint images in the style that a net was trained for.
 
     Pure: it works under `jax.jit`, `jax.vmap` over images and over stacked parameters,
-    and `jax.grad` to both. Sides that are no multiples of four are padded by
-    reflection, and the result is cropped.
+    and `jax.grad` to both. Not jitted: jit what calls it, or the first call takes up to
+    three times as long. Sides that are no multiples of four are padded by reflection,
+    and the result is cropped.
 
     Source: the net of Johnson et al. (2016), with the instance norm of Ulyanov et al.
     (2016). Differences: upsampling by repetition or bilinear instead of transposed

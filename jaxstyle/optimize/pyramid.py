@@ -151,8 +151,9 @@ def optimize_image(
     """Repaint the content image in the style of others.
 
     Pure: it works under `jax.jit` (with ``steps`` and ``sizes`` static) and `jax.vmap`,
-    and with an optimizer like Adam under `jax.grad`. A `jax.vmap` for each of contents,
-    styles, weights and inits makes a grid of pictures by one program.
+    and with an optimizer like Adam under `jax.grad`. Not jitted: jit what calls it. A
+    `jax.vmap` for each of contents, styles, weights and inits makes a grid of pictures
+    by one program.
 
     Source: Gatys et al. (2016). This starts from the content image where the paper
     starts from noise; pass ``init`` for that. With ``sizes`` it goes from coarse to

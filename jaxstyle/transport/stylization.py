@@ -102,9 +102,9 @@ def stylize(
 ) -> Images:
     """Paint images like a painting, or like several in regions, in one pass.
 
-    Pure, under `jax.jit`, `jax.vmap` over images and paintings, and `jax.grad`.
-    Distributions are those of each image alone. Convolutions are in the precision of
-    the images, distributions and maps in float32 or better.
+    Pure, under `jax.jit`, `jax.vmap` over images and paintings, and `jax.grad`. Not
+    jitted: jit what calls it. Distributions are those of each image alone. Convolutions
+    are in the precision of the images, distributions and maps in float32 or better.
 
     The features of a region are moved from their own distribution to that of its
     painting. A mask is averaged over the pixels of each position of a level, and

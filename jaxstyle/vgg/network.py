@@ -241,7 +241,8 @@ def features(
 ) -> Features:
     """Compute the activations of every layer that ``params`` hold, by name.
 
-    Under `jax.jit` nothing is computed for the layers that the caller does not use.
+    Not jitted: jit what calls it. Then nothing is computed for the layers that the
+    caller does not use.
 
     Args:
         params: a VGG's parameters, as `jaxstyle.load_vgg` returns them.

@@ -77,8 +77,9 @@ def drive(
 ) -> Iterator[tuple[Progress, Problem]]:
     """Make all steps, scale by scale; yield the progress after each call of the device.
 
-    With it comes the loss that is minimized. A call makes as many steps as take about `SECONDS_PER_CALL`, and stops when a file
-    is due, at the end of a scale, and at a loss that is not finite, which ends all.
+    With it comes the loss that is minimized. A call makes as many steps as take about
+    `SECONDS_PER_CALL`, and stops when a file is due, at the end of a scale, and at a
+    loss that is not finite, which ends all.
     """
     progress, detailed = start, run.arguments.config.init == "content"
     run.programs.compile_ahead(start.step)
