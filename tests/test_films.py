@@ -194,6 +194,16 @@ def test_an_old_film_is_replaced_and_the_case_of_a_suffix_is_all_one(
         assert len(read(path).pictures) >= len(COLOURS)
 
 
+@every_format
+def test_a_name_may_hold_a_colon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    (tmp_path / "a:b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    save_film(frames(), path := Path(f"a:b/c:d{suffix}"), size=(24, 32))
+    assert len(read(tmp_path / path).pictures) >= len(COLOURS)
+
+
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for suffix in SUFFIXES:
         save_film(frames(), tmp_path / f"x{suffix}", size=(24, 32))

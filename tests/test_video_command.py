@@ -1,52 +1,44 @@
 """``jaxstyle video`` from end to end: what is made of a clip, and where."""
 
-import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import contents, run
+from command_line import run
 from PIL import Image
 from video_samples import (
     BALANCE,
-    COLORS,
     GRAY,
     HEIGHT,
+    PLAIN,
     WIDTH,
     balance,
+    film,
+    make_folder,
     packets,
     read,
+    refusal,
     shot,
     times,
     write_clip,
 )
 
-from jaxstyle import load_image, save_style
+from jaxstyle import load_image
 from jaxstyle.cli.loading import Style
-from jaxstyle.cli.video import film_outputs, shots, video_command, video_options
+from jaxstyle.cli.video import shots, video_command, video_options
 from jaxstyle.cli.video.video_options import VideoOptions
 from jaxstyle.nets import NETWORKS, Network
 from jaxstyle.video import frames as video_frames
 
 Captured = pytest.CaptureFixture[str]
 
-PLAIN = ("--style", "balance.safetensors", "--quiet", "--blend", "0")
-
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go to a folder with a style and a clip of three shots."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(NETWORKS, "balance", BALANCE)
-    save_style(GRAY, "balance.safetensors", metadata={"net": "balance"})
-    write_clip("clip.mkv", film())
-    return tmp_path
-
-
-def film() -> list[np.ndarray]:
-    return [frame for color in COLORS for frame in shot(color, 9)]
+    make_folder(tmp_path, monkeypatch)
 
 
 def expected(frames: list[np.ndarray]) -> np.ndarray:
@@ -62,18 +54,6 @@ def assert_film(path: str, frames: list[np.ndarray], *, within: float = 0.03) ->
     pictures = [expected(frames[i : i + 9]) for i in range(0, len(frames), 9)]
     made = np.divide([frame.pixels for frame in found], 255)
     assert np.abs(made - np.concatenate(pictures)).mean() < within
-
-
-def refusal(capsys: Captured, *arguments: str) -> str:
-    """Return the one line of a run that must write nothing."""
-    before = contents(Path())
-    assert run(["video", *arguments]) == 2
-    assert contents(Path()) == before
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    (line,) = printed.err.splitlines()
-    assert line.startswith("jaxstyle video: error: ")
-    return line.removeprefix("jaxstyle video: error: ")
 
 
 # --- films --------------------------------------------------------------------------
@@ -144,7 +124,9 @@ def test_subtitles_are_copied(name: str, codec: str) -> None:
         assert told == [(b"Hello", 100), (b"Good bye", 600)]
 
 
-@pytest.mark.parametrize("name", ["out.gif", "out.mkv", "out.mov", "out.webm"])
+@pytest.mark.parametrize(
+    "name", ["out.gif", "out.mkv", "out.mov", "out.webm", "1:2.mp4"]
+)
 def test_the_suffix_chooses_the_format(name: str) -> None:
     assert run(["video", "clip.mkv", "-o", name, *PLAIN]) == 0
     _, found = read(name)
@@ -166,6 +148,17 @@ def test_folders_and_gifs_go_in_and_out() -> None:
     assert run(["video", "a.gif", "-o", "b.gif", *PLAIN]) == 0
     for name in ("a.gif", "b.gif"):
         assert times(read(name)[1]) == list(range(0, 28 * 80, 80))
+
+
+def test_pictures_have_the_names_of_their_frames(capsys: Captured) -> None:
+    Path("frames").mkdir()
+    for index, frame in enumerate(film()[:5]):
+        Image.fromarray(frame[: 40 if index == 1 else None]).save(f"frames/{index}.png")
+    Path("frames/3.png").write_bytes(b"no picture")
+    assert run(["video", "frames", "-o", "painted/", *PLAIN]) == 1
+    assert "frames/1.png is 64x40 pixels, and other" in capsys.readouterr().err
+    made = {path.name for path in Path("painted").iterdir()}
+    assert made == {"0.png", "2.png", "4.png"}
 
 
 def test_a_part_in_another_size_with_stills_first(capsys: Captured) -> None:
@@ -226,6 +219,11 @@ def test_of_a_truncated_clip_what_can_be_read_is_made(capsys: Captured) -> None:
         (("clip.mkv", "-o", "a.mp4", "--fps", "9"), "--fps is for folders of frames"),
         (("clip.mkv", "-o", "a.mp4", "--start", "9"), "it is 1.08 s long"),
         (("clip.mkv", "-o", "a.mp4", "--start", "2", "--end", "1"), "is not after"),
+        (
+            ("clip.mkv", "-o", "a.mp4", "--start", "0.2", "--end", "0.201"),
+            "no frame of",
+        ),
+        (("frames", "-o", "a.mp4", "--start", "9"), "no frame of frames is between"),
         (("clip.mkv", "-o", "a.mp4", "--start", "x"), "expected seconds or"),
         (("clip.mkv", "-o", "a.mp4", "--tile", "64"), "cannot run in tiles"),
         (("sound.mkv", "-o", "a.webm"), "cannot hold the sound of sound.mkv, aac"),
@@ -235,6 +233,8 @@ def test_what_cannot_be_made_is_refused(
     arguments: tuple[str, ...], message: str, capsys: Captured
 ) -> None:
     write_clip("sound.mkv", film()[:2], sound="aac")
+    Path("frames").mkdir()
+    Image.fromarray(film()[0]).save("frames/0.png")
     given = PLAIN[: 3 if "--blend" in arguments else None]
     if "--start" in arguments and "x" in arguments:
         assert run(["video", *arguments, *given]) == 2
@@ -256,99 +256,6 @@ def test_high_dynamic_range_is_told_and_kept(capsys: Captured) -> None:
     assert run(["video", "hdr.mkv", "-o", "a.mkv", *given]) == 0
     assert "hdr.mkv is HDR; its colors are taken as" in capsys.readouterr().err
     assert read("a.mkv")[0].colors.curve == 16
-
-
-# --- resuming -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("blend", ["0", "0.6"])
-def test_a_run_that_was_killed_goes_on_to_the_same_film(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured, blend: str
-) -> None:
-    monkeypatch.setattr(film_outputs, "FRAMES_EACH", 5)
-    monkeypatch.setattr("jaxstyle.cli.video.video_command.FRAMES_EACH", 5)
-    command = ["video", "clip.mkv", *PLAIN, "--blend", blend]
-    assert run([*command, "-o", "a/out.mp4"]) == 2  # there is no folder
-    for name in "abc":
-        Path(name).mkdir()
-    assert run([*command, "-o", "a/out.mp4"]) == 0
-    keep = film_outputs.finish
-    monkeypatch.setattr(film_outputs, "finish", _killed)
-    with pytest.raises(KeyError):
-        run([*command, "-o", "b/out.mp4"])
-    monkeypatch.setattr(film_outputs, "finish", keep)
-    unfinished = Path("b/out.mp4.unfinished")
-    segments = sorted(unfinished.glob("*.nut"))
-    assert len(segments) == 6
-    shutil.copytree(unfinished, "c/out.mp4.unfinished")
-    # One was killed when all was painted, the other in its third segment.
-    for late in sorted(Path("c/out.mp4.unfinished").glob("*.nut"))[2:]:
-        late.unlink()
-    shutil.copy(unfinished / "000005.npy", "c/out.mp4.unfinished/000005.npy")
-    _rebuild_picture(Path("c/out.mp4.unfinished/000001.npy"), command, monkeypatch)
-    for name in "bc":
-        assert run([*command, "-o", f"{name}/out.mp4"]) == 0
-        assert contents(Path(name)).keys() == {"out.mp4"}
-        assert contents(Path(name)) == contents(Path("a"))
-
-
-def _killed(*_: Any, **__: Any) -> None:
-    raise KeyError
-
-
-def _rebuild_picture(
-    path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Make the picture that a run leaves that is killed after two segments."""
-    Path("d").mkdir()
-    save = film_outputs.save_picture
-
-    def stop(output: Any, index: int, picture: Any) -> None:
-        save(output, index, picture)
-        if index == 1:
-            shutil.copy(output.unfinished / path.name, path)
-
-    monkeypatch.setattr(film_outputs, "save_picture", stop)
-    assert run([*command, "-o", "d/out.mp4"]) == 0
-    monkeypatch.setattr(film_outputs, "save_picture", save)
-
-
-def test_parts_of_another_run_are_not_mixed_in(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(film_outputs, "finish", _killed)
-        with pytest.raises(KeyError):
-            run(["video", "clip.mkv", "-o", "out.mp4", *PLAIN])
-    arguments = ("clip.mkv", "-o", "out.mp4", *PLAIN, "--strength", "0.5")
-    assert "made with other settings; delete it" in refusal(capsys, *arguments)
-
-
-def test_an_interrupt_ends_at_the_last_whole_segment(
-    monkeypatch: pytest.MonkeyPatch, capsys: Captured
-) -> None:
-    monkeypatch.setattr("jaxstyle.cli.video.video_command.FRAMES_EACH", 5)
-    from jaxstyle.cli.video import film_painting
-
-    finish, seen = film_painting.FilmPainter.finish, []
-
-    def interrupt(self: Any, *images: Any) -> Any:
-        seen.append(images)
-        if len(seen) == 13:
-            import signal
-
-            signal.raise_signal(signal.SIGINT)
-        return finish(self, *images)
-
-    monkeypatch.setattr(film_painting.FilmPainter, "finish", interrupt)
-    command = ["video", "clip.mkv", "-o", "out.mp4", *PLAIN]
-    assert run(command) == 130
-    line = "interrupted; the same command goes on after 10 frames\n"
-    assert capsys.readouterr() == ("", line)
-    assert len(list(Path("out.mp4.unfinished").glob("*.nut"))) == 2
-    assert run(command) == 0
-    assert len(seen) == 13 + 17
-    assert times(read("out.mp4")[1]) == list(range(0, 28 * 40, 40))
 
 
 # --- options ------------------------------------------------------------------------

@@ -7,10 +7,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from command_line import contents, run
 
+from jaxstyle import save_style
 from jaxstyle.files.video_reader import VideoFile, open_video
 from jaxstyle.images.arrays import Images
-from jaxstyle.nets import Network
+from jaxstyle.nets import NETWORKS, Network
 
 HEIGHT, WIDTH = 48, 64
 
@@ -40,6 +43,34 @@ def hold_mean(params: Any, images: Images) -> Any:
 BALANCE = Network(apply=balance, hold=hold_mean)
 
 GRAY = {"gray": np.full(3, 0.5, np.float32)}
+
+
+PLAIN = ("--style", "balance.safetensors", "--quiet", "--blend", "0")
+
+
+def make_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go to a folder, with a style and a clip of three shots in it."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(NETWORKS, "balance", BALANCE)
+    save_style(GRAY, "balance.safetensors", metadata={"net": "balance"})
+    write_clip("clip.mkv", film())
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line of a run that must write nothing."""
+    before = contents(Path())
+    assert run(["video", *arguments]) == 2
+    assert contents(Path()) == before
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("jaxstyle video: error: ")
+    return line.removeprefix("jaxstyle video: error: ")
+
+
+def film() -> list[np.ndarray]:
+    """Return the frames of three shots."""
+    return [frame for color in COLORS for frame in shot(color, 9)]
 
 
 def shot(color: Sequence[int], count: int, *, size: int = 12) -> list[np.ndarray]:

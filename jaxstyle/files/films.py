@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.image_files import to_8_bit
 from jaxstyle.files.video_reader import Frame
+from jaxstyle.files.video_writer import create_container
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -165,11 +166,9 @@ def _write_by_pillow(
 def _write_mp4(
     pictures: "Iterator[Image]", path: Path, size: tuple[int, int], rate: int
 ) -> None:
-    import av
-
     # The index goes first, so that browsers can start early.
     options = {"movflags": "+faststart"}
-    with av.open(str(path), "w", format="mp4", options=options) as container:
+    with create_container(path, "mp4", options) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
         stream.height, stream.width = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"

@@ -76,11 +76,9 @@ class Encoding(NamedTuple):
 
 def write_segment(frames: Iterable[Frame], path: Path, how: Encoding) -> None:
     """Encode frames of one size to a new file; what frames raise comes through."""
-    import av
-
     with (
         atomic_path(path) as temporary,
-        av.open(str(temporary), "w", format="nut") as container,
+        create_container(temporary, "nut") as container,
     ):
         stream: Any = None
         for frame in frames:
@@ -89,6 +87,19 @@ def write_segment(frames: Iterable[Frame], path: Path, how: Encoding) -> None:
                 stream = _add_stream(container, encoded, how)
             container.mux(stream.encode(encoded))
         container.mux(stream.encode())
+
+
+def create_container(
+    path: Path, format: str, options: Mapping[str, str] | None = None
+) -> Any:
+    """Open a new file of a format of FFmpeg's.
+
+    Its path is absolute, since FFmpeg takes what is before a colon for a protocol.
+    """
+    import av
+
+    name = str(path.absolute())
+    return av.open(name, "w", format=format, options=dict(options or {}))
 
 
 def _add_stream(container: Any, frame: "VideoFrame", how: Encoding) -> Any:
@@ -133,11 +144,10 @@ def _encode(frame: Frame, how: Encoding) -> "VideoFrame":
 
 def read_segments(segments: Sequence[Path], *, end: Fraction) -> Iterator[Frame]:
     """Yield the frames of `LOSSLESS` segments, the last one until the end."""
-    import av
-
     waiting: Frame | None = None
+    frame: Any
     for path in segments:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             for frame in container.decode(video=0):
                 start = frame.pts * frame.time_base
                 if waiting is not None:
@@ -172,18 +182,14 @@ def join_segments(
     The last frame is shown until the end. With a source, its sound and its subtitles
     are copied, as far as the format can hold them.
     """
-    import av
-
     with explained(f"cannot write the video {path}"), atomic_path(path) as temporary:
         name, _ = FORMATS[path.suffix.lower()]
         # The index goes first, so that players can start early.
         options = {"movflags": "+faststart"} if name in ("mp4", "mov") else {}
         with ExitStack() as opened:
-            container = opened.enter_context(
-                av.open(str(temporary), "w", format=name, options=options)
-            )
+            container = opened.enter_context(create_container(temporary, name, options))
             container.metadata.update(metadata)
-            first = opened.enter_context(av.open(str(segments[0])))
+            first = opened.enter_context(open_container(segments[0]))
             streams = [(_copy(container, first.streams.video[0]), _join(segments, end))]
             if source is not None:
                 inside = opened.enter_context(open_container(source.path))
@@ -207,11 +213,9 @@ def _copy(container: Any, template: Any) -> Any:
 
 def _join(segments: Sequence[Path], end: Fraction) -> "Iterator[Packet]":
     """Yield the packets of segments, each with the duration until the next one."""
-    import av
-
     waiting: Any = None
     for path in segments:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             for packet in container.demux(video=0):
                 if packet.dts is None:
                     continue

@@ -90,7 +90,7 @@ def open_film(options: VideoOptions) -> Film:
     last = len(names) if options.end is None else round(options.end * rate)
     names = names[round(options.start * rate) : last]
     if not names:
-        raise ValueError(f"no images in {path}")
+        raise ValueError(f"no frame of {path} is between these times")
     first = load_upright(path / names[0]).colors
     return FrameFolder(
         path=path, names=tuple(names), size=(first.height, first.width), rate=rate

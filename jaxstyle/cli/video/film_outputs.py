@@ -19,7 +19,7 @@ from jaxstyle.files.atomic import atomic_path, check_output_path, explained
 from jaxstyle.files.films import save_gif
 from jaxstyle.files.image_files import write_pixels
 from jaxstyle.files.json_files import load_object, save_object
-from jaxstyle.files.video_reader import VideoFile
+from jaxstyle.files.video_reader import Frame, VideoFile
 from jaxstyle.files.video_writer import (
     FORMATS,
     LOSSLESS,
@@ -99,17 +99,19 @@ def describe_left_out(film: Film, output: Output) -> Iterator[str]:
 def begin(output: Output, record: Mapping[str, Any]) -> list[Path]:
     """Make the folder of segments, or find those of a run that was killed.
 
-    A ValueError says if they were made in another way.
+    A ValueError says if they were made in another way; if there are none yet, that is
+    all one.
     """
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
     path = output.unfinished / RECORD
     if path.exists():
-        if load_object(path, {"run": str})["run"] != digest:
+        if load_object(path, {"run": str})["run"] == digest:
+            return output.segments()
+        if output.segments():
             raise ValueError(
                 f"{output.unfinished} holds a part of this film that was made with "
                 "other settings; delete it, or choose another output"
             )
-        return output.segments()
     make_folder(output.unfinished)
     save_object({"run": digest}, path)
     return []
@@ -153,18 +155,22 @@ def finish(
         if output.suffix == GIF:
             save_gif(frames, output.path)
         else:
-            for frame, path in zip(frames, _frame_paths(film, output), strict=False):
+            for number, frame in enumerate(frames, 1):
+                name = _frame_name(film, frame) or f"{number:06d}"
+                path = output.path / f"{name}.png"
                 make_folder(path.parent)
                 write_pixels(frame.pixels, path, settings=dict(record))
+    discard(output)
+
+
+def discard(output: Output) -> None:
+    """Delete the segments, and all that was kept with them."""
     shutil.rmtree(output.unfinished)
 
 
-def _frame_paths(film: Film, output: Output) -> Iterator[Path]:
-    """Name the files of frames as those of the film, or number them."""
-    if isinstance(film, FrameFolder):
-        yield from (output.path / f"{os.path.splitext(x)[0]}.png" for x in film.names)
-        return
-    number = 0
-    while True:
-        number += 1
-        yield output.path / f"{number:06d}.png"
+def _frame_name(film: Film, frame: Frame) -> str | None:
+    """Find the name of the file that a frame was read from, if it has one."""
+    if not isinstance(film, FrameFolder):
+        return None
+    name = film.names[round(frame.start * film.rate)]  # those before may be left out
+    return os.path.splitext(name)[0]

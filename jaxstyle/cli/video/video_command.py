@@ -184,10 +184,12 @@ def report(job: Job, segments: Sequence[Path]) -> int:
     """Join the segments, say what was made, and return the exit code."""
     film, output, painter = job.film, job.output, job.painter
     if not segments:
+        film_outputs.discard(output)
         raise ValueError(f"no frame of {film.path} can be read between these times")
     film_outputs.finish(film, output, segments, end=painter.end, record=job.record)
     for damage in film.damage:
         print(f"jaxstyle video: error: {film.path}: {damage}", file=sys.stderr)
-    shots = f"{painter.shots} shot{'' if painter.shots == 1 else 's'}"
-    print(f"{output.path}: {painter.count} frames, {shots}")
+    counts = {"frame": painter.count, "shot": painter.shots}
+    told = (f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+    print(f"{output.path}: {', '.join(told)}")
     return 1 if film.damage else 0
