@@ -1,5 +1,6 @@
 """``jaxstyle video`` from end to end: what is made of a clip, and where."""
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,15 @@ def test_what_cannot_be_made_is_refused(
         assert message in capsys.readouterr().err
     else:
         assert message in refusal(capsys, *arguments, *given)
+
+
+@pytest.mark.parametrize("film", ["clip.mkv", "frames"])
+def test_without_pyav_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, film: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    line = refusal(capsys, film, "-o", "a.mp4", *PLAIN)
+    assert line == "av is not installed: pip install 'jaxstyle[video]'"
 
 
 def test_what_a_gif_is_without_is_told(capsys: Captured) -> None:

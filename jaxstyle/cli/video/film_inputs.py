@@ -75,6 +75,8 @@ Film: TypeAlias = VideoFile | FrameFolder
 
 def open_film(options: VideoOptions) -> Film:
     """Open the film of a command; a ValueError says what is wrong with it."""
+    import av  # noqa: F401  (whose lack is not the film's fault)
+
     path = Path(options.video)
     if options.end is not None and options.end <= options.start:
         raise ValueError(
