@@ -4,7 +4,6 @@ scripts/make_golden_wasserstein.py made them and says how. This package computes
 float32 here.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from jaxstyle.losses.style import (
     Gaussian,
     StyleLoss,
     covariance,
-    gaussian_target,
 )
 from jaxstyle.losses.targets import make_targets
 from jaxstyle.losses.terms import Moments, moments
@@ -90,7 +88,13 @@ def compare_by_plain_roots(found: Moments, target: Gaussian) -> jax.Array:
     return jnp.square(found.mean - target.mean).mean() + spread / len(found.mean)
 
 
-RECIPE = StyleLoss(partial(gaussian_target, root=plain_root), compare_by_plain_roots)
+def make_plain_target(moments: Moments) -> Gaussian:
+    """Compute the recipe's target."""
+    sigma = covariance(moments)
+    return Gaussian(moments.mean, sigma, plain_root(sigma))
+
+
+RECIPE = StyleLoss(make_plain_target, compare_by_plain_roots)
 
 OBJECTIVE = Objective(extractor=VGG(padding="replicate"), style_loss=RECIPE)
 

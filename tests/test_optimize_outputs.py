@@ -1,6 +1,7 @@
 """What ``jaxstyle optimize`` writes besides: films, sheets, plots."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ from command_line import (
     TWO_SCALES,
     loss,
     make,
+    optimize,
     refused_picture,
     settings,
 )
 from image_samples import places
 from PIL import Image
 
-from jaxstyle.cli.optimize import picture_outputs
+from jaxstyle.cli.optimize import picture_outputs, picture_run
 from jaxstyle.files import films
 from jaxstyle.files.image_files import load_image
 
@@ -50,6 +52,40 @@ def test_save_every_keeps_pictures_on_the_way(picture_folder: Path) -> None:
     assert made == ["out.00002.png", "out.00004.png", "out.png"]
     assert [settings(name)["result"]["steps"] for name in made] == [2, 4, 5]
     assert loss("out.00002.png") > loss("out.00004.png") > loss("out.png")
+
+
+def test_a_preview_shows_each_scale_and_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    def watch(picture: Any, path: str | Path, run: Any, **result: float) -> None:
+        save_picture(picture, path, run, **result)
+        seen.append((str(path), result["steps"], load_image(path).shape))
+
+    save_picture = picture_outputs.save_picture
+    monkeypatch.setattr(picture_outputs, "save_picture", watch)
+    picture = make(*TWO_SCALES, "--steps", "6", "--preview", "now.png")
+    *scales, (last, _, _) = seen
+    assert last == "out.png"
+    assert [path for path, *_ in scales] == ["now.png", "now.png"]
+    assert [steps for _, steps, _ in scales] == [4, 6]
+    coarse, fine = (shape for *_, shape in scales)
+    assert coarse[0] < fine[0]
+    np.testing.assert_array_equal(load_image("now.png"), picture)
+
+
+def test_a_preview_gets_no_older_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_run, "PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr(picture_run, "SECONDS_PER_CALL", 0.0)
+    steps = []
+
+    def watch(picture: Any, path: str | Path, run: Any, **result: float) -> None:
+        steps.append(result["steps"])
+
+    monkeypatch.setattr(picture_outputs, "save_picture", watch)
+    optimize("--steps", "4", "--preview", "now.png")
+    assert steps == [1, 2, 3, 4, 4]
 
 
 @pytest.mark.parametrize("keep", ["best", "average"])

@@ -182,6 +182,42 @@ def test_lbfgs_gets_further_than_gradient_descent(exponent: float) -> None:
     assert values.min() < 0.1 * min(descents)
 
 
+def test_lbfgs_takes_back_what_ends_above_the_first_loss() -> None:
+    """On a wall that its first step runs into, however high."""
+    target = jnp.full((4, 5, 3), 0.5)
+
+    def wall(image: jax.Array) -> jax.Array:
+        distance = jnp.abs(image - target)
+        return (distance + 1e4 * jnp.square(jnp.maximum(distance - 0.5, 0))).sum()
+
+    start = jnp.zeros_like(target)
+    _, values = run(jaxstyle.optimize.lbfgs(), wall, start, steps=30)
+    above = values > values[0]
+    assert not bool((above[1:] & above[:-1]).all())
+    assert float(values[-1]) < 0.5 * float(values[0])
+
+
+@pytest.mark.parametrize("curvature", [1e-4, 1.0, 1e4])
+def test_lbfgs_is_back_below_the_start_after_any_step(curvature: float) -> None:
+    """Where the gradient grows less, and then more, than the first step has shown."""
+    target = make_image(5, 6)
+
+    def steep(image: jax.Array) -> jax.Array:
+        return curvature * (jnp.abs(image - target) ** 4).sum()
+
+    start = jnp.zeros_like(target)
+    _, values = run(jaxstyle.optimize.lbfgs(), steep, start, steps=60)
+    assert bool(jnp.isfinite(values).all())
+    assert float(values.min()) < 1e-3 * float(values[0])
+    assert float(values[-1]) <= float(values[0])
+
+
+def test_lbfgs_stays_where_nothing_pulls() -> None:
+    image = make_image(4, 5)
+    zero = jnp.zeros_like(image)
+    assert_close(first_update(jaxstyle.optimize.lbfgs(), zero, image), zero)
+
+
 def test_lbfgs_evaluates_once_a_step() -> None:
     """It takes no function to search along."""
     image = make_image(4, 5)

@@ -111,15 +111,22 @@ def test_transformed_kernels_are_linear() -> None:
 # --- whole networks -----------------------------------------------------------------
 
 
-def test_only_wide_layers_are_prepared(shallow: dict[str, Any]) -> None:
-    prepared = jaxstyle.vgg.prepare_for_cpu(shallow)
-    assert prepared.keys() == shallow.keys()
-    for name in ("conv1_1", "conv1_2", "mean", "std"):
-        assert prepared[name] is shallow[name]
-    wide, plain = prepared["conv2_1"], shallow["conv2_1"]
-    assert wide.keys() == {"winograd_kernel", "bias", "mean_activation"}
-    assert wide["winograd_kernel"].shape == (36, 64, 128)
+def test_only_wide_layers_are_prepared(raw: dict[str, Any]) -> None:
+    prepared = jaxstyle.vgg.prepare_for_cpu(raw)
+    assert prepared.keys() == raw.keys()
+    for name in ("conv1_1", "conv2_2", "conv3_1", "mean", "std"):
+        assert prepared[name] is raw[name]
+    wide, plain = prepared["conv3_2"], raw["conv3_2"]
+    assert wide.keys() == plain.keys() - {"kernel"} | {"winograd_kernel"}
+    assert wide["winograd_kernel"].shape == (36, 256, 256)
     assert wide["bias"] is plain["bias"]
+
+
+def test_kernels_turn_in_the_winograd_domain() -> None:
+    _, kernel, _ = make_operands((1, 1, 1, 4, 2))
+    turned = winograd.turn_kernel(winograd.transform_kernel(kernel))
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
+    assert_close(turned, winograd.transform_kernel(flipped), rtol=1e-6)
 
 
 def test_prepared_networks_have_the_same_layers_and_shapes(raw: dict[str, Any]) -> None:
@@ -131,10 +138,11 @@ def test_prepared_networks_have_the_same_layers_and_shapes(raw: dict[str, Any]) 
 
 
 def test_prepared_networks_can_be_truncated(
-    shallow: dict[str, Any], content: jax.Array
+    raw: dict[str, Any], content: jax.Array
 ) -> None:
-    prepared = jaxstyle.vgg.prepare_for_cpu(shallow)
+    down_to = jaxstyle.vgg.truncate(raw, ["relu3_3"])
+    prepared = jaxstyle.vgg.prepare_for_cpu(down_to)
     features = jax.jit(jaxstyle.vgg.features)(prepared, content)
-    assert_close(features, jax.jit(jaxstyle.vgg.features)(shallow, content))
+    assert_close(features, jax.jit(jaxstyle.vgg.features)(down_to, content))
     cut = jaxstyle.vgg.truncate(prepared, ["relu1_2"])
     assert jaxstyle.vgg.layer_names(cut) == ("relu1_1", "relu1_2")

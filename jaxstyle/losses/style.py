@@ -5,15 +5,15 @@ target made from the moments of a style, and return one value per image.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxstyle.kernels.factorizations import product
 from jaxstyle.losses import matrix_roots
-from jaxstyle.losses.matrix_roots import newton_schulz_root, trace
+from jaxstyle.losses.matrix_roots import eigen_root, newton_schulz_root, trace
 from jaxstyle.losses.terms import Moments, moments, style_loss
 
 EPSILON = 1e-4
@@ -127,17 +127,29 @@ def covariance(moments: Moments) -> Float[Array, "*n c c"]:
     return second - outer + EPSILON * jnp.eye(mean.shape[-1], dtype=mean.dtype)
 
 
-def gaussian_target(
-    moments: Moments, *, root: Callable[[Array], Array] = newton_schulz_root
-) -> Gaussian:
-    """Compute the normal distribution of these moments, given the root of matrices."""
+def sound_covariance(moments: Moments) -> Float[Array, "*n c c"]:
+    """Compute a covariance that roots by iterations bear.
+
+    As a difference of squares, that of nearly constant features may get eigenvalues
+    below zero by rounding. So much is added to variances: 8 units of rounding of the
+    largest square, which for features that vary is far less than the 1e-4.
+    """
+    largest = jnp.diagonal(moments.second, axis1=-2, axis2=-1).max(-1)
+    rounding = 8 * jnp.finfo(largest.dtype).eps * lax.stop_gradient(largest)
+    eye = jnp.eye(moments.mean.shape[-1], dtype=largest.dtype)
+    return covariance(moments) + rounding[..., None, None] * eye
+
+
+def gaussian_target(moments: Moments) -> Gaussian:
+    """Compute the normal distribution of these moments, by iterations."""
+    sigma = sound_covariance(moments)
+    return Gaussian(moments.mean, sigma, newton_schulz_root(sigma))
+
+
+def exact_gaussian_target(moments: Moments) -> Gaussian:
+    """Compute the normal distribution of these moments, by eigenvalues."""
     sigma = covariance(moments)
-    return Gaussian(moments.mean, sigma, root(sigma))
-
-
-exact_gaussian_target = partial(
-    gaussian_target, root=partial(matrix_roots.eigen_root, least=EPSILON)
-)
+    return Gaussian(moments.mean, sigma, eigen_root(sigma, least=EPSILON))
 
 
 def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
@@ -169,7 +181,7 @@ def wasserstein_loss(moments: Moments, target: Gaussian) -> Float[Array, "*n"]:
         >>> round(float(jaxstyle.losses.wasserstein_loss(found, target)), 2)
         4.0
     """
-    sigma = covariance(moments)
+    sigma = sound_covariance(moments)
     conjugate = product(product(target.root, sigma), target.root)
     overlap = matrix_roots.trace_of_newton_schulz_root(conjugate)
     return _wasserstein(moments.mean, sigma, target, overlap)

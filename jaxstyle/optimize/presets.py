@@ -116,7 +116,7 @@ class OptimizeConfig:
     history: int | None = option(
         None,
         "how many past steps shape the next one of lbfgs; each takes the memory of two "
-        "pictures (default: 50)",
+        "pictures (default: 10)",
     )
     precision: str = option(
         "float32",
@@ -178,10 +178,10 @@ _DEFAULT = OptimizeConfig(
         style_loss="wasserstein",
         padding="replicate",
     ),
-    steps=100,
+    steps=80,
     coarsest=128,
     ratio=2.0,
-    last_scale_factor=7,
+    last_scale_factor=5,
 )
 _NO_VARIATION = {"isotropic": 0.0}
 

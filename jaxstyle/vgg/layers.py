@@ -97,7 +97,12 @@ def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
     Among equal maxima the gradient is shared, where other implementations give it to
     the first: on flat areas it does not depend on the order of the pixels.
     """
-    return _windows(x).max((2, 4))
+    # The gradient of one maximum of four takes XLA on the CPU three times as long.
+    (top_left, top_right), (bottom_left, bottom_right) = (
+        (row[..., 0, :], row[..., 1, :]) for row in jnp.moveaxis(_windows(x), 2, 0)
+    )
+    top = jnp.maximum(top_left, top_right)
+    return jnp.maximum(top, jnp.maximum(bottom_left, bottom_right))
 
 
 def average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:

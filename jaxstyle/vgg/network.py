@@ -100,8 +100,9 @@ class Convolution(nn.Module):
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w d"]:
         """Apply the convolution."""
         _, h, w, _ = x.shape
-        sides = (self.border, self.border)
-        x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), "edge")
+        if self.border:  # padding by none has a gradient of many zeros
+            sides = (self.border, self.border)
+            x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), "edge")
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         if self.has_variable("params", "winograd_kernel"):
             kernel: Array = self.get_variable("params", "winograd_kernel")

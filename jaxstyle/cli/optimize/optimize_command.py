@@ -46,7 +46,12 @@ from jaxstyle.vgg import network
 SHORT = 5
 """A history of L-BFGS that takes little memory."""
 
-CHECKS = {"film": check_film_path, "plot": check_plot_path, "sheet": check_image_path}
+CHECKS = {
+    "preview": check_image_path,
+    "film": check_film_path,
+    "plot": check_plot_path,
+    "sheet": check_image_path,
+}
 """The other files of a picture, by option, and the checks of their paths."""
 
 

@@ -103,6 +103,12 @@ class OptimizeOptions(Options):
         "write the picture so far every N steps, as OUT with the step's number",
         group="more to look at",
     )
+    preview: str | None = option(
+        None,
+        "show the picture so far in that image, anew at the end of each scale and "
+        "every few seconds",
+        metavar="FILE",
+    )
     film: str | None = option(
         None, "how the picture came about: .mp4, .gif or .webp", metavar="FILE"
     )

@@ -127,9 +127,15 @@ def run_scheduled(run: Run, progress: Progress, problem: Problem) -> None:
         path = numbered(run.arguments.output, step)
         scale = run.programs.scales[run.programs.find_scale(step)]
         loss = float(scale.measure(progress.state, problem))
-        save_picture(make_picture(run, progress), path, run, step, loss)
+        save_picture(make_picture(run, progress), path, run, steps=step, loss=loss)
     if step % frames == 0:
         add_frame(run, progress)
+
+
+def save_preview(run: Run, progress: Progress) -> None:
+    """Write the picture so far to where it can be watched, if that is requested."""
+    if (path := run.arguments.preview) is not None:
+        save_picture(make_picture(run, progress), path, run, steps=progress.step)
 
 
 def finish(run: Run, progress: Progress) -> int:
@@ -174,18 +180,16 @@ def save(run: Run, progress: Progress) -> tuple[Image, float]:
     run_steps = run.programs.compiled[scale].run_steps
     _, history = run_steps(state, run.problem(scale), 1)
     loss = float(np.asarray(history["loss"])[0])
-    save_picture(picture, run.arguments.output, run, step, loss)
+    save_picture(picture, run.arguments.output, run, steps=step, loss=loss)
     return picture, loss
 
 
-def save_picture(
-    picture: Image, path: str | Path, run: Run, step: int, loss: float
-) -> None:
+def save_picture(picture: Image, path: str | Path, run: Run, **result: float) -> None:
     """Write a picture with its settings and its result."""
     record = {
         "arguments": describe_options(run.arguments),
         **describe(run.arguments),
-        "result": {"steps": step, "loss": loss},
+        "result": result,
     }
     opacity, (height, width, _) = run.inputs.opacity, picture.shape
     if opacity is not None:

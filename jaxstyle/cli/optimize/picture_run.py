@@ -17,6 +17,7 @@ from jaxstyle.cli.optimize.picture_outputs import (
     fail,
     finish,
     run_scheduled,
+    save_preview,
 )
 from jaxstyle.cli.optimize.programs import ScaleProgram
 from jaxstyle.cli.optimize.scales import CAPACITY
@@ -32,6 +33,9 @@ from jaxstyle.losses.perceptual import Problem
 
 CHECKPOINT_SECONDS = 60.0
 """How much time a run that is killed may lose."""
+
+PREVIEW_SECONDS = 5.0
+"""How old a preview may get."""
 
 
 def optimize(run: Run, interrupts: Interrupts) -> int:
@@ -53,7 +57,8 @@ def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
 
     That is the last step, a loss that is not finite, or an interrupt.
     """
-    progress, saved, quiet = start, time.monotonic(), run.arguments.quiet
+    progress, quiet = start, run.arguments.quiet
+    saved = previewed = time.monotonic()
     with tqdm(
         total=run.steps, initial=start.step, unit="step", disable=quiet or None
     ) as bar:
@@ -63,6 +68,10 @@ def follow(run: Run, start: Progress, interrupts: Interrupts) -> Progress:
             if progress.failed:
                 break
             run_scheduled(run, progress, problem)
+            old = time.monotonic() - previewed > PREVIEW_SECONDS
+            if old or progress.step in run.programs.ends:
+                save_preview(run, progress)
+                previewed = time.monotonic()
             due = time.monotonic() - saved > CHECKPOINT_SECONDS
             if (interrupts.received or due) and progress.step < run.steps:
                 save_progress(run, progress)
