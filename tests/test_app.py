@@ -298,6 +298,9 @@ def test_the_page_asks_no_other_server_and_fits_small_windows(
     Page(browser).find("#styles button.thumbnail-item")
     beyond = "document.documentElement.scrollWidth - window.innerWidth"
     assert browser.execute_script(f"return {beyond}") <= 0
+    styles = 'document.querySelector("#styles .grid-container").parentElement'
+    cut_off = f"const x = {styles}; return x.scrollWidth - x.clientWidth"
+    assert browser.execute_script(cut_off) <= 0
     asked = {
         message["params"]["request"]["url"]
         for entry in browser.get_log("performance")

@@ -13,7 +13,9 @@ from PIL import Image
 
 import jaxstyle
 from jaxstyle import Weights
-from jaxstyle.losses import make_targets, perceptual_loss
+from jaxstyle.losses import Targets, make_targets, perceptual_loss
+from jaxstyle.nets import mix_styles
+from jaxstyle.training import init_state, make_problem
 
 Params = dict[str, Any]
 
@@ -98,6 +100,88 @@ def test_what_are_no_parameters_of_a_vgg(
         lambda: optimize(params, IMAGE, [IMAGE], weights=weights, steps=1),
     ):
         assert_advice(run, kind, *parts)
+
+
+@pytest.mark.parametrize(
+    ("styles", "parts"),
+    [
+        (IMAGE, ("a list", "write [style]")),
+        (Image.new("RGB", (16, 16)), ("a list", "write [style]")),
+        ("a.jpg", ("'a.jpg'", "jaxstyle.load_image")),
+    ],
+)
+def test_one_style_is_no_list(
+    shallow: Params, styles: Any, parts: tuple[str, ...]
+) -> None:
+    weights, optimize = Weights({}, {"relu1_1": 1.0}), jaxstyle.optimize_image
+    for run in (
+        lambda: make_targets(shallow, IMAGE, styles, weights),
+        lambda: make_problem(shallow, styles, weights),
+        lambda: optimize(shallow, IMAGE, styles, weights=weights, steps=1),
+    ):
+        assert_advice(run, TypeError, *parts)
+
+
+@pytest.mark.parametrize("weights", [{"relu1_1": 1.0}, 1.0])
+def test_what_are_no_weights(weights: Any) -> None:
+    targets = Targets({}, {})
+    for run in (
+        lambda: make_targets(NET, IMAGE, [IMAGE], weights),
+        lambda: make_problem(NET, [IMAGE], weights),
+        lambda: perceptual_loss(NET, IMAGE, targets, weights),
+    ):
+        assert_advice(run, TypeError, "jaxstyle.Weights(content=...", "got a ")
+
+
+def test_what_the_loss_is_not_of() -> None:
+    weights, targets = Weights({}, {}), Targets({}, {})
+    with_targets: Any = weights, weights
+    assert_advice(
+        lambda: perceptual_loss(NET, IMAGE, *with_targets), TypeError, "make_targets"
+    )
+    photo: Any = Image.new("RGB", (16, 16))
+    assert_advice(
+        lambda: perceptual_loss(NET, photo, targets, weights), TypeError, "a PIL image"
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "target", "kind", "parts"),
+    [
+        (NET, {}, ValueError, ("a transport", "those of a transform net")),
+        ("decoder", {}, TypeError, ("'decoder'", "jaxstyle.load_transport()")),
+        ({"encoder": {}}, "udnie", TypeError, ("'udnie'", "load_painting")),
+        ({"encoder": {}}, IMAGE, TypeError, ("jaxstyle.transport.describe",)),
+        ({"encoder": {}}, [(IMAGE, None)], TypeError, ("transport.describe",)),
+    ],
+)
+def test_what_is_no_transport_and_no_painting(
+    params: Any, target: Any, kind: type[Exception], parts: tuple[str, ...]
+) -> None:
+    assert_advice(
+        lambda: jaxstyle.transport.stylize(params, IMAGE, target), kind, *parts
+    )
+
+
+def test_what_cannot_be_mixed() -> None:
+    names: Any = ["great-wave", "udnie"]
+    one: Any = NET
+    assert_advice(lambda: mix_styles(names, [1, 1]), TypeError, "'great-wave'", "load_")
+    assert_advice(lambda: mix_styles(one, [1]), TypeError, "a list", "[net]")
+    assert_advice(
+        lambda: jaxstyle.transport.mix(names, [1, 1]), TypeError, "load_painting"
+    )
+
+
+def test_what_cannot_be_loaded_saved_and_trained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a painting, for .*load_painting"):
+        jaxstyle.load_style("hokusai-poppies")
+    file: Any = tmp_path / "a.png"
+    with pytest.raises(TypeError, match=r"a\.png.*; use jaxstyle\.load_image"):
+        jaxstyle.save_image(file, file)
+    net: Any = NET
+    with pytest.raises(TypeError, match="the parameters come first"):
+        init_state(net, net)
 
 
 def test_integer_weights_would_compile_again(shallow: Params) -> None:

@@ -201,8 +201,8 @@ def check_image_path(path: str | Path) -> None:
 
 def to_8_bit(image: ArrayLike) -> UInt8[np.ndarray, "h w 3"]:
     """Check one image ``[h, w, 3]``, clip it to [0, 1] and round it to 0..255."""
+    check_image(image)  # type: ignore[arg-type]
     array = np.asarray(image)
-    check_image(array)  # type: ignore[arg-type]
     check_finite(array)
     pixels = np.empty(array.shape, np.uint8)
     for row, values in zip(pixels, array, strict=True):  # float64 takes much memory

@@ -110,6 +110,11 @@ def load_style_file(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             f"{path} is a net of many styles; make a style of a painting with: "
             f"jaxstyle train --style PAINTING --init {path}"
         )
+    if is_painting(metadata):
+        raise ValueError(
+            f"{path} is a painting, for jaxstyle.files.load_painting and "
+            "jaxstyle.transport.stylize"
+        )
     param_files.check_format(metadata, FORMAT, path=path, made_by=MAKERS)
     if ITS_TRUNK in metadata:
         params = _with_trunk(params, metadata.pop(ITS_TRUNK), path=Path(path))

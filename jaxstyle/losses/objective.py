@@ -89,6 +89,15 @@ DEFAULT_OBJECTIVE = Objective()
 # --- blends -------------------------------------------------------------------------
 
 
+def check_weights(weights: Weights) -> None:
+    """Raise a TypeError unless these are `Weights`."""
+    if not isinstance(weights, Weights):
+        raise TypeError(
+            "expected jaxstyle.Weights(content=..., style=...), each a dict of numbers "
+            f"by layer, got a {type(weights).__name__}"
+        )
+
+
 def share_styles(
     layers: Iterable[str], count: int, style_weights: StyleWeights | None
 ) -> dict[str, Float[Array, " styles"]]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxstyle.images.arrays import Images
+from jaxstyle.images.arrays import Images, check_images
 from jaxstyle.losses.extractor import (
     DEFAULT_EXECUTION,
     BoundExtractor,
@@ -17,7 +17,7 @@ from jaxstyle.losses.extractor import (
     ExtractorParams,
 )
 from jaxstyle.losses.measures import measure
-from jaxstyle.losses.objective import Weights
+from jaxstyle.losses.objective import Weights, check_weights
 from jaxstyle.losses.style import find_style_loss
 from jaxstyle.losses.targets import Targets
 from jaxstyle.losses.terms import (
@@ -88,6 +88,13 @@ def perceptual_loss(
         >>> jnp.allclose(loss, parts["content"] + parts["style"])
         Array(True, dtype=bool)
     """
+    check_weights(weights)
+    if not isinstance(targets, Targets):
+        raise TypeError(
+            "expected targets from jaxstyle.losses.make_targets, and then weights, got "
+            f"a {type(targets).__name__}"
+        )
+    check_images(images)
     network = BoundExtractor(targets.objective.extractor, params, execution)
     _check_targets(network, images, targets, weights)
     style_loss = find_style_loss(targets.objective.style_loss)

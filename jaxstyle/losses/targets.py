@@ -22,6 +22,7 @@ from jaxstyle.losses.objective import (
     Objective,
     StyleWeights,
     Weights,
+    check_weights,
     share_styles,
 )
 from jaxstyle.losses.style import StyleLoss, check_moments, find_style_loss
@@ -114,6 +115,7 @@ def make_targets(
         >>> targets.style["relu1_1"].shape
         (2, 64, 64)
     """
+    check_weights(weights)
     network = BoundExtractor(objective.extractor, params, execution)
     network.check_layers((*weights.content, *weights.style))
     if masks is not None:
@@ -142,6 +144,7 @@ def make_style_targets(
     style_masks: Sequence[Mask | None] | None = None,
 ) -> Targets:
     """Make the targets of `make_targets` except for those of the content."""
+    check_styles(styles)
     shares = share_styles(weights.style, len(styles), style_weights)
     style_loss = find_style_loss(objective.style_loss)
     found = _measure_styles(network, styles, weights.style, style_masks, style_loss)
@@ -166,6 +169,17 @@ def make_style_targets(
         }
     style = {layer: style_loss.make_target(combined[layer]) for layer in combined}
     return Targets({}, style, regions, objective)
+
+
+def check_styles(styles: Any) -> None:
+    """Raise a TypeError if styles are one image, or what else is no list."""
+    if not isinstance(styles, Sequence) and getattr(styles, "ndim", 3) < 4:
+        raise TypeError("styles must be a list of images, got one: write [style]")
+    if isinstance(styles, str):
+        raise TypeError(
+            f"styles must be a list of images, got {styles!r}; use jaxstyle.load_image "
+            "to read a file"
+        )
 
 
 # --- moments ------------------------------------------------------------------------

@@ -6,7 +6,7 @@ same first parameters, gives another working style with crisp strokes. See Wang 
 for nets of different origin, even if both paint alike: see `check_related`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +104,16 @@ def _kernels(net: Params) -> Float[np.ndarray, " n"]:
 
 def _check_alike(nets: Sequence[Params]) -> None:
     """Raise a ValueError unless all trees have arrays of the same names and shapes."""
+    if isinstance(nets, Mapping):
+        raise TypeError("expected a list of nets, got one: write [net]")
     if not nets:
         raise ValueError("expected at least one net, got none")
+    for net in nets:
+        if not isinstance(net, Mapping):
+            raise TypeError(
+                f"expected the parameters of nets, got {net!r}; load them by "
+                "jaxstyle.load_style"
+            )
     first, *others = map(_shapes, nets)
     for number, shapes in enumerate(others, start=2):
         names = [x for x in first | shapes if first.get(x) != shapes.get(x)]

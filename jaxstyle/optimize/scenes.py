@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxstyle.images.arrays import Image, check_image, fit_size
-from jaxstyle.losses.targets import Mask, check_masks
+from jaxstyle.losses.targets import Mask, check_masks, check_styles
 
 
 class Scene(NamedTuple):
@@ -23,6 +23,7 @@ class Scene(NamedTuple):
 def check_scene(scene: Scene) -> None:
     """Check the shapes of a scene, before `resize_scene` hides what is wrong."""
     check_image(scene.content, name="the content")
+    check_styles(scene.styles)
     for style in scene.styles:
         check_image(style, name="a style")
     if scene.masks is not None:

@@ -5,7 +5,7 @@ The loop is that of style optimization: `init_state` -> `make_step` ->
 and images; by default it is the transform net.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,6 +28,7 @@ from jaxstyle.losses.objective import (
     Objective,
     StyleWeights,
     Weights,
+    check_weights,
 )
 from jaxstyle.losses.perceptual import Metrics, Problem as Problem, perceptual_loss
 from jaxstyle.losses.targets import make_style_targets
@@ -91,6 +92,7 @@ def make_problem(
         >>> sorted(problem.targets.style)
         ['relu1_1']
     """
+    check_weights(weights)
     network = BoundExtractor(objective.extractor, params, execution)
     network.check_layers((*weights.content, *weights.style))
     targets = make_style_targets(
@@ -115,6 +117,8 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> State
         >>> jaxstyle.training.init_state(net, optax.adam(1e-3)).step
         Array(0, dtype=int32)
     """
+    if isinstance(optimizer, Mapping):
+        raise TypeError("the parameters come first, and then the optimizer")
     return State(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 

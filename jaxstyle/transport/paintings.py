@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxstyle.images.arrays import Images, check_images
+from jaxstyle.images.arrays import Images, check_images, check_params
 from jaxstyle.kernels.gaussians import Gaussian, barycenter, fit_gaussian
 from jaxstyle.losses.targets import pool_masks
 from jaxstyle.transport.encoder import LEVELS, SMALLEST_SIDE, encode
@@ -54,6 +54,7 @@ def describe(
         ((128,), (128, 128))
     """
     check_images(image, name="the painting", smallest=SMALLEST_SIDE)
+    check_transport(params)
     if mask is not None:
         check_mask(mask, image)
     features = encode(params["encoder"], image)
@@ -61,6 +62,33 @@ def describe(
         layer: fit_level(x, None if mask is None else pool_masks(mask, stride(layer)))
         for layer, x in features.items()
     }
+
+
+def check_transport(params: Any) -> None:
+    """Raise a TypeError or a ValueError unless these are a transport's parameters."""
+    loader = "jaxstyle.load_transport()"
+    check_params(params, name="encoder", expected="a transport", loader=loader)
+
+
+def check_painting(painting: Any) -> None:
+    """Raise a TypeError unless this is a painting as `describe` returns it."""
+    if isinstance(painting, str):
+        raise TypeError(
+            f"expected a painting, got {painting!r}; one that ships comes from "
+            "jaxstyle.files.load_painting"
+        )
+    if not isinstance(painting, Mapping):
+        raise TypeError(
+            f"expected a painting from jaxstyle.transport.describe, got a "
+            f"{type(painting).__name__}"
+        )
+
+
+def check_target(target: Any) -> None:
+    """Raise a TypeError unless this is a painting, or a list of regions."""
+    is_list = isinstance(target, Sequence) and not isinstance(target, str)
+    for painting in [painting for painting, _ in target] if is_list else [target]:
+        check_painting(painting)
 
 
 def mix(
@@ -87,6 +115,8 @@ def mix(
         >>> between["relu1_1"].mean.shape
         (64,)
     """
+    for painting in paintings:
+        check_painting(painting)
     if not paintings or len(paintings) != len(shares):
         raise ValueError(
             f"expected as many shares as paintings, and one or more, got {len(shares)} "

@@ -52,6 +52,8 @@ from jaxstyle.transport.encoder import (
 from jaxstyle.transport.paintings import (
     Painting,
     check_mask,
+    check_target,
+    check_transport,
     fit_level,
     with_noise,
 )
@@ -337,7 +339,9 @@ def _levels(
 ) -> Iterator[_Level]:
     """Yield the levels in their order."""
     regions: Sequence[tuple[Painting | Mapping[str, Move], _Mask]]
+    check_target(target)
     regions = [(target, None)] if isinstance(target, Mapping) else list(target)
+    check_transport(params)
     for _, mask in regions:
         if mask is not None:
             check_mask(mask, images)

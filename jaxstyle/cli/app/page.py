@@ -25,6 +25,11 @@ TITLE = "jaxstyle"
 FONTS = ("system-ui", "sans-serif")
 """Those that are there: no page of ours loads anything from other servers."""
 
+LAYOUT = """
+#styles .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)); }
+"""
+"""As many columns of styles as there is room for: gradio would have some cut off."""
+
 BEGINNING = "Drop a photo, choose a style, and paint."
 
 STRENGTHS = {PASS: 1.0, OPTIMIZE: 0.5}
@@ -56,6 +61,7 @@ def launch(*, host: str, port: int | None, open_browser: bool = False) -> None:
         enable_monitoring=False,
         footer_links=[],
         theme=theme,
+        css=LAYOUT,
     )
 
 
@@ -68,12 +74,12 @@ def make_page() -> gr.Blocks:
 
     def choose(event: gr.SelectData) -> tuple[str, str, None]:
         name = names[event.index]
-        return name, f"Style: **{name}**", None
+        return name, tell_style(name), None
 
     def drop(painting: str | None, name: str) -> tuple[str, str]:
         if painting is None:
-            return name, f"Style: **{name}**"
-        return name, "Style: **the painting below**"
+            return name, tell_style(name)
+        return name, tell_style("the painting below")
 
     def adapt(way: str) -> tuple[float, Any]:
         return STRENGTHS[way], gr.Column(visible=way == OPTIMIZE)
@@ -89,10 +95,14 @@ def make_page() -> gr.Blocks:
         steps: int,
         request: gr.Request,
     ) -> Iterator[tuple[Any, str, Any]]:
-        check_inputs(photo, painting, way)
         how = (way, strength, strokes, size, steps)
         wanted = Request(str(photo), painting or style, *how)
-        yield from show(jobs, wanted, str(request.session_hash))
+        try:
+            check_inputs(photo, painting, way)
+            yield from show(jobs, wanted, str(request.session_hash))
+        except ValueError as error:  # one of gradio's would hide the picture before
+            gr.Warning(str(error))
+            yield gr.skip(), str(error), gr.skip()
 
     def stop(request: gr.Request) -> None:
         jobs.stop(str(request.session_hash))
@@ -104,11 +114,11 @@ def make_page() -> gr.Blocks:
             with gr.Column():
                 photo = _image("Photo", "photo")
                 gr.Examples([str(x) for x in EXAMPLES], photo, label="or one of these")
-                chosen = gr.Markdown(f"Style: **{names[0]}**", elem_id="chosen")
+                chosen = gr.Markdown(tell_style(names[0]), elem_id="chosen")
                 gallery = gr.Gallery(
                     [(picture, name) for name, picture in thumbnails.items()],
-                    label="Click a style",
-                    columns=4,
+                    label="Styles",
+                    show_label=False,  # it would cover the first picture
                     height=300,
                     allow_preview=False,
                     elem_id="styles",
@@ -178,27 +188,31 @@ def _image(label: str, name: str) -> Any:
     )
 
 
+def tell_style(name: str) -> str:
+    """Write which style is chosen."""
+    return f"Style: **{name}**. Click another one, or drop a painting below."
+
+
 def check_inputs(photo: str | None, painting: str | None, way: str) -> None:
-    """Raise an error, which the page shows, if something is missing."""
+    """Raise a ValueError, which the page shows, if something is missing."""
     if photo is None:
-        raise gr.Error("Drop a photo first.", print_exception=False)
+        raise ValueError("Drop a photo first.")
     if way == OPTIMIZE and painting is None:
-        raise gr.Error(
+        raise ValueError(
             "To optimize, drop a painting: of the styles to click only a description "
-            "is there, which suffices for one pass.",
-            print_exception=False,
+            "is there, which suffices for one pass."
         )
 
 
 def show(jobs: Jobs, wanted: Request, session: str) -> Iterator[tuple[Any, str, Any]]:
-    """Paint; yield the picture, a line about it, and the button that saves it."""
+    """Paint; yield the picture, a line about it, and the button that saves it.
+
+    A ValueError says what failed.
+    """
     shown = None
-    try:
-        for made, line in jobs.run(wanted, session):
-            if made is None or made == shown:
-                yield gr.skip(), line, gr.skip()
-                continue
-            shown = made
-            yield str(made), line, gr.DownloadButton(value=str(made), interactive=True)
-    except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+    for made, line in jobs.run(wanted, session):
+        if made is None or made == shown:
+            yield gr.skip(), line, gr.skip()
+            continue
+        shown = made
+        yield str(made), line, gr.DownloadButton(value=str(made), interactive=True)
