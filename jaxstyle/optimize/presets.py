@@ -116,7 +116,7 @@ class OptimizeConfig:
     history: int | None = option(
         None,
         "how many past steps shape the next one of lbfgs; each takes the memory of two "
-        "pictures (default: 10)",
+        "pictures (default: 20)",
     )
     precision: str = option(
         "float32",

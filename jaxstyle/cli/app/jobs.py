@@ -22,7 +22,7 @@ POLL = 0.25
 UPDATES = 25
 """About how many pictures of an optimization are shown on the way."""
 
-PASS, OPTIMIZE = "In one pass: seconds", "Optimized: minutes, and better"
+PASS, OPTIMIZE = "In one pass: seconds", "Optimized: a minute or two, and better"
 """The ways to paint."""
 
 
