@@ -36,14 +36,23 @@ def compare(
     for _ in range(arguments.rounds):
         for side in sides:
             results[side].append(_run_side(side))
-    print("| side | ms per step | first step, s | peak memory, MB | result |")
-    print("|---|---|---|---|---|")
+    print(
+        "| side | ms per step | ms of processors | first step, s | peak memory, MB "
+        "| result |"
+    )
+    print("|---|---|---|---|---|---|")
     for side in sides:
         _print_row(side, results[side])
     *others, last = sides
     for side in others:
-        faster = _median_ms(results[last]) / _median_ms(results[side])
-        print(f"\n{side} is {faster:.2f} times as fast as {last}")
+        wall, busy = (
+            _median(results[last], name) / _median(results[side], name)
+            for name in ("ms", "busy")
+        )
+        print(
+            f"\n{side} is {wall:.2f} times as fast as {last}, {busy:.2f} times by the "
+            "time of processors"
+        )
 
 
 def measure(step: Callable[[], float], steps: int) -> dict[str, Any]:
@@ -61,23 +70,26 @@ def measure_calls(
         counts: how many steps each call after the first one makes.
 
     Returns:
-        ``ms``, the milliseconds of a step, for each call but the first; ``first``, the
-        seconds of the first; ``megabytes``, the accelerator's memory at its peak or,
-        where there is none, the host's above what was in use before; and ``last``, what
-        the last step has returned, by which the sides are seen to agree.
+        ``ms``, the milliseconds of a step, for each call but the first; ``busy``, those
+        of all processors; ``first``, the seconds of the first; ``megabytes``, the
+        accelerator's memory at its peak or, where there is none, the host's above what
+        was in use before; and ``last``, what the last step has returned, by which the
+        sides are seen to agree.
     """
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     started = time.perf_counter()
     last = advance(1)
     first = time.perf_counter() - started
-    milliseconds = []
+    wall, busy = [], []
     for count in counts:
-        started = time.perf_counter()
+        begun, spent = time.perf_counter(), time.process_time()
         last = advance(count)
-        milliseconds.append(1e3 * (time.perf_counter() - started) / count)
+        wall.append(1e3 * (time.perf_counter() - begun) / count)
+        busy.append(1e3 * (time.process_time() - spent) / count)
     megabytes = device_memory() or memory("VmHWM") - before
-    return {"ms": milliseconds, "first": first, "megabytes": megabytes, "last": last}
+    times = {"ms": wall, "busy": busy, "first": first}
+    return {**times, "megabytes": megabytes, "last": last}
 
 
 @contextmanager
@@ -153,11 +165,11 @@ def _print_row(side: str, results: Results) -> None:
         for name in ("first", "megabytes")
     )
     print(
-        f"| {side} | {_median_ms(results):.0f} | {first:.1f} | {megabytes:.0f} "
-        f"| {results[0]['last']:.5g} |"
+        f"| {side} | {_median(results, 'ms'):.0f} | {_median(results, 'busy'):.0f} "
+        f"| {first:.1f} | {megabytes:.0f} | {results[0]['last']:.5g} |"
     )
 
 
-def _median_ms(results: Results) -> float:
+def _median(results: Results, name: str) -> float:
     """Return the median over the steps of all rounds."""
-    return float(statistics.median(ms for result in results for ms in result["ms"]))
+    return float(statistics.median(ms for result in results for ms in result[name]))
