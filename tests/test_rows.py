@@ -63,7 +63,7 @@ def test_activations_stay_where_they_are(eight: dict[str, Any], what: str) -> No
     found = eight[what]
     assert found["gathered"] <= 1.2 * IMAGE  # with padding
     assert found["shard"] == [18, divided_runs.WIDTH, 3]
-    assert found["memory"] > 3
+    assert found["memory"] > 2.5
 
 
 # --- on one device, whose rows are padded as well -----------------------------------

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 from jaxstyle.images.arrays import Image
 from jaxstyle.scaling.sharding import replicate, shard_rows
 
-FIRST_STEP = 0.02
-"""The root mean square of the first step of L-BFGS, where white is 1."""
+LONGEST_STEP = 0.02
+"""The root mean square of the longest step of L-BFGS, the first, where white is 1."""
 
 
 def lbfgs(
@@ -37,9 +37,9 @@ def lbfgs(
     a shorter one is made with what it has shown of the curvature. For that `update`
     needs the loss, as ``value``.
 
-    Source: Liu & Nocedal (1989), with the initial scale of their equation 7.20;
-    differences are the first step, whose root mean square is 0.02, and that pairs
-    without positive curvature are left out.
+    Source: Liu & Nocedal (1989), with the initial scale of their equation 7.20.
+    Differences: the root mean square of steps, that of z, is 0.02 for the first and no
+    more for others, and pairs without positive curvature are left out.
 
     Args:
         memory_size: how many past steps shape the next; each takes the memory of two
@@ -155,11 +155,17 @@ class _Curvature(NamedTuple):
             return rest + share * self.steps[i], None
 
         rest, shares = lax.scan(remove, gradient, newest_first)
-        slope = jnp.sqrt(jnp.square(gradient).mean())
-        first = FIRST_STEP / jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
-        rest *= jnp.where(self.known > 0, self.scale, first)
+        rest *= jnp.where(self.known > 0, self.scale, _shorten(rest))
         rest, _ = lax.scan(restore, rest, (newest_first, shares), reverse=True)
-        return -rest
+        return -rest * jnp.minimum(_shorten(rest), 1)
+
+
+def _shorten(step: Image) -> Float[Array, ""]:
+    """Compute the factor that makes a step the longest that there is."""
+    peak = jnp.abs(step).max()
+    peak = jnp.where(peak > 0, peak, 1)
+    size = jnp.sqrt(jnp.square(step / peak).mean())  # of at most 1: none overflows
+    return LONGEST_STEP / jnp.maximum(size, jnp.finfo(step.dtype).eps) / peak
 
 
 class _Descent(NamedTuple):
