@@ -174,6 +174,7 @@ def run_steps(
         >>> jnp.isnan(metrics["loss"]).tolist()
         [False, False, True, True]
     """
+    step = jax.jit(step, inline=True)  # traced once, not again for each use
     _, shapes = jax.eval_shape(step, state, problem)
     history = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan), shapes)
     first = state.step

@@ -23,7 +23,6 @@ from jaxstyle.cli.optimize.programs import ScaleProgram
 from jaxstyle.cli.optimize.scales import CAPACITY
 from jaxstyle.cli.optimize.scene_inputs import resize
 from jaxstyle.cli.runtime import (
-    SECONDS_PER_CALL,
     Interrupts,
     if_slow,
     until_halt,
@@ -33,6 +32,12 @@ from jaxstyle.losses.perceptual import Problem
 
 CHECKPOINT_SECONDS = 60.0
 """How much time a run that is killed may lose."""
+
+SECONDS_PER_CALL = 4.0
+"""About how long one call of the device takes, each with memory of its own.
+
+Between calls the progress is shown, and interrupts are noticed.
+"""
 
 PREVIEW_SECONDS = 5.0
 """How old a preview may get."""
