@@ -178,10 +178,10 @@ _DEFAULT = OptimizeConfig(
         style_loss="wasserstein",
         padding="replicate",
     ),
-    steps=80,
+    steps=90,
     coarsest=128,
     ratio=2.0,
-    last_scale_factor=5,
+    last_scale_factor=6,
 )
 _NO_VARIATION = {"isotropic": 0.0}
 

@@ -39,7 +39,7 @@ class Request(NamedTuple):
     strength: float
     stroke_size: float
     size: int = 512
-    steps: int = 80
+    steps: int = 90
 
     def command(self, output: Path) -> list[str]:
         """Write the command line that makes the picture."""
