@@ -194,11 +194,12 @@ def test_a_replicated_border_of_a_batch_is_that_of_its_images(
 
 
 def test_prepared_kernels_replicate_the_border_too(
-    shallow: Params, content: jax.Array
+    raw: Params, content: jax.Array
 ) -> None:
+    net = jaxstyle.vgg.truncate(raw, ["relu3_2"])
     compute = jax.jit(partial(jaxstyle.vgg.features, padding="replicate"))
-    expected = compute(shallow, content)
-    assert_close(compute(jaxstyle.vgg.prepare_for_cpu(shallow), content), expected)
+    expected = compute(net, content)
+    assert_close(compute(jaxstyle.vgg.prepare_for_cpu(net), content), expected)
 
 
 def test_gradients_at_a_replicated_border(raw: Params) -> None:
@@ -338,12 +339,12 @@ def test_the_input_normalization_is_part_of_the_parameters(
 
 
 def test_preparing_twice_is_preparing_once(raw: Params) -> None:
-    once = jaxstyle.vgg.prepare_for_cpu(jaxstyle.vgg.truncate(raw, ["relu2_1"]))
+    once = jaxstyle.vgg.prepare_for_cpu(jaxstyle.vgg.truncate(raw, ["relu3_2"]))
     assert jaxstyle.vgg.prepare_for_cpu(once) == once
 
 
 def test_normalizing_prepared_parameters_is_refused(raw: Params) -> None:
-    prepared = jaxstyle.vgg.prepare_for_cpu(jaxstyle.vgg.truncate(raw, ["relu2_1"]))
+    prepared = jaxstyle.vgg.prepare_for_cpu(jaxstyle.vgg.truncate(raw, ["relu3_2"]))
     with pytest.raises(ValueError, match="before prepare_for_cpu"):
         jaxstyle.vgg.normalize(prepared)
 

@@ -56,7 +56,7 @@ def lbfgs(
     Examples:
         >>> optimizer, image = jaxstyle.optimize.lbfgs(memory_size=5), photo
         >>> state, update = jax.jit(optimizer.init)(image), jax.jit(optimizer.update)
-        >>> for _ in range(5):
+        >>> for _ in range(30):
         ...     updates, state = update(image - painting, state, image)
         ...     image = image + updates
         >>> abs(image - painting).mean() < 0.1
