@@ -34,8 +34,8 @@ def lbfgs(
     There is no line search, as in most implementations of Gatys et al. (2016): each
     step is one evaluation of the loss and its gradient. But no step leads away from
     where the optimization began: one that ends above the first loss is taken back, and
-    a shorter one is made with what it has shown of the curvature. For that `update`
-    needs the loss, as ``value``.
+    a shorter one is made with what it has shown of the curvature. For that
+    ``update`` needs the loss, as ``value``.
 
     Source: Liu & Nocedal (1989), with the initial scale of their equation 7.20.
     Differences: the root mean square of steps, that of z, is 0.02 for the first and no
