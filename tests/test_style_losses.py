@@ -206,7 +206,7 @@ def test_newton_schulz_overrates_the_distance_of_weak_channels() -> None:
     style = normal([0.0, 0.0], [1.0, 1e-3])
     # The conjugate covariance is diag(1, 1e-6), whose smaller root comes out at 0.937.
     excess = float(compare("wasserstein", style, style))
-    assert excess == pytest.approx(2 * (1 - 0.937) * 1e-3 / 2, rel=1e-2)
+    assert excess == pytest.approx(2 * (1 - 0.937) * 1e-3 / 2, rel=4e-2)
     assert abs(float(compare("wasserstein-exact", style, style))) < 1e-6
 
 

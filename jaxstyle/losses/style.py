@@ -131,11 +131,11 @@ def sound_covariance(moments: Moments) -> Float[Array, "*n c c"]:
     """Compute a covariance that roots by iterations bear.
 
     As a difference of squares, that of nearly constant features may get eigenvalues
-    below zero by rounding. So much is added to variances: 8 units of rounding of the
-    largest square, which for features that vary is far less than the 1e-4.
+    below zero by rounding. So as much as rounding may take is added to variances: 32
+    of its units, 4e-6 of the largest square.
     """
     largest = jnp.diagonal(moments.second, axis1=-2, axis2=-1).max(-1)
-    rounding = 8 * jnp.finfo(largest.dtype).eps * lax.stop_gradient(largest)
+    rounding = 32 * jnp.finfo(largest.dtype).eps * lax.stop_gradient(largest)
     eye = jnp.eye(moments.mean.shape[-1], dtype=largest.dtype)
     return covariance(moments) + rounding[..., None, None] * eye
 
