@@ -16,11 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxstyle.optimize.presets import PRESETS
+
 POLL = 0.25
 """How many seconds pass between two looks at a job."""
 
 UPDATES = 25
 """About how many pictures of an optimization are shown on the way."""
+
+DEFAULT = PRESETS["default"]
+"""What an optimization is by default."""
 
 PASS, OPTIMIZE = "In one pass: seconds", "Optimized: a minute or two, and better"
 """The ways to paint."""
@@ -38,8 +43,8 @@ class Request(NamedTuple):
     way: str
     strength: float
     stroke_size: float
-    size: int = 512
-    steps: int = 90
+    size: int = DEFAULT.size
+    steps: int = DEFAULT.steps
 
     def command(self, output: Path) -> list[str]:
         """Write the command line that makes the picture."""

@@ -17,7 +17,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 
-from jaxstyle.cli.app.jobs import OPTIMIZE, PASS, Jobs, Request
+from jaxstyle.cli.app.jobs import DEFAULT, OPTIMIZE, PASS, Jobs, Request
 from jaxstyle.cli.app.thumbnails import EXAMPLES, load_thumbnails
 
 TITLE = "jaxstyle"
@@ -32,7 +32,7 @@ LAYOUT = """
 
 BEGINNING = "Drop a photo, choose a style, and paint."
 
-STRENGTHS = {PASS: 1.0, OPTIMIZE: 0.5}
+STRENGTHS = {PASS: 1.0, OPTIMIZE: DEFAULT.strength}
 """The usual strengths."""
 
 WAITING = 20
@@ -137,14 +137,14 @@ def make_page() -> gr.Blocks:
                 with gr.Column(visible=False) as more:
                     size = slider(
                         *(128, 1024),
-                        value=512,
+                        value=DEFAULT.size,
                         step=32,
                         label="Longer side of an optimized picture, in pixels",
                         elem_id="size",
                     )
                     steps = slider(
                         *(10, 500),
-                        value=100,
+                        value=DEFAULT.steps,
                         step=10,
                         label="Steps of an optimization",
                         elem_id="steps",
